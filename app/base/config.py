@@ -1,0 +1,145 @@
+"""Every setting of Tenantry, with its unit and default, read from the environment once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.base.money import Rounding
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """The configuration; each field is the variable TENANTRY_<FIELD> unless an alias is named."""
+
+    model_config = SettingsConfigDict(env_prefix="TENANTRY_", extra="ignore", frozen=True)
+
+    environment: Literal["dev", "demo", "test", "production"] = "dev"
+    # user:password in DATABASE_URL are the administrator's and serve `flask setup` only; the
+    # processes that run sign in as roles whose passwords derive from the secret key.
+    database_url: str = Field(
+        default="postgresql://127.0.0.1:5432/tenantry", validation_alias="DATABASE_URL"
+    )
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    secret_keys: SecretStr = SecretStr("")
+    var_dir: Path = CHECKOUT / "var"
+    files_dir: Path | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    trusted_hosts: str = ""
+    proxies_trusted: int = 0
+    log_level: str = "INFO"
+
+    # The seller, as it stands on invoices and tax papers.
+    seller_name: str = "주식회사 테넌트리 데모"
+    seller_name_en: str = "Tenantry Demo Co., Ltd."
+    seller_registration_number: str = "1248100998"
+    seller_representative: str = "대표이사"
+    seller_address: str = "서울특별시 중구 세종대로 110"
+    seller_business_type: str = "정보통신업"
+    seller_business_item: str = "소프트웨어 개발 및 공급"
+    seller_email: str = "billing@tenantry.example"
+    seller_phone: str = "02-0000-0000"
+    seller_bank_account: str = "데모은행 000-000-000000 (예금주 주식회사 테넌트리 데모)"
+
+    mail_from: str = "Tenantry <no-reply@tenantry.example>"
+    mail_reply_to: str = "support@tenantry.example"
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = 1025
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_tls: Literal["none", "starttls", "tls"] = "none"
+    smtp_timeout_seconds: float = 15
+    sales_email: str = "sales@tenantry.example"
+    slack_webhook_url: SecretStr = SecretStr("")
+    slack_timeout_seconds: float = 10
+
+    contract_timezone: str = "Asia/Seoul"
+    currency: str = "KRW"
+    vat_rate_percent: int = 10
+    vat_rounding: Rounding = Rounding.DOWN
+    payment_term_days: int = 14
+    paper_language: Literal["ko", "en"] = "ko"
+
+    confirmation_hours: int = 48
+    unconfirmed_retention_days: int = 7
+    rejected_retention_days: int = 30
+    review_sla_hours: int = 24
+    trial_days_default: int = 14
+    trial_days_max: int = 90
+    retention_days: int = 90
+    visit_retention_days: int = 180
+    access_log_retention_days: int = 365
+    visitor_cookie_days: int = 390
+
+    session_idle_minutes: int = 120
+    session_absolute_hours: int = 24
+    session_store: Literal["redis", "db"] = "redis"
+    sign_in_attempts_max: int = 8
+    sign_in_window_minutes: int = 15
+    password_length_min: int = 10
+
+    upload_bytes_max: int = 50 * 1024 * 1024
+    request_bytes_max: int = 1024 * 1024
+    page_size: int = 50
+    export_rows_max: int = 200_000
+    bulk_documents_max: int = 2_000
+
+    gateway: Literal["sandbox"] = "sandbox"
+    sandbox_gateway_url: str = "http://127.0.0.1:8010"
+    sandbox_gateway_secret: SecretStr = SecretStr("sandbox_sk_local")
+    sandbox_webhook_secret: SecretStr = SecretStr("whsec_c2FuZGJveC13ZWJob29rLXNlY3JldC0wMQ==")
+    gateway_connect_timeout_seconds: float = 3
+    gateway_read_timeout_seconds: float = 60
+    payment_retry_days: str = "2,5,7,7"
+    past_due_grace_days: int = 7
+
+    lease_seconds: int = 60
+    work_attempts_max: int = 12
+    sweep_seconds: float = 3
+    provisioning_chunk: int = 10
+    tenant_connection_limit: int = 10
+    tenant_statement_timeout_seconds: int = 15
+    tenants_per_cluster_max: int = 1_500
+    metering_chunk: int = 50
+    document_cpu_seconds: int = 60
+    document_memory_bytes: int = 1024 * 1024 * 1024
+    document_timeout_seconds: int = 90
+
+    @field_validator("public_url", "sandbox_gateway_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def files(self) -> Path:
+        """The folder of stored files: uploads, issued papers, exports."""
+        return self.files_dir or self.var_dir / "files"
+
+    @property
+    def clock_may_be_set(self) -> bool:
+        """True where the application clock may be moved: demonstrations and tests only."""
+        return self.environment in ("demo", "test")
+
+    @property
+    def secure_cookies(self) -> bool:
+        """True where cookies travel over TLS only."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def payment_retry_ladder_days(self) -> tuple[int, ...]:
+        """Days from one declined attempt to the next."""
+        return tuple(int(days) for days in self.payment_retry_days.split(",") if days.strip())
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """This function will return the settings of this process, read once.
+
+    Raises: pydantic.ValidationError naming the variable that is wrong.
+    """
+    return Settings()

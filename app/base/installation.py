@@ -1,0 +1,104 @@
+"""What `flask setup` does once: roles, the control database, its lock-down and its schema.
+
+Only this module signs in as the cluster's administrator.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+from app.base import secrets
+from app.base.config import CHECKOUT, settings
+from app.base.db import APP_ROLE, OWNER_ROLE, PROVISIONER_ROLE, admin_url
+
+# Owns every table inside tenant databases; nobody signs in as it.
+TENANT_SCHEMA_ROLE = "tenantry_tenant_schema"
+# May read and write rows inside tenant databases; each tenant's own role is a member.
+TENANT_ROWS_ROLE = "tenantry_tenant_rows"
+LOGIN_ROLES = {OWNER_ROLE: "", APP_ROLE: "", PROVISIONER_ROLE: "CREATEDB CREATEROLE"}
+
+
+def administrator(*, database: str = "postgres") -> psycopg.Connection:
+    """This function will connect as the administrator named in DATABASE_URL, in autocommit."""
+    return psycopg.connect(conninfo(admin_url(database=database)), autocommit=True)
+
+
+def conninfo(url: URL) -> str:
+    """This function will turn one of our URLs into what psycopg and libpq take."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def prepare_cluster(connection: psycopg.Connection) -> None:
+    """This function will make our roles and shut the doors that PostgreSQL leaves open to PUBLIC.
+
+    A superuser's part, safe to repeat; passwords are hashed here, so no log sees them.
+    """
+    for role, rights in LOGIN_ROLES.items():
+        _ensure_role(connection, role, f"LOGIN NOSUPERUSER {rights}")
+        verifier = connection.pgconn.encrypt_password(
+            secrets.derive(f"role:{role}").encode(), role.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))
+        )
+    for role in (TENANT_SCHEMA_ROLE, TENANT_ROWS_ROLE):
+        _ensure_role(connection, role, "NOLOGIN")
+        connection.execute(
+            sql.SQL("GRANT {} TO {} WITH ADMIN TRUE, INHERIT TRUE, SET TRUE").format(
+                sql.Identifier(role), sql.Identifier(PROVISIONER_ROLE)
+            )
+        )
+    for database in ("postgres", "template1"):
+        connection.execute(
+            sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database))
+        )
+    connection.execute(
+        sql.SQL("GRANT CONNECT ON DATABASE postgres TO {}").format(sql.Identifier(PROVISIONER_ROLE))
+    )
+
+
+def _ensure_role(connection: psycopg.Connection, role: str, options: str) -> None:
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+    verb = "ALTER" if known else "CREATE"
+    connection.execute(
+        sql.SQL("{} ROLE {} {}").format(sql.SQL(verb), sql.Identifier(role), sql.SQL(options))
+    )
+
+
+def create_control_database(connection: psycopg.Connection) -> None:
+    """This function will make the control database if it is not there, and lock it down."""
+    name = make_url(settings().database_url).database or "tenantry"
+    known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+    if not known:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                sql.Identifier(name), sql.Identifier(OWNER_ROLE)
+            )
+        )
+    lock_down_control(connection, name)
+
+
+def lock_down_control(connection: psycopg.Connection, name: str) -> None:
+    """This function will let only our own roles into a control database: ACLs are not cloned."""
+    database = sql.Identifier(name)
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    connection.execute(
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(APP_ROLE))
+    )
+
+
+def migrate_control(revision: str = "head") -> None:
+    """This function will bring the control schema to a revision, by default the newest."""
+    command.upgrade(alembic_config(), revision)
+
+
+def alembic_config() -> Config:
+    """This function will return the configuration of the control history."""
+    config = Config()
+    config.set_main_option("script_location", str(CHECKOUT / "migrations" / "control"))
+    config.set_main_option("path_separator", "os")
+    return config

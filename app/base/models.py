@@ -1,0 +1,16 @@
+"""Every table of the floor, imported in one place for migrations."""
+
+from app.base.accounts import OneTimeToken, SignInFailure, Staff
+from app.base.audit import AccessEntry, AuditEvent
+from app.base.messages import Message
+from app.base.sessions import WebSession
+
+__all__ = [
+    "AccessEntry",
+    "AuditEvent",
+    "Message",
+    "OneTimeToken",
+    "SignInFailure",
+    "Staff",
+    "WebSession",
+]

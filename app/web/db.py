@@ -1,0 +1,21 @@
+"""The request's session on the control database: Flask-SQLAlchemy over the floor's one engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Engine
+
+from app.base.db import Base, control_engine
+
+
+class ControlSQLAlchemy(SQLAlchemy):
+    """Flask-SQLAlchemy bound to the engine that jobs and commands use too: one pool a process."""
+
+    def _make_engine(self, bind_key: str | None, options: dict[str, Any], app: Flask) -> Engine:
+        return control_engine()
+
+
+db = ControlSQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
