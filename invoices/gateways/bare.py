@@ -1,0 +1,76 @@
+"""The gateway that can do nothing: what an adapter starts from."""
+
+# ruff: noqa: ARG002 - the port names the arguments, and a refusal has no use for them.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from app.base.money import Money
+from invoices.gateways import port
+
+
+class BareGateway:
+    """Refuses every call. Adapters inherit it and override what theirs offers, so the port can
+    grow without breaking an adapter that somebody else keeps."""
+
+    name = "bare"
+    capabilities: frozenset[port.Capability] = frozenset()
+    key_window = timedelta(0)
+
+    def _refusal(self, capability: port.Capability) -> port.NotSupported:
+        return port.NotSupported(f"The gateway {self.name!r} does not offer {capability}.")
+
+    def begin_registration(
+        self, *, customer_key: str, return_url: str, language: str
+    ) -> port.RegistrationStart:
+        raise self._refusal(port.Capability.REGISTER)
+
+    def complete_registration(
+        self, *, customer_key: str, params: Mapping[str, str]
+    ) -> port.RegisteredMethod:
+        raise self._refusal(port.Capability.REGISTER)
+
+    def revoke(self, *, token: str, customer_key: str) -> None:
+        raise self._refusal(port.Capability.REVOKE)
+
+    def charge(
+        self,
+        *,
+        token: str,
+        customer_key: str,
+        order_id: str,
+        amount: Money,
+        tax_minor: int,
+        name: str,
+        idempotency_key: str,
+        attempt_id: str,
+    ) -> port.ChargeResult:
+        raise self._refusal(port.Capability.CHARGE)
+
+    def refund(
+        self,
+        *,
+        gateway_payment_id: str,
+        amount: Money | None,
+        reason: str,
+        idempotency_key: str,
+    ) -> port.RefundResult:
+        raise self._refusal(port.Capability.REFUND)
+
+    def lookup(
+        self, *, order_id: str | None = None, gateway_payment_id: str | None = None
+    ) -> port.LookupResult:
+        raise self._refusal(port.Capability.LOOKUP_BY_ORDER)
+
+    def list_payments(self, *, start: datetime, end: datetime) -> Iterator[port.Succeeded]:
+        raise self._refusal(port.Capability.LIST_PAYMENTS)
+
+    def parse_webhook(
+        self, *, headers: Mapping[str, str], raw_body: bytes, now: datetime
+    ) -> port.GatewayEvent:
+        raise self._refusal(port.Capability.WEBHOOKS)
+
+    def transfer_instructions(self, *, order_id: str, amount: Money) -> port.TransferInstructions:
+        raise self._refusal(port.Capability.TRANSFER_INSTRUCTIONS)
