@@ -1,0 +1,146 @@
+"""One paper of each kind, with invented companies: warms the press, feeds benches and tests."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from invoices.documents.papers import (
+    BankAccount,
+    InvoiceLine,
+    InvoicePaper,
+    PaidInvoice,
+    Paper,
+    Party,
+    PaymentMethod,
+    ReceiptPaper,
+    TaxInvoiceLine,
+    TaxInvoicePaper,
+    split_tax,
+)
+
+SELLER = Party(
+    name="㈜도면창고",
+    registration_number="1248100998",
+    representative="(대표자)",
+    address="서울특별시 성동구 왕십리로 115, 10층",
+    business_type="정보통신업",
+    business_item="소프트웨어 개발 및 공급",
+    email="billing@tenantry.example",
+    phone="02-0000-0000",
+)
+BUYER = Party(
+    name="한빛정밀 주식회사",
+    registration_number="1208147521",
+    representative="(대표자)",
+    address="경기도 안산시 단원구 산단로 325, A동 201호",
+    business_type="제조업",
+    business_item="금형, 정밀부품",
+    contact="회계팀",
+    email="accounts@hanbit.example",
+)
+BANK = BankAccount(
+    bank="기업은행",
+    number="000-000000-00-000",
+    holder="㈜도면창고",
+    reference="한빛정밀 000123",
+)
+_LINES = (
+    ("팀 요금제 기본료", "2026년 12월분 선불", "1", "개월", "290000", 290_000),
+    ("추가 사용자", "포함 10명 초과분", "14", "명", "19000", 266_000),
+    ("추가 사용자 일할", "12월 9일부터 23일", "2", "명", "9193.5", 18_387),
+    ("저장공간 초과", "포함 100 GB 초과, 11월 사용분", "237.5", "GB", "120", 28_500),
+    ("도면 변환", "DXF → PDF, 11월 사용분", "1840", "건", "15", 27_600),
+    ("연간 약정 할인", "", "1", "", "-30000", -30_000),
+)
+_SUPPLY_MINOR = sum(amount for *_, amount in _LINES)
+_TAX_MINOR = _SUPPLY_MINOR // 10
+
+
+def invoice(*, repeat: int = 1) -> InvoicePaper:
+    """This function will return an invoice whose lines occur `repeat` times."""
+    supply = _SUPPLY_MINOR * repeat
+    return InvoicePaper(
+        number="2026-000123",
+        issued_on=date(2026, 12, 1),
+        due_on=date(2026, 12, 15),
+        currency="KRW",
+        seller=SELLER,
+        buyer=BUYER,
+        period_start=date(2026, 11, 1),
+        period_end=date(2026, 12, 1),
+        lines=tuple(
+            InvoiceLine(
+                description=description,
+                detail=detail,
+                quantity=Decimal(quantity),
+                unit=unit,
+                unit_price_minor=Decimal(price),
+                amount_minor=amount,
+            )
+            for _ in range(repeat)
+            for description, detail, quantity, unit, price, amount in _LINES
+        ),
+        supply_minor=supply,
+        tax_minor=supply // 10,
+        total_minor=supply + supply // 10,
+        bank=BANK,
+    )
+
+
+def tax_invoice() -> TaxInvoicePaper:
+    """This function will return the tax invoice of the invoice above, not yet transmitted."""
+    taxes = split_tax((amount for *_, amount in _LINES), _TAX_MINOR, _SUPPLY_MINOR)
+    return TaxInvoicePaper(
+        number="T-2026-000123",
+        written_on=date(2026, 11, 30),
+        seller=SELLER,
+        buyer=BUYER,
+        lines=tuple(
+            TaxInvoiceLine(
+                supplied_on=date(2026, 11, 30),
+                item=description,
+                specification=unit,
+                quantity=Decimal(quantity),
+                unit_price_minor=Decimal(price),
+                supply_minor=amount,
+                tax_minor=tax,
+            )
+            for (description, _, quantity, unit, price, amount), tax in zip(
+                _LINES, taxes, strict=True
+            )
+        ),
+        supply_minor=_SUPPLY_MINOR,
+        tax_minor=_TAX_MINOR,
+        total_minor=_SUPPLY_MINOR + _TAX_MINOR,
+        credit_minor=_SUPPLY_MINOR + _TAX_MINOR,
+    )
+
+
+def receipt() -> ReceiptPaper:
+    """This function will return the confirmation that the invoice above was paid."""
+    total = _SUPPLY_MINOR + _TAX_MINOR
+    return ReceiptPaper(
+        number="R-2026-000098",
+        issued_on=date(2026, 12, 11),
+        received_on=date(2026, 12, 10),
+        currency="KRW",
+        seller=SELLER,
+        payer=BUYER,
+        amount_minor=total,
+        method=PaymentMethod.TRANSFER,
+        reference="한빛정밀",
+        settled=(
+            PaidInvoice(
+                number="2026-000123",
+                issued_on=date(2026, 12, 1),
+                total_minor=total,
+                paid_minor=total,
+            ),
+        ),
+    )
+
+
+def all_kinds() -> tuple[Paper, ...]:
+    """This function will return one paper of every kind."""
+    return (invoice(), tax_invoice(), receipt())

@@ -1,0 +1,113 @@
+"""The one module that imports weasyprint. Only the press process loads it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weasyprint import CSS, HTML
+from weasyprint.text.fonts import FontConfiguration
+from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
+
+from invoices.documents.limits import DocumentRefused
+
+HERE = Path(__file__).parent
+SCHEME = "tenantry-asset:"
+ASSETS = {
+    "styles/paper.css": "text/css",
+    "styles/tax_invoice.css": "text/css",
+    "fonts/TenantryPaper-Regular.ttf": "font/ttf",
+    "fonts/TenantryPaper-Bold.ttf": "font/ttf",
+    "fonts/Pretendard-Regular.ttf": "font/ttf",
+    "fonts/Pretendard-Bold.ttf": "font/ttf",
+}
+
+
+class RefusedAddress(FatalURLFetchingError):  # type: ignore[misc, unused-ignore]
+    """A document asked for an address outside our assets. Not an Exception: nothing swallows it."""
+
+
+class AssetFetcher(URLFetcher):  # type: ignore[misc, unused-ignore]
+    """Opens the assets of the table above and nothing else: no files, no network, no data URLs."""
+
+    def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:  # noqa: ARG002
+        """This function will return one of our assets, or stop the document.
+
+        Raises: RefusedAddress, naming the scheme only, for the rest of it may be personal.
+        """
+        name = url.removeprefix(SCHEME)
+        if not url.startswith(SCHEME) or name not in ASSETS:
+            raise RefusedAddress(url.partition(":")[0][:32])
+        return URLFetcherResponse(
+            url, body=(HERE / name).read_bytes(), headers={"Content-Type": ASSETS[name]}
+        )
+
+
+class _MissingGlyphs(logging.Handler):
+    """Collects the characters that WeasyPrint says no font has."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.characters: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.msg, str) and record.msg.startswith(".notdef"):
+            self.characters.add(str((record.args or ("",))[0]))  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A warm WeasyPrint: one font configuration and every style sheet parsed once."""
+
+    fonts: FontConfiguration
+    styles: dict[str, CSS]
+    missing: _MissingGlyphs
+
+    def print(self, html: str, *, style: str | None, identifier: bytes) -> bytes:
+        """This function will lay the HTML out and return the PDF.
+
+        Raises: DocumentRefused, with the scheme, when it asks for anything but our assets.
+        """
+        sheets = [self.styles[style]] if style else []
+        try:
+            document = HTML(string=html, url_fetcher=AssetFetcher())
+            pdf = document.write_pdf(
+                stylesheets=sheets, font_config=self.fonts, pdf_identifier=identifier
+            )
+        except FatalURLFetchingError as refused:
+            raise DocumentRefused(str(refused)) from None
+        return bytes(pdf)
+
+
+def engine() -> Engine:
+    """This function will load WeasyPrint's fonts and style sheets and silence its log.
+
+    Its warnings quote documents, and documents name people; only missing characters are kept.
+    """
+    log = logging.getLogger("weasyprint")
+    missing = _MissingGlyphs()
+    log.handlers, log.propagate = [missing], False
+    fonts = FontConfiguration()
+    styles = {
+        Path(name).stem: CSS(
+            string=(HERE / name).read_text(encoding="utf-8"),
+            font_config=fonts,
+            url_fetcher=AssetFetcher(),
+        )
+        for name in ASSETS
+        if name.endswith(".css")
+    }
+    return Engine(fonts, styles, missing)
+
+
+def settle() -> None:
+    """This function will keep the garbage collector off what every child shares.
+
+    A collection would touch, and so copy, every page that a fork shares with its parent.
+    """
+    gc.collect()
+    gc.disable()
+    gc.freeze()
