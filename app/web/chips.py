@@ -1,0 +1,87 @@
+"""The face of every state: its word, its colour and its icon, for the status chip.
+
+A word is never its colour alone: each tone comes with an icon and the state's name in words.
+Machines share words where they mean the same; an entry with a machine's name goes before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from app.web.i18n import lazy
+
+
+class Face(NamedTuple):
+    """What a chip shows for one state."""
+
+    tone: str  # good | warn | bad | info | calm
+    icon: str
+    word: Any  # translated when it is printed
+
+
+_SHARED = {
+    "draft": Face("calm", "dashed", lazy("Draft")),
+    "due": Face("info", "clock", lazy("Due")),
+    "pending": Face("info", "clock", lazy("Waiting")),
+    "queued": Face("info", "clock", lazy("Waiting")),
+    "claimed": Face("info", "half", lazy("Under way")),
+    "running": Face("info", "half", lazy("Under way")),
+    "processing": Face("info", "half", lazy("Under way")),
+    "ready": Face("good", "done", lazy("Ready")),
+    "done": Face("good", "done", lazy("Done")),
+    "succeeded": Face("good", "done", lazy("Succeeded")),
+    "sent": Face("good", "done", lazy("Sent")),
+    "stored": Face("good", "done", lazy("Stored")),
+    "failed": Face("bad", "stop", lazy("Failed")),
+    "parked": Face("bad", "stop", lazy("Stopped")),
+    "blocked": Face("bad", "lock", lazy("Blocked")),
+    "declined": Face("bad", "stop", lazy("Declined")),
+    "unknown": Face("warn", "warn", lazy("Outcome unknown")),
+    "refunded": Face("calm", "turn", lazy("Refunded")),
+    "void": Face("calm", "slash", lazy("Void")),
+    "cancelled": Face("calm", "slash", lazy("Cancelled")),
+    "ended": Face("calm", "slash", lazy("Ended")),
+    "expired": Face("calm", "slash", lazy("Expired")),
+    "active": Face("good", "done", lazy("Active")),
+    "invited": Face("info", "mail", lazy("Invited")),
+    "inactive": Face("calm", "slash", lazy("Inactive")),
+    "deactivated": Face("calm", "slash", lazy("Inactive")),
+    "disabled": Face("calm", "slash", lazy("Disabled")),
+    "approved": Face("good", "check", lazy("Approved")),
+    "rejected": Face("bad", "cross", lazy("Rejected")),
+    "trialing": Face("info", "clock", lazy("On trial")),
+    "past_due": Face("warn", "warn", lazy("Payment overdue")),
+    "suspended": Face("warn", "pause", lazy("Suspended")),
+    "retained": Face("warn", "lock", lazy("Kept until erased")),
+    "destroying": Face("warn", "half", lazy("Being erased")),
+    "destroyed": Face("calm", "slash", lazy("Erased")),
+    "erased": Face("calm", "slash", lazy("Erased")),
+    "issued": Face("info", "receipt", lazy("Issued")),
+    "paid": Face("good", "done", lazy("Paid")),
+}
+
+_OF_ONE_MACHINE = {
+    ("application", "unconfirmed"): Face("calm", "mail", lazy("Mail not confirmed")),
+    ("application", "submitted"): Face("calm", "mail", lazy("Mail not confirmed")),
+    ("application", "confirmed"): Face("info", "inbox", lazy("Waiting for review")),
+    ("application", "claimed"): Face("info", "half", lazy("In review")),
+    ("application", "in_review"): Face("info", "half", lazy("In review")),
+    ("tenant", "approved"): Face("info", "half", lazy("Being set up")),
+    ("tenant", "provisioning"): Face("info", "half", lazy("Being set up")),
+    ("invoice", "issued"): Face("info", "clock", lazy("Awaiting payment")),
+    ("invoice", "overdue"): Face("warn", "warn", lazy("Overdue")),
+    ("invoice", "past_due"): Face("warn", "warn", lazy("Overdue")),
+    ("receipt", "issued"): Face("good", "receipt", lazy("Issued")),
+    ("message", "due"): Face("info", "clock", lazy("Waiting to be sent")),
+}
+
+
+def chip_face(machine: str, state: str) -> Face:
+    """This function will return the face of a state; an unforeseen one shows its own name."""
+    face = _OF_ONE_MACHINE.get((machine, state)) or _SHARED.get(state)
+    return face or Face("calm", "ring", state.replace("_", " ").capitalize())
+
+
+def known(machine: str, state: str) -> bool:
+    """This function will tell whether a state has a face of its own, rather than its bare name."""
+    return (machine, state) in _OF_ONE_MACHINE or state in _SHARED

@@ -1,0 +1,113 @@
+"""The two languages of the pages: English in the source, Korean in one .po file per area.
+
+The .po files are read and merged in memory when the process starts, so there is no compiled
+catalogue to forget and none in the repository.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from flask import Flask, Response, has_request_context, request
+from flask_babel import Babel, Domain, force_locale, get_locale
+from flask_babel import gettext as gettext
+from flask_babel import lazy_gettext as lazy
+from flask_babel import ngettext as ngettext
+
+LANGUAGES = {"ko": "한국어", "en": "English"}
+DEFAULT_LANGUAGE = "ko"
+COOKIE = "lang"
+COOKIE_SECONDS_MAX = 365 * 24 * 3600
+TIME_ZONE = "Asia/Seoul"
+TRANSLATIONS = Path(__file__).parent / "translations"
+
+_ = gettext
+
+__all__ = ["_", "force_locale", "gettext", "init_i18n", "language", "lazy", "ngettext"]
+
+
+def init_i18n(app: Flask) -> None:
+    """This function will make the application speak the reader's language on every page."""
+    _Pages(app, default_locale=DEFAULT_LANGUAGE, default_timezone=TIME_ZONE, locale_selector=choose)
+    app.jinja_env.globals["language"] = language
+    app.jinja_env.globals["LANGUAGES"] = LANGUAGES
+    app.jinja_env.add_extension("jinja2.ext.do")
+    app.after_request(_remember)
+
+
+def language() -> str:
+    """This function will return the language of the page being made: `ko` or `en`."""
+    return str(get_locale() or DEFAULT_LANGUAGE)
+
+
+def choose() -> str:
+    """This function will pick the language: `?lang=`, then the cookie, then the browser's wish.
+
+    Outside a request (a command, a job) it is Korean unless `force_locale` says otherwise.
+    """
+    if not has_request_context():
+        return DEFAULT_LANGUAGE
+    for wish in (request.args.get("lang"), request.cookies.get(COOKIE)):
+        if wish in LANGUAGES:
+            return wish
+    return request.accept_languages.best_match(list(LANGUAGES)) or DEFAULT_LANGUAGE
+
+
+def _remember(response: Response) -> Response:
+    wish = request.args.get("lang")
+    if wish in LANGUAGES and request.cookies.get(COOKIE) != wish:
+        response.set_cookie(
+            COOKIE,
+            wish,
+            max_age=COOKIE_SECONDS_MAX,
+            secure=request.is_secure,
+            httponly=True,
+            samesite="Lax",
+        )
+    if response.mimetype == "text/html":
+        response.headers["Content-Language"] = language()
+        response.vary.update(("Accept-Language", "Cookie"))
+    return response
+
+
+@cache
+def catalogue(locale: str) -> NullTranslations:
+    """This function will return every area's .po file of one language as one catalogue."""
+    files = sorted((TRANSLATIONS / locale).glob("*.po"))
+    if not files:
+        return NullTranslations()
+    merged = Catalog(locale=locale)
+    for file in files:
+        for message in read_catalogue(file):
+            if message.id and message.string and message.id not in merged:
+                merged.add(message.id, message.string, context=message.context)
+    compiled = BytesIO()
+    write_mo(compiled, merged)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def read_catalogue(file: Path) -> Catalog:
+    """This function will parse one .po file; a malformed one raises with its line."""
+    with file.open("rb") as handle:
+        return read_po(handle, locale=file.parent.name, abort_invalid=True)
+
+
+class _Merged(Domain):
+    """Flask-Babel's domain, fed from memory in place of .mo files on disk."""
+
+    def get_translations(self) -> Any:
+        return catalogue(language())
+
+
+class _Pages(Babel):
+    @property
+    def domain_instance(self) -> Domain:
+        return _Merged()

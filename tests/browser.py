@@ -1,0 +1,100 @@
+"""Chromium for tests: one way to start it, look at a page and ask axe about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDTHS = (390, 1280)
+# The rules of WCAG 2.2 A and AA, and axe's own good practice.
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def executable() -> str:
+    """This function will find Chromium, or fail the test with the line that installs it."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        pytest.fail(
+            "No Chromium here. Install it with `apt-get install -y chromium`, or name one in"
+            " the CHROMIUM environment variable.",
+            pytrace=False,
+        )
+    return found
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """This function will run one headless Chromium for as long as the block lasts."""
+    path = executable()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def open_page(
+    browser: Browser,
+    url: str,
+    *,
+    width: int = 1280,
+    language: str = "ko",
+    scripts: bool = True,
+) -> Iterator[Page]:
+    """This function will open an address as a reader of that language on a screen of that width."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 844 if width < 600 else 800},
+        locale={"ko": "ko-KR", "en": "en-GB"}[language],
+        java_script_enabled=scripts,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    try:
+        page.goto(url)
+        yield page
+    finally:
+        context.close()
+
+
+def axe_violations(page: Page) -> list[str]:
+    """This function will return what axe finds wrong, one readable line for each element."""
+    results = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}})
+    return [
+        f"{violation['id']}: {violation['help']} — {node['target']} {node['html'][:160]}"
+        for violation in results.response["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+def overflow(page: Page) -> list[str]:
+    """This function will name the elements that make the page scroll sideways."""
+    names: list[str] = page.evaluate(
+        """() => {
+          const width = document.documentElement.clientWidth;
+          if (document.documentElement.scrollWidth <= width) return [];
+          return [...document.body.querySelectorAll("*")]
+            .filter((e) => e.getBoundingClientRect().right > width + 1
+                           && !e.closest(".table-scroll, .tabs, pre"))
+            .map((e) => `${e.tagName.toLowerCase()}.${e.className}`).slice(0, 5);
+        }"""
+    )
+    return names
+
+
+def screenshot(page: Page, path: Path) -> None:
+    """This function will save the whole page as a PNG once its fonts are there."""
+    page.evaluate("() => document.fonts.ready")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(path), full_page=True)

@@ -1,0 +1,57 @@
+"""A small application with the look page alone, served to a real browser."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response
+from flask_wtf import CSRFProtect
+from playwright.sync_api import Browser
+from werkzeug.serving import make_server
+
+import app
+from app.web.i18n import init_i18n
+from app.web.look import register
+from app.web.parts import init_parts
+from tests.browser import chromium
+
+WEB = Path(app.__file__).parent / "web"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@pytest.fixture(scope="session")
+def look_app() -> Flask:
+    flask = Flask("look", template_folder=WEB / "templates", static_folder=WEB / "static")
+    flask.config.update(SECRET_KEY="only for this test", TESTING=True)
+    CSRFProtect(flask)
+    init_i18n(flask)
+    init_parts(flask)
+    register(flask)
+
+    @flask.after_request
+    def guard(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+    return flask
+
+
+@pytest.fixture(scope="session")
+def address(look_app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, look_app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
