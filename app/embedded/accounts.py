@@ -1,0 +1,110 @@
+"""Who runs the embedded servers, and where their files live.
+
+PostgreSQL refuses to run as root. Started by root it therefore runs as an unprivileged account,
+which can't enter a checkout below a directory that only root may enter: binaries and cluster then
+live under /var/lib/tenantry, and var/embedded.json says where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.embedded import identity
+from app.embedded.errors import EmbeddedError
+
+ROOT_HOMES = Path("/var/lib/tenantry")
+ACCOUNTS = ("tenantry", "nobody")  # the first that exists; initdb refuses ids without a name
+
+
+@dataclass(frozen=True)
+class Account:
+    """An unprivileged account to drop to; None elsewhere means: stay who we are."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def account() -> Account | None:
+    """Return the account the servers drop to, or None where we are an ordinary user."""
+    if os.geteuid() != 0:
+        return None
+    for name in ACCOUNTS:
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            if entry.pw_uid != 0:
+                return Account(name, entry.pw_uid, entry.pw_gid)
+    raise EmbeddedError(
+        "PostgreSQL can't run as root and this machine has no account «nobody» to drop to: "
+        "create one named «tenantry», or name servers of your own in DATABASE_URL and REDIS_URL."
+    )
+
+
+def home(var_directory: Path, *, scratch: bool) -> Path:
+    """Return the folder of this checkout's clusters, making it where there is none yet."""
+    if os.geteuid() != 0:
+        path = var_directory / "embedded"
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+    pointer = var_directory / "embedded.json"
+    try:
+        path = Path(json.loads(pointer.read_text())["home"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # A random name, not one made from the path: a new clone in an old place is another one.
+        path = ROOT_HOMES / f"{'scratch' if scratch else 'checkout'}-{secrets.token_hex(6)}"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        private_file(pointer, json.dumps({"home": str(path)}))
+    path.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if scratch:
+        identity.write(path / "owner.json", os.getpid())
+        remove_abandoned()
+    return path
+
+
+def remove_abandoned() -> None:
+    """Remove scratch homes whose owner was killed; homes of checkouts are never touched."""
+    for path in ROOT_HOMES.glob("scratch-*"):
+        record = path / "owner.json"
+        if record.exists() and identity.read(record) is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def private_directory(path: Path, owner: Account | None) -> Path:
+    """Make a folder only the servers' account may enter."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if owner is not None:
+        os.chown(path, owner.uid, owner.gid)
+    os.chmod(path, 0o700)
+    return path
+
+
+def private_file(path: Path, text: str, owner: Account | None = None) -> Path:
+    """Write a file only its owner may read, never readable by others even for a moment."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        if owner is not None:
+            os.fchown(descriptor, owner.uid, owner.gid)
+        file.write(text)
+    fresh.replace(path)
+    return path
+
+
+def kept_secret(path: Path, *, bytes_random: int = 24) -> str:
+    """Return the secret kept in `path`, made at the first asking."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.read_text().strip()
+        if found:
+            return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = secrets.token_urlsafe(bytes_random)
+    private_file(path, made + "\n")
+    return made

@@ -1,0 +1,87 @@
+"""What runs in bin/dev, on one screen: stages start in this order and stop in the reverse one.
+
+PostgreSQL and Valkey come before all of these and end after them (servers.py).
+"""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.embedded import ports
+from app.embedded.children import Process
+from app.embedded.servers import CODE
+
+SETUP_SECONDS_MAX = 300.0
+WEB_THREADS = 8
+# Workers finish the job in hand; what they can't finish is a row that the next sweep finds.
+WORKER_LADDER = ((signal.SIGTERM, 4.0),)
+WEB_LADDER = ((signal.SIGTERM, 3.0), (signal.SIGQUIT, 0.5))
+
+
+def stages(
+    *, environment: dict[str, str], chosen: dict[str, int], directory: Path, seed: bool
+) -> list[list[Process]]:
+    """List the processes of the whole system, stage by stage."""
+
+    def python(name: str, *arguments: str, **more: object) -> Process:
+        command = (sys.executable, "-m", *arguments)
+        return Process(name, command, environment, CODE, **more)  # type: ignore[arg-type]
+
+    webhook = f"{environment['TENANTRY_PUBLIC_URL']}/hooks/sandbox"
+    seeding = [python("seed", "flask", "seed", once=True, ready_seconds=SETUP_SECONDS_MAX)]
+    return [
+        [
+            python("setup", "flask", "setup", once=True, ready_seconds=SETUP_SECONDS_MAX),
+            python(
+                "gateway",
+                *("app.sandbox", "--port", str(chosen["gateway"]), "--webhook-url", webhook),
+                ready=_listens(chosen["gateway"]),
+            ),
+            python(
+                "mailbox",
+                *("app.mailbox", "--smtp-port", str(chosen["smtp"])),
+                *("--http-port", str(chosen["mailbox"])),
+                ready=_listens(chosen["smtp"], chosen["mailbox"]),
+            ),
+        ],
+        [
+            *(seeding if seed else []),
+            python(
+                "web",
+                *("gunicorn", "wsgi:app", "--no-control-socket", "--worker-class", "gthread"),
+                *("--workers", "1", "--threads", str(WEB_THREADS), "--graceful-timeout", "2"),
+                *("--bind", f"{ports.LOOPBACK}:{chosen['web']}", "--chdir", str(CODE)),
+                *("--worker-tmp-dir", str(directory / "run"), "--log-level", "warning"),
+                ready=_healthy(f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"),
+                ladder=WEB_LADDER,
+            ),
+            python("worker", "flask", "worker", ladder=WORKER_LADDER),
+            python("documents", "flask", "worker", "--queue", "documents", ladder=WORKER_LADDER),
+            python("scheduler", "flask", "scheduler"),
+        ],
+    ]
+
+
+def _listens(*wanted: int) -> Callable[[int], bool]:
+    return lambda _pid: all(ports.answers(port) for port in wanted)
+
+
+def _healthy(url: str) -> Callable[[int], bool]:
+    parts = urlsplit(url)
+
+    def answers_well(_pid: int) -> bool:
+        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=1)
+        try:
+            connection.request("GET", parts.path)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return answers_well
