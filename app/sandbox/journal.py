@@ -35,6 +35,7 @@ class Book:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self._lock_file.close()
             raise DirectoryTaken(f"{directory} is in use by another sandbox gateway.") from error
         self._replay()
         self._compact()

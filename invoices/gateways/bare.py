@@ -1,7 +1,5 @@
 """The gateway that can do nothing: what an adapter starts from."""
 
-# ruff: noqa: ARG002 - the port names the arguments, and a refusal has no use for them.
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

@@ -67,6 +67,10 @@ class SandboxGateway(BareGateway):
             trust_env=False,
         )
 
+    def close(self) -> None:
+        """This function will close the connections; the gateway is not used afterwards."""
+        self._client.close()
+
     def begin_registration(
         self, *, customer_key: str, return_url: str, language: str
     ) -> port.RegistrationStart:
@@ -278,6 +282,8 @@ class SandboxGateway(BareGateway):
         if response.is_success:
             return answer
         refusal = _Refused(answer)
+        if not refusal.code:
+            raise port.GatewayUnavailable(f"The gateway answered {response.status_code} unclearly.")
         if refusal.code == "idempotency_key_reused":
             # Says nothing about what the first request with the key has done.
             raise port.GatewayUnavailable("The gateway knows the key with another request.")
@@ -309,7 +315,7 @@ class _Refused(Exception):
     def __init__(self, answer: Mapping[str, Any], *, payment_id: str | None = None) -> None:
         error = answer.get("error")
         stated = error if isinstance(error, dict) else {}
-        self.code = str(stated.get("code", "unreadable"))
+        self.code = str(stated.get("code", ""))
         self.message = str(stated.get("message", ""))
         super().__init__(self.code)
         payment = answer.get("payment")
