@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Index, delete, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.base import ids, secrets
@@ -32,6 +33,33 @@ class WebSession(Base):
     seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     absolute_expires_at: Mapped[datetime]
+
+
+class SessionCacheEpoch(Base):
+    """One row: sessions cached before the current epoch are worth nothing any more.
+
+    Raised when a session ended while the cache could not be told, so that the cache's return
+    brings no dead session back.
+    """
+
+    __tablename__ = "session_cache_epoch"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+
+
+def cache_epoch(*, control_session: Session) -> int:
+    """This function will return the epoch that cached sessions must carry."""
+    return control_session.scalar(select(SessionCacheEpoch.epoch)) or 0
+
+
+def distrust_cache(*, control_session: Session) -> None:
+    """This function will make every session cached so far worthless."""
+    control_session.execute(
+        insert(SessionCacheEpoch)
+        .values(id=1, epoch=1)
+        .on_conflict_do_update(index_elements=["id"], set_={"epoch": SessionCacheEpoch.epoch + 1})
+    )
 
 
 def open_session(

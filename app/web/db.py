@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from app.base.db import Base, control_engine
 
@@ -19,3 +20,8 @@ class ControlSQLAlchemy(SQLAlchemy):
 
 
 db = ControlSQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+
+def control() -> Session:
+    """This function will return the request's own session on the control database."""
+    return db.session()

@@ -178,6 +178,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("code", name=op.f("pk_plan")),
     )
     op.create_table(
+        "session_cache_epoch",
+        sa.Column("id", sa.BigInteger(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_session_cache_epoch")),
+    )
+    op.create_table(
         "sign_in_failure",
         sa.Column("key_hash", sa.Text(), nullable=False),
         sa.Column("at", postgresql.TIMESTAMP(timezone=True), nullable=False),

@@ -1,0 +1,7 @@
+"""Every blueprint, in the order a visitor meets them."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+BLUEPRINTS: list[Blueprint] = []

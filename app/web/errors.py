@@ -1,0 +1,76 @@
+"""From the kind of an error to an answer: a page that says what to do, or problem JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from flask import Flask, jsonify, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from werkzeug.exceptions import HTTPException
+
+from app.base.errors import TenantryError
+from app.web.db import db
+from app.web.i18n import gettext
+
+log = structlog.get_logger()
+
+
+def init_errors(app: Flask) -> None:
+    """This function will map every kind of error to its answer."""
+    app.register_error_handler(TenantryError, _ours)
+    app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(OperationalError, _database)
+    app.register_error_handler(PoolExhausted, _database)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _ours(error: TenantryError) -> Any:
+    db.session.rollback()
+    return _answer(error.status, gettext(error.message))
+
+
+def _csrf(_: CSRFError) -> Any:
+    return _answer(
+        400, gettext("This form was open for too long. Please go back, reload and send it again.")
+    )
+
+
+def _http(error: HTTPException) -> Any:
+    if error.code is None or error.code < 400:
+        return error
+    messages = {
+        404: gettext("There is no such page here, or it is not yours to see."),
+        405: gettext("This address can't be used that way."),
+        413: gettext("That was larger than the limit. Please send less."),
+        429: gettext("Too many requests. Please wait a minute and try again."),
+    }
+    return _answer(error.code, messages.get(error.code, gettext("The request was not understood.")))
+
+
+def _database(error: Exception) -> Any:
+    log.error("database_unavailable", error=type(error).__name__)
+    db.session.rollback()
+    return _answer(
+        503,
+        gettext("The database does not answer just now. Nothing was changed; please try again."),
+    )
+
+
+def _unexpected(error: Exception) -> Any:
+    log.error("unexpected_error", error=type(error).__name__, exc_info=error)
+    db.session.rollback()
+    return _answer(500, gettext("Something went wrong on our side. Nothing was changed."))
+
+
+def _answer(status: int, message: str) -> Any:
+    if request.path.startswith(("/api/", "/hooks/")) or (
+        request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
+    ):
+        answer = jsonify({"type": "about:blank", "status": status, "title": message})
+        answer.mimetype = "application/problem+json"
+        return answer, status
+    return render_template("layout/error.html", status=status, message=message), status

@@ -1,0 +1,90 @@
+"""What every answer and every form carries: headers, CSRF, rate limits, body sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_wtf import CSRFProtect
+
+from app.base.config import settings
+from app.web.sessions import audience_of
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+csrf = CSRFProtect()
+# Public pages stay open when Valkey is away (each process counts for itself meanwhile); sign-in
+# has a second count in PostgreSQL that does not.
+limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True, in_memory_fallback=[])
+
+
+def init_security(app: Flask) -> None:
+    """This function will put the guards in front of every view, body sizes before all others."""
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings().request_bytes_max,
+        MAX_FORM_MEMORY_SIZE=settings().request_bytes_max,
+        MAX_FORM_PARTS=200,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_SSL_STRICT=False,
+        RATELIMIT_STORAGE_URI=settings().redis_url,
+        RATELIMIT_STORAGE_OPTIONS={"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
+        RATELIMIT_ENABLED=settings().environment in ("dev", "production"),
+        RATELIMIT_HEADERS_ENABLED=True,
+    )
+    if settings().trusted_hosts:
+        app.config["TRUSTED_HOSTS"] = [h.strip() for h in settings().trusted_hosts.split(",")]
+    app.before_request(_allow_uploads)
+    csrf.init_app(app)
+    limiter.init_app(app)
+    app.after_request(_headers)
+
+
+def accepts_upload(view: View) -> View:
+    """This function will let a view take bodies up to the upload limit."""
+    view.accepts_upload = True  # type: ignore[attr-defined]
+    return view
+
+
+def _allow_uploads() -> None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if getattr(view, "accepts_upload", False):
+        # The form's other fields and the boundaries of its parts take room too.
+        request.max_content_length = settings().upload_bytes_max + 64 * 1024
+
+
+def frameable(response: Response) -> Response:
+    """This function will let our own pages show this answer in a frame: previews of papers."""
+    response.headers["X-Tenantry-Frameable"] = "1"
+    return response
+
+
+def _headers(response: Response) -> Response:
+    ancestors = "'self'" if response.headers.pop("X-Tenantry-Frameable", None) else "'none'"
+    audience = audience_of(request.path)
+    # A card is registered on the gateway's own page, reached by a redirect from our form.
+    gateway = _origin(settings().sandbox_gateway_url) if audience == "portal" else ""
+    response.headers.setdefault(
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "font-src 'self'; connect-src 'self'; frame-src 'self'; object-src 'none'; "
+        f"manifest-src 'self'; form-action 'self' {gateway}".rstrip()
+        + f"; frame-ancestors {ancestors}; base-uri 'none'",
+    )
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+    if settings().secure_cookies:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    if audience != "site":
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

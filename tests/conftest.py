@@ -1,0 +1,233 @@
+"""The real parts under every test: one PostgreSQL and one Valkey for the run, a database a worker.
+
+The process that collects (xdist's controller, or the only one) starts the servers and builds a
+control template; each worker clones it. `control_session` rolls back; `scenario` may commit, and
+the worker's database is made anew after it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from app.embedded.servers import Hold, hold
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = "control_template"
+_held: list[Hold] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """This function will start the servers once, and point every process at its own database."""
+    if not hasattr(config, "workerinput"):
+        _start_servers()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    number = int(worker.removeprefix("gw")) + 1 if worker.startswith("gw") else 0
+    var_dir = Path(tempfile.mkdtemp(prefix=f"tenantry-{worker}-"))
+    os.environ |= {
+        "DATABASE_URL": _database_url(f"control_{worker}"),
+        "REDIS_URL": os.environ["TENANTRY_TEST_REDIS"].rsplit("/", 1)[0] + f"/{number}",
+        "TENANTRY_VAR_DIR": str(var_dir),
+        "TENANTRY_PUBLIC_URL": "http://localhost",
+    }
+
+
+def _start_servers() -> None:
+    directory = Path(tempfile.mkdtemp(prefix="tenantry-tests-"))
+    servers = hold(directory, scratch=True)
+    _held.append(servers)
+    os.environ |= {
+        "TENANTRY_ENVIRONMENT": "test",
+        "TENANTRY_SECRET_KEYS": "a key for tests only",
+        "TENANTRY_TEST_DATABASE": servers.database_url,
+        "TENANTRY_TEST_REDIS": servers.redis_url,
+        "TENANTRY_LOG_LEVEL": "WARNING",
+        "FLASK_APP": str(ROOT / "wsgi.py"),
+    }
+    prepared = subprocess.run(
+        [sys.executable, "-m", "tests.template"],
+        env={**os.environ, "DATABASE_URL": _database_url(TEMPLATE)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if prepared.returncode:
+        servers.release()
+        raise pytest.UsageError(f"the control template could not be built:\n{prepared.stderr}")
+
+
+def pytest_unconfigure() -> None:
+    """This function will let the servers go when the run is over."""
+    for servers in _held:
+        servers.release()
+
+
+def _database_url(name: str) -> str:
+    return os.environ["TENANTRY_TEST_DATABASE"].rsplit("/", 1)[0] + f"/{name}"
+
+
+def administrator(database: str = "postgres") -> psycopg.Connection[Any]:
+    """This function will connect as the superuser of the tests' cluster."""
+    return psycopg.connect(_database_url(database), autocommit=True)
+
+
+@dataclass
+class Scenario:
+    """A control database that a test may commit to, and the environment that leads to it."""
+
+    database: str
+    environment: dict[str, str]
+
+    def run_python(self, code: str, *arguments: str, **extra: str) -> subprocess.Popen[str]:
+        """This function will start a Python process of its own on this database."""
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env={**self.environment, **extra},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def flask(
+        self, *arguments: str, timeout: float = 120, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        """This function will run a command of ours as an operator would."""
+        return subprocess.run(
+            [sys.executable, "-m", "flask", *arguments],
+            env={**self.environment, **extra},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def _control_database() -> Iterator[str]:
+    from app.base.db import control_engine
+
+    name = os.environ["DATABASE_URL"].rsplit("/", 1)[1]
+    _clone(name)
+    yield name
+    control_engine().dispose()
+    _drop(name)
+
+
+def _clone(name: str) -> None:
+    from app.base.installation import lock_down_control
+
+    with administrator() as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER tenantry_owner").format(
+                sql.Identifier(name), sql.Identifier(TEMPLATE)
+            )
+        )
+        lock_down_control(connection, name)
+
+
+def _drop(name: str) -> None:
+    """The control database, and whatever tenant databases and roles bear its mark."""
+    mark = f"tenantry {name} %"
+    with administrator() as connection:
+        databases = connection.execute(
+            "SELECT d.datname FROM pg_database d JOIN pg_shdescription s ON s.objoid = d.oid"
+            " AND s.classoid = 'pg_database'::regclass WHERE s.description LIKE %s",
+            (mark,),
+        ).fetchall()
+        for (database,) in [*databases, (name,)]:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+            )
+        roles = connection.execute(
+            "SELECT r.rolname FROM pg_roles r JOIN pg_shdescription s ON s.objoid = r.oid"
+            " AND s.classoid = 'pg_authid'::regclass WHERE s.description LIKE %s",
+            (mark,),
+        ).fetchall()
+        for (role,) in roles:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.fixture
+def control_session(_control_database: str) -> Iterator[Any]:
+    """A session whose every commit is a savepoint: nothing is left behind."""
+    from sqlalchemy.orm import Session
+
+    from app.base.db import control_engine
+
+    with control_engine().connect() as connection:
+        transaction = connection.begin()
+        with Session(
+            connection, join_transaction_mode="create_savepoint", expire_on_commit=False
+        ) as session:
+            yield session
+        transaction.rollback()
+
+
+@pytest.fixture
+def scenario(_control_database: str, valkey: redis.Redis) -> Iterator[Scenario]:
+    """A control database for stories that commit, use several processes or are killed."""
+    from app.base import clock
+    from app.base.db import control_engine
+
+    yield Scenario(_control_database, {**os.environ, "PYTHONPATH": str(ROOT)})
+    clock.reset()
+    control_engine().dispose()
+    _drop(_control_database)
+    _clone(_control_database)
+
+
+@pytest.fixture
+def valkey() -> Iterator[redis.Redis]:
+    """This worker's own, empty Valkey database."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def _flask_app(_control_database: str) -> Any:
+    from app.factory import create_app
+
+    return create_app()
+
+
+@pytest.fixture
+def app(_flask_app: Any, scenario: Scenario) -> Any:
+    """The whole application on a database that requests may commit to."""
+    return _flask_app
+
+
+@pytest.fixture
+def client(app: Any) -> Any:
+    """A browser without JavaScript, as far as Werkzeug's test client is one."""
+    return app.test_client()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A working day at noon in Seoul, far from any boundary."""
+    return datetime(2026, 3, 10, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def set_clock(scenario: Scenario) -> Callable[[datetime], None]:
+    """Moves the application clock for this test and for every process that it starts."""
+    from app.base import clock
+
+    return clock.set_now

@@ -1,0 +1,22 @@
+"""Builds the control template that every test worker clones, the way `flask setup` does it."""
+
+from app.base import installation
+from app.base.db import control_session
+
+
+def build() -> None:
+    """This function will make roles, schema, the cluster's row and the tenant template."""
+    with installation.administrator() as connection:
+        installation.prepare_cluster(connection)
+        installation.create_control_database(connection)
+    installation.migrate_control()
+    try:
+        from tenants import template
+    except ImportError:
+        return
+    with control_session() as session:
+        template.build_template(control_session=session)
+
+
+if __name__ == "__main__":
+    build()
