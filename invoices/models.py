@@ -15,7 +15,11 @@ from app.base.db import Base, Keyed
 from app.base.leases import Leased
 from app.base.states import machine
 
-SUBSCRIPTION = machine("subscription", {"active": ("cancelled",), "cancelled": ()})
+SUBSCRIPTION = machine(
+    "subscription",
+    {"active": ("cancelled",), "cancelled": ()},
+    wakes={"active": "invoicing"},
+)
 INVOICE = machine(
     "invoice",
     {"draft": ("issued", "void"), "issued": ("paid", "void"), "paid": (), "void": ()},
@@ -119,7 +123,8 @@ class Invoice(Keyed, Leased, Base):
     __table_args__ = (
         INVOICE.check(),
         UniqueConstraint("series", "year", "number"),
-        CheckConstraint("(state = 'draft') = (number IS NULL)", name="numbered"),
+        # A draft gets its number in the statement before it is issued; one thrown away has none.
+        CheckConstraint("state IN ('draft', 'void') OR number IS NOT NULL", name="numbered"),
         CheckConstraint("state <> 'paid' OR paid_at IS NOT NULL", name="paid"),
         CheckConstraint("subtotal_minor + tax_minor = total_minor", name="adds_up"),
         Index(None, "tenant_id", "issued_at"),
@@ -193,6 +198,7 @@ class BilledSpan(Keyed, Base):
             name="ex_billed_span_once",
         ),
         Index(None, "invoice_id"),
+        Index(None, "subscription_id"),
     )
 
     subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscription.id"))

@@ -658,9 +658,9 @@ def upgrade() -> None:
         sa.Column("retry_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
-        sa.CheckConstraint("(state = 'draft') = (number IS NULL)", name=op.f("ck_invoice_numbered")),
         sa.CheckConstraint("state <> 'paid' OR paid_at IS NOT NULL", name=op.f("ck_invoice_paid")),
         sa.CheckConstraint("state IN ('draft', 'issued', 'paid', 'void')", name=op.f("ck_invoice_state")),
+        sa.CheckConstraint("state IN ('draft', 'void') OR number IS NOT NULL", name=op.f("ck_invoice_numbered")),
         sa.CheckConstraint("subtotal_minor + tax_minor = total_minor", name=op.f("ck_invoice_adds_up")),
         sa.ForeignKeyConstraint(["subscription_id"], ["subscription.id"], name=op.f("fk_invoice_subscription_id")),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_invoice_tenant_id")),
@@ -712,6 +712,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_billed_span")),
     )
     op.create_index(op.f("ix_billed_span_invoice_id"), "billed_span", ["invoice_id"], unique=False)
+    op.create_index(op.f("ix_billed_span_subscription_id"), "billed_span", ["subscription_id"], unique=False)
     op.create_table(
         "invoice_line",
         sa.Column("invoice_id", sa.UUID(), nullable=False),

@@ -1,0 +1,52 @@
+"""Fingerprints: one canonical JSON for whatever must be shown later to be unchanged. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+
+def canonical_json(value: Any) -> str:
+    """This function will write a value as JSON in the only way: sorted keys, no spaces.
+
+    Decimals become plain text without trailing zeros, so 1.50 and 1.500000000000 read alike
+    whether they come from a program or from a NUMERIC column.
+
+    Raises: TypeError for a float or any other type that has no exact text.
+    """
+    return json.dumps(
+        _exact(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+
+
+def sha256(value: Any) -> str:
+    """This function will return the hex digest of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def plain_decimal(value: Decimal) -> str:
+    """This function will write a decimal without exponent or trailing zeros: `0.25`, `100`."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _exact(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Decimal):
+        return plain_decimal(value)
+    if isinstance(value, date):  # a datetime is a date too
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _exact(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(each) for each in value]
+    raise TypeError(f"{type(value).__name__} has no exact text")
