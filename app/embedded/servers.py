@@ -32,6 +32,8 @@ STOP_SECONDS_MAX = 8.0
 NOTICE_SECONDS = 1.0  # within which a keeper that nobody needs begins to stop
 POLL_SECONDS = 0.02
 BOTH = frozenset({"postgres", "valkey"})
+# Keepers that this process started: they may outlive every Hold of ours, for others' sake.
+_KEEPERS: list[subprocess.Popen[bytes]] = []
 CODE = Path(__file__).resolve().parents[2]
 
 
@@ -76,7 +78,6 @@ class Hold:
         self.needs = needs
         self.scratch = scratch
         self.state: State | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
         (self.directory / "run").mkdir(parents=True, exist_ok=True)
         self._lock: int | None = os.open(_holders(self.directory), os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_SH)  # waits while a keeper is stopping
@@ -97,16 +98,14 @@ class Hold:
 
     def ensure(self) -> None:
         """Start the keeper if it does not run (any more)."""
-        if self._keeper is not None:
-            self._keeper.poll()
         if self.state is not None and identity.alive(self.state.keeper):
             return
         with open(self.directory / "run" / "servers.start", "a") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             self.state = State.read(self.directory)
             if self.state is None:
-                self._keeper = _start_keeper(self.directory, self.needs, scratch=self.scratch)
-                self.state = _wait_for(self._keeper, self.directory)
+                keeper = _start_keeper(self.directory, self.needs, scratch=self.scratch)
+                self.state = _wait_for(keeper, self.directory)
         if self.needs - self.state.runs:
             raise EmbeddedError(
                 f"The embedded servers of {self.directory} were started without "
@@ -127,11 +126,11 @@ class Hold:
         self._lock = None
         started = time.monotonic()
         while (seconds := time.monotonic() - started) < STOP_SECONDS_MAX:
-            if self._keeper is not None:
-                self._keeper.poll()
-            state = State.read(self.directory)
-            if state is None or (state.ready and seconds > NOTICE_SECONDS):
+            if self.state is None or not identity.alive(self.state.keeper):
                 return
+            said = State.read(self.directory)
+            if said is not None and said.ready and seconds > NOTICE_SECONDS:
+                return  # somebody else holds them
             time.sleep(POLL_SECONDS)
 
     def __enter__(self) -> Hold:
@@ -173,7 +172,7 @@ def _start_keeper(
     command += [f"--only={name}" for name in sorted(needs)]
     (directory / "log").mkdir(exist_ok=True)
     with open(_keeper_log(directory), "wb") as log:
-        return subprocess.Popen(
+        keeper = subprocess.Popen(
             [*command, "--scratch"] if scratch else command,
             env=environment,
             cwd="/",
@@ -182,6 +181,8 @@ def _start_keeper(
             stderr=log,
             start_new_session=True,
         )
+    _KEEPERS[:] = [keeper, *(other for other in _KEEPERS if other.poll() is None)]
+    return keeper
 
 
 def _keeper_log(directory: Path) -> Path:
@@ -243,12 +244,12 @@ def keep(directory: Path, *, only: frozenset[str], scratch: bool) -> int:
     try:
         return supervisor.run(on_ready=lambda: tell(ready=True), until=unneeded)
     finally:
-        State.path(directory).unlink(missing_ok=True)
         if scratch:
             for server in servers:
                 server.destroy()
             shutil.rmtree(home, ignore_errors=True)
             (directory / "embedded.json").unlink(missing_ok=True)
+        State.path(directory).unlink(missing_ok=True)
 
 
 def _choose_ports(
