@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.base.db import Base, Keyed
@@ -78,7 +78,7 @@ class Application(Keyed, Base):
         CheckConstraint("(claimed_by IS NULL) = (claimed_at IS NULL)", name="claimed"),
         Index("ix_application_queue", "state", "submitted_at"),
         Index(None, "registration_number"),
-        Index("ix_application_email", func.lower("email")),
+        Index("ix_application_email", text("lower(email)")),
         Index("ix_application_email_domain", "email_domain"),
         Index(None, "phone"),
     )
@@ -171,8 +171,8 @@ class TenantAdmin(Keyed, Base):
 
     __tablename__ = "tenant_admin"
     __table_args__ = (
-        Index("uq_tenant_admin_email", "tenant_id", func.lower("email"), unique=True),
-        Index("ix_tenant_admin_lower_email", func.lower("email")),
+        Index("uq_tenant_admin_email", "tenant_id", text("lower(email)"), unique=True),
+        Index("ix_tenant_admin_lower_email", text("lower(email)")),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))

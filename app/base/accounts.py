@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, delete, func, select
+from sqlalchemy import CheckConstraint, Index, delete, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.base import ids, secrets
@@ -23,7 +23,7 @@ class Staff(Keyed, Base):
     __tablename__ = "staff"
     __table_args__ = (
         CheckConstraint("role IN ('admin', 'sales', 'finance', 'viewer')", name="role"),
-        Index("uq_staff_email", func.lower("email"), unique=True),
+        Index("uq_staff_email", text("lower(email)"), unique=True),
     )
 
     email: Mapped[str]

@@ -217,7 +217,7 @@ def upgrade() -> None:
         sa.CheckConstraint("role IN ('admin', 'sales', 'finance', 'viewer')", name=op.f("ck_staff_role")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_staff")),
     )
-    op.create_index("uq_staff_email", "staff", [sa.literal_column("lower('email')")], unique=True)
+    op.create_index("uq_staff_email", "staff", [sa.literal_column("lower(email)")], unique=True)
     op.create_table(
         "paper",
         sa.Column("tenant_id", sa.UUID(), nullable=False),
@@ -308,7 +308,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("dedupe_hash", name=op.f("uq_application_dedupe_hash")),
         sa.UniqueConstraint("reference", name=op.f("uq_application_reference")),
     )
-    op.create_index("ix_application_email", "application", [sa.literal_column("lower('email')")], unique=False)
+    op.create_index("ix_application_email", "application", [sa.literal_column("lower(email)")], unique=False)
     op.create_index("ix_application_email_domain", "application", ["email_domain"], unique=False)
     op.create_index(op.f("ix_application_phone"), "application", ["phone"], unique=False)
     op.create_index("ix_application_queue", "application", ["state", "submitted_at"], unique=False)
@@ -589,9 +589,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_tenant_admin_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenant_admin")),
     )
-    op.create_index("ix_tenant_admin_lower_email", "tenant_admin", [sa.literal_column("lower('email')")], unique=False)
+    op.create_index("ix_tenant_admin_lower_email", "tenant_admin", [sa.literal_column("lower(email)")], unique=False)
     op.create_index(
-        "uq_tenant_admin_email", "tenant_admin", ["tenant_id", sa.literal_column("lower('email')")], unique=True
+        "uq_tenant_admin_email", "tenant_admin", ["tenant_id", sa.literal_column("lower(email)")], unique=True
     )
     op.create_table(
         "tenant_database",
