@@ -91,10 +91,12 @@ def move(
     actor: Actor,
     now: datetime,
     why: str | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> None:
     """This function will lock a row, check the move, make it and append who, when and why.
 
     The row is read again under its lock, so a decision taken on an old copy is refused.
+    `values` are columns written in the same statement, where a CHECK pairs them with the state.
 
     Raises: IllegalMove when the state it is in now does not lead there.
     """
@@ -103,7 +105,8 @@ def move(
     came_from = row.state
     if to not in machine.moves[came_from]:
         raise IllegalMove(f"This {machine.name} is {came_from}; it can't become {to}.")
-    row.state = to
+    for column, value in {**(values or {}), "state": to}.items():
+        setattr(row, column, value)
     control_session.flush()
     _write(
         control_session=control_session,
