@@ -66,9 +66,13 @@ class Messenger(threading.Thread):
             self._not_before[event["id"]] = (
                 time.monotonic() + self._retry_seconds * 2 ** event["attempts"]
             )
+            try:
+                self._book.write([("events", {**event, "attempts": attempts, "settled": settled})])
+            except OSError:
+                # No room to note it: the event is told again later, which merchants must bear.
+                return
             if settled:
                 del self._not_before[event["id"]]
-            self._book.write([("events", {**event, "attempts": attempts, "settled": settled})])
 
 
 def sign(*, secret: str, event_id: str, timestamp: int, body: bytes) -> str:
