@@ -1,0 +1,224 @@
+"""Databases and roles on a cluster, as the provisioner sees, makes and removes them.
+
+A name that merely fits is never ours: our objects carry a comment, `tenantry <control> <run>`,
+and a role is born in one transaction with it. CREATE DATABASE can't be, so a database is born with
+nobody allowed in; one that still is, without a comment and beside its marked role, is our own
+creation cut short, was never entered, and may be made again.
+
+Everything here may be repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from app.base.config import settings
+from app.base.errors import Conflict
+from app.base.installation import TENANT_ROWS_ROLE, TENANT_SCHEMA_ROLE
+
+# An entropy of 256 bits cannot be guessed, so stretching it 4,096 times would only make each of
+# the workspace's connections slower.
+SCRAM_ITERATIONS = 1
+INVALID_DATABASE = -2  # datconnlimit after an interrupted DROP: only dropping again works
+QUARANTINE_PREFIX = "gone_"
+
+
+class NotOurs(Conflict):
+    """Something on the cluster has our name but not our mark; a person has to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A database or a role as the catalogue shows it."""
+
+    name: str
+    owner: str | None
+    comment: str | None
+    allows_connections: bool
+    connection_limit: int
+
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_DATABASES = """
+SELECT datname, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
+       datallowconn, datconnlimit FROM pg_database
+"""
+_ROLES = """
+SELECT rolname, NULL, shobj_description(oid, 'pg_authid'), rolcanlogin, rolconnlimit FROM pg_roles
+"""
+
+
+def control_name() -> str:
+    """This function will return the control database's name, which our marks carry."""
+    return make_url(settings().database_url).database or "tenantry"
+
+
+def mark(text: str) -> str:
+    """This function will return the comment that makes an object ours: `text` is a run or a use."""
+    return f"tenantry {control_name()} {text}"
+
+
+def find_database(connection: Connection, name: str) -> Found | None:
+    """This function will return a database of this name, ours or not."""
+    return _one(connection, _DATABASES + "WHERE datname = %s", name)
+
+
+def find_role(connection: Connection, name: str) -> Found | None:
+    """This function will return a role of this name, ours or not."""
+    return _one(connection, _ROLES + "WHERE rolname = %s", name)
+
+
+def _one(connection: Connection, query: str, name: str) -> Found | None:
+    row = connection.execute(query.encode(), (name,)).fetchone()
+    return Found(*row) if row else None
+
+
+def list_databases(connection: Connection) -> list[Found]:
+    """This function will return every database of the cluster."""
+    return [Found(*row) for row in connection.execute(_DATABASES.encode()).fetchall()]
+
+
+def list_roles(connection: Connection) -> list[Found]:
+    """This function will return every role of the cluster."""
+    return [Found(*row) for row in connection.execute(_ROLES.encode()).fetchall()]
+
+
+def create_role(connection: Connection, *, run: str, role: str, password: str) -> None:
+    """This function will make a tenant's role with its mark and its limits, all or nothing.
+
+    Its password is hashed here, so no log of the server sees it.
+
+    Raises: NotOurs when a role has the name but not the mark.
+    """
+    found = find_role(connection, role)
+    if found is not None:
+        _check_mark(found, run)
+        return
+    connection.execute(f"SET scram_iterations = {SCRAM_ITERATIONS}".encode())
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), role.encode(), b"scram-sha-256"
+    ).decode()
+    timeout_ms = settings().tenant_statement_timeout_seconds * 1000
+    connection.execute(
+        sql.SQL(
+            "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT"
+            " CONNECTION LIMIT {limit} PASSWORD {verifier} IN ROLE {rows};"
+            "ALTER ROLE {role} SET statement_timeout = {timeout};"
+            "COMMENT ON ROLE {role} IS {comment}"
+        ).format(
+            role=sql.Identifier(role),
+            limit=sql.Literal(settings().tenant_connection_limit),
+            verifier=sql.Literal(verifier),
+            rows=sql.Identifier(TENANT_ROWS_ROLE),
+            timeout=sql.Literal(timeout_ms),
+            comment=sql.Literal(mark(run)),
+        )
+    )
+
+
+def create_database(
+    connection: Connection, *, run: str, database: str, role: str, template: str
+) -> None:
+    """This function will copy the template into a database that nobody may enter yet.
+
+    Raises: NotOurs when a database has the name but not the mark.
+    """
+    found = find_database(connection, database)
+    if found is not None and _is_cut_short(connection, found, run, role):
+        drop_database(connection, database)
+        found = None
+    if found is not None:
+        _check_mark(found, run)
+        return
+    connection.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} ALLOW_CONNECTIONS false").format(
+            sql.Identifier(database), sql.Identifier(TENANT_SCHEMA_ROLE), sql.Identifier(template)
+        )
+    )
+    connection.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+            sql.Identifier(database), sql.Literal(mark(run))
+        )
+    )
+
+
+def _is_cut_short(connection: Connection, found: Found, run: str, role: str) -> bool:
+    if found.connection_limit == INVALID_DATABASE:
+        return True
+    owner = find_role(connection, role)
+    return (
+        found.comment is None
+        and not found.allows_connections
+        and found.owner == TENANT_SCHEMA_ROLE
+        and owner is not None
+        and owner.comment == mark(run)
+    )
+
+
+def _check_mark(found: Found, run: str) -> None:
+    if found.comment != mark(run):
+        raise NotOurs(f"{found.name} exists on the cluster without our mark. Please look at it.")
+
+
+def lock_down(connection: Connection, *, database: str, role: str) -> None:
+    """This function will shut a database to PUBLIC, open it to its own role, and let that one in.
+
+    ACLs are not copied from a template: PUBLIC may CONNECT to each new database until this.
+    """
+    connection.execute(
+        sql.SQL(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
+            "GRANT CONNECT ON DATABASE {database} TO {role};"
+            "ALTER DATABASE {database} ALLOW_CONNECTIONS true"
+        ).format(database=sql.Identifier(database), role=sql.Identifier(role))
+    )
+
+
+def close(connection: Connection, database: str) -> None:
+    """This function will let nobody into a database any more and end the sessions in it."""
+    if find_database(connection, database) is None:
+        return
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(database))
+    )
+    connection.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = %s AND pg_has_role(usesysid, 'USAGE')",
+        (database,),
+    )
+
+
+def quarantine(connection: Connection, database: str) -> str:
+    """This function will rename a closed database out of everybody's way; its mark stays on it."""
+    name = f"{QUARANTINE_PREFIX}{database}"
+    if find_database(connection, database) is not None:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                sql.Identifier(database), sql.Identifier(name)
+            )
+        )
+    return name
+
+
+def drop_database(connection: Connection, database: str) -> None:
+    """This function will drop a database if it is there, whoever is connected to it."""
+    connection.execute(
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+    )
+
+
+def drop_role(connection: Connection, role: str) -> None:
+    """This function will drop a tenant's role if it is there; its databases must be gone."""
+    connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def is_absent(connection: Connection, *, run: str) -> bool:
+    """This function will tell whether nothing on the cluster bears the mark or name of a run."""
+    found = [*list_databases(connection), *list_roles(connection)]
+    return not any(item.comment == mark(run) or run in item.name for item in found)
