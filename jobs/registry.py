@@ -24,7 +24,6 @@ STEP_MODULES = (
     "exports",
     "bundles",
     "messages",
-    "housekeeping",
 )
 
 

@@ -43,7 +43,7 @@ _ROW = re.compile(r"(?<=\)=\()[^)]*(?=\))|(?<=contains \().*?(?=\)(?:\n|$))|(?<=
 _SQLALCHEMY_PARAMETERS = re.compile(r"\[parameters: .*?\](?=\n|$)", re.DOTALL)
 
 
-def set_up(*, stream: TextIO | None = None) -> None:
+def configure(*, stream: TextIO | None = None) -> None:
     """This function will send all logs of this process to `stream` (stderr) as JSON lines."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -1,9 +1,61 @@
-"""The door for operators: `flask …`."""
+"""The door of operators: every command of `flask …`, each in a module that it alone loads."""
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
+import click
 from flask import Flask
+
+# The word after `flask`, and where its command stands. Loaded when called: `flask clock` needs no
+# printer of papers, and no command of ours weighs on the web process.
+COMMANDS = {
+    "setup": "app.cli.setup:setup_command",
+    "seed": "app.cli.seed:seed_command",
+    "doctor": "app.cli.doctor:doctor_command",
+    "check": "app.cli.check:check_command",
+    "scheduler": "app.cli.running:scheduler_command",
+    "worker": "app.cli.running:worker_command",
+    "clock": "app.cli.clock:clock_commands",
+    "staff": "app.cli.staff:staff_commands",
+    "bench": "app.cli.bench:bench_command",
+    "supervise": "app.cli.supervise:supervise_command",
+    "demo": "app.cli.demo:demo_command",
+    "sandbox-gateway": "app.sandbox.command:sandbox_gateway_command",
+    "mail-catcher": "app.mailbox.command:mail_catcher_command",
+}
+
+
+class LaterCommand(click.Command):
+    """Stands for a command until it is called, then loads it and steps aside."""
+
+    def __init__(self, *, name: str, path: str) -> None:
+        super().__init__(name=name)
+        self._path = path
+
+    def load(self) -> click.Command:
+        """This function will import the command that this one stands for."""
+        module, _, attribute = self._path.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """This function will let the real command read its own arguments, and then run."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """This function will show the real command's first line in the list of commands."""
+        return self.load().get_short_help_str(limit)
 
 
 def register(app: Flask) -> None:
-    """This function will put every command on the application."""
+    """This function will add our commands to the Flask command line."""
+    for name, path in COMMANDS.items():
+        app.cli.add_command(LaterCommand(name=name, path=path), name)

@@ -1,0 +1,129 @@
+"""What is thrown away once it serves nobody: each kind by its own term."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, func, select, update
+
+from app.base import accounts, clock, files, sessions
+from app.base.audit import AccessEntry
+from app.base.config import settings
+from app.base.db import control_session
+from app.base.messages import Message
+from invoices.models import CardRegistration, DocumentBundle
+from jobs.models import Slot
+from tenants import visits
+from tenants.models import TenantExport
+
+log = structlog.get_logger(__name__)
+
+SLOT_DAYS = 60
+SENT_MESSAGE_DAYS = 180
+CARD_REGISTRATION_DAYS = 7
+ROWS_AT_ONCE = 5_000
+
+
+def keep_house(_due_at: datetime, now: datetime) -> None:
+    """This function will throw away what has had its time, each kind in its own transaction."""
+    for discard in (
+        forget_sessions,
+        forget_links,
+        forget_access_log,
+        forget_visits,
+        forget_messages,
+        forget_card_registrations,
+        forget_slots,
+        expire_exports,
+        expire_bundles,
+    ):
+        discard(now)
+
+
+def forget_sessions(_now: datetime) -> None:
+    """This function will delete sessions that have run out, by the real clock."""
+    with control_session() as session:
+        sessions.erase_expired(control_session=session, real_now=clock.real_now())
+
+
+def forget_links(now: datetime) -> None:
+    """This function will delete links that expired and failed sign-ins that no longer count."""
+    with control_session() as session:
+        accounts.erase_expired(control_session=session, now=now)
+
+
+def forget_access_log(now: datetime) -> None:
+    """This function will delete sign-ins with their addresses once their term is over."""
+    oldest = now - timedelta(days=settings().access_log_retention_days)
+    with control_session() as session:
+        session.execute(delete(AccessEntry).where(AccessEntry.at < oldest))
+
+
+def forget_visits(now: datetime) -> None:
+    """This function will drop the months of visits that are past their retention."""
+    with control_session() as session:
+        visits.erase_old(control_session=session, now=now)
+
+
+def forget_messages(now: datetime) -> None:
+    """This function will delete messages sent long ago; what they said is in the audit trail."""
+    with control_session() as session:
+        session.execute(
+            delete(Message).where(
+                Message.state == "sent",
+                Message.created_at < now - timedelta(days=SENT_MESSAGE_DAYS),
+            )
+        )
+
+
+def forget_card_registrations(now: datetime) -> None:
+    """This function will delete card registrations that were begun and left."""
+    with control_session() as session:
+        session.execute(
+            delete(CardRegistration).where(
+                CardRegistration.completed_at.is_(None),
+                CardRegistration.begun_at < now - timedelta(days=CARD_REGISTRATION_DAYS),
+            )
+        )
+
+
+def forget_slots(now: datetime) -> None:
+    """This function will drop slots done long ago; each task's latest is the memory."""
+    newest = select(func.max(Slot.due_at)).group_by(Slot.task)
+    with control_session() as session:
+        session.execute(
+            delete(Slot).where(
+                Slot.done_at.is_not(None),
+                Slot.due_at < now - timedelta(days=SLOT_DAYS),
+                Slot.due_at.not_in(newest),
+            )
+        )
+
+
+def expire_exports(now: datetime) -> None:
+    """This function will delete the files of exports whose term is over; the rows say so."""
+    with control_session() as session:
+        expired = session.execute(
+            update(TenantExport)
+            .where(TenantExport.state == "ready", TenantExport.expires_at <= now)
+            .values(state="expired")
+            .returning(TenantExport.tenant_id, TenantExport.sha256)
+        ).all()
+    for tenant_id, sha256 in expired:
+        if sha256 is not None:
+            files.delete(prefix=f"tenants/{tenant_id}/exports", sha256=sha256)
+
+
+def expire_bundles(now: datetime) -> None:
+    """This function will delete the ZIP files of papers whose term is over."""
+    with control_session() as session:
+        expired = session.scalars(
+            update(DocumentBundle)
+            .where(DocumentBundle.state == "ready", DocumentBundle.expires_at <= now)
+            .values(state="expired")
+            .returning(DocumentBundle.sha256)
+        ).all()
+    for sha256 in expired:
+        if sha256 is not None:
+            files.delete(prefix="bundles", sha256=sha256)

@@ -1,0 +1,66 @@
+"""What the timetable runs: most moments only make a step look at what has come due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from sqlalchemy import text
+
+from app.base.db import control_session, notify
+
+log = structlog.get_logger(__name__)
+
+MONTHS_AHEAD = 2
+
+
+def wake(step_name: str) -> Callable[[datetime, datetime], None]:
+    """This function will make a task that tells the dispatcher to run a step now."""
+
+    def task(_due_at: datetime, _now: datetime) -> None:
+        with control_session() as session:
+            notify(session, step_name)
+
+    task.__name__ = f"wake_{step_name}"
+    return task
+
+
+def list_metering_days(due_at: datetime, _now: datetime) -> None:
+    """This function will write down every tenant's day to be read, up to the day before."""
+    from tenants import metering  # noqa: PLC0415
+
+    with control_session() as session:
+        metering.due_days(control_session=session, now=due_at)
+        notify(session, "metering")
+
+
+def report_strays(_due_at: datetime, now: datetime) -> None:
+    """This function will compare rows with databases and roles, and report; it drops nothing."""
+    from tenants import provisioning  # noqa: PLC0415
+
+    with control_session() as session:
+        report = provisioning.reconcile(control_session=session, now=now)
+    log.info("tenants.reconciled", report=report)
+
+
+def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
+    """This function will make this month's partition of visits and the next ones, before need."""
+    with control_session() as session:
+        for ahead in range(MONTHS_AHEAD + 1):
+            session.execute(
+                text(
+                    "SELECT ensure_month_partition('visit_event'::regclass,"
+                    " (date_trunc('month', CAST(:now AS timestamptz))"
+                    " + make_interval(months => :ahead))::date)"
+                ),
+                {"now": now, "ahead": ahead},
+            )
+
+
+def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:
+    """This function will erase unconfirmed and rejected applications whose term is over."""
+    from tenants import signup  # noqa: PLC0415
+
+    with control_session() as session:
+        signup.erase_overdue(control_session=session, now=now)
