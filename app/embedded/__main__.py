@@ -54,13 +54,13 @@ def _become_flask(arguments: list[str]) -> NoReturn:
     """Turn into the Flask command line; the servers run until it ends."""
     from app.embedded import environment  # noqa: PLC0415
 
-    values = environment.for_command()
+    values = environment.for_command(next(iter(arguments), ""))
     os.execve(sys.executable, [sys.executable, "-m", "flask", *arguments], values)  # noqa: S606
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except EmbeddedError as problem:
+    except (EmbeddedError, PermissionError) as problem:
         sys.stderr.write(f"{problem}\n")
         sys.exit(1)

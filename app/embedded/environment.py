@@ -16,6 +16,13 @@ DEFAULT_PORTS = {"web": 8000, "gateway": 8010, "mailbox": 8025, "smtp": 1025}
 # Ours must not follow us into a scratch system, nor a Python setting slow every start down.
 NEVER_PASSED = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "FLASK_DEBUG")
 
+# Commands that start a scratch system of their own, and must never reach another one by mistake.
+OWN_SYSTEM = frozenset({"demo"})
+NOWHERE = {
+    "DATABASE_URL": f"postgresql://{ports.LOOPBACK}:1/none",
+    "REDIS_URL": f"redis://{ports.LOOPBACK}:1/0",
+}
+
 
 def var_directory() -> Path:
     """Return the folder of everything this checkout makes by itself."""
@@ -81,16 +88,19 @@ def complete(
     return filled
 
 
-def for_command() -> dict[str, str]:
-    """Return what a command needs, with the servers held until this process ends.
+def for_command(command: str) -> dict[str, str]:
+    """Return what a Flask command needs, with the servers held until this process ends.
 
     The process may turn into another program (exec): the hold goes with it.
     """
     directory = var_directory()
+    chosen = {**DEFAULT_PORTS, **ports.remembered(directory / "run" / "ports.json")}
+    if command in OWN_SYSTEM:
+        values = {**inherited(scratch=True), **NOWHERE}
+        return complete(values, directory=directory, environment=command, held=None, chosen=chosen)
     values = inherited(scratch=False)
     needs = missing_servers(values)
     held = servers.hold(directory, needs=needs) if needs else None
     if held is not None:
         held.keep_across_exec()
-    chosen = {**DEFAULT_PORTS, **ports.remembered(directory / "run" / "ports.json")}
     return complete(values, directory=directory, environment="dev", held=held, chosen=chosen)

@@ -167,7 +167,7 @@ def _start_keeper(
 ) -> subprocess.Popen[bytes]:
     passed = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONWARNINGS")
     environment = {name: os.environ[name] for name in passed if name in os.environ}
-    environment["PYTHONPATH"] = str(CODE)
+    environment |= {"PYTHONPATH": str(CODE), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", "app.embedded", "keep", "--directory", str(directory)]
     command += [f"--only={name}" for name in sorted(needs)]
     (directory / "log").mkdir(exist_ok=True)

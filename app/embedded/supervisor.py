@@ -139,7 +139,7 @@ class Supervisor:
             waiting = [child for child in stage if not (child.ready or child.ended)]
             for child in waiting:
                 if child.failures > (0 if child.process.once else FAILED_STARTS_MAX):
-                    raise self._failure(child, "does not start")
+                    raise self._failure(child, "failed" if child.process.once else "does not start")
                 child.probe()
             waiting = [child for child in stage if not (child.ready or child.ended)]
             if not waiting:
