@@ -10,7 +10,7 @@ from app.base import logs, secrets
 
 def create_app() -> Flask:
     """This function will build the application: pages and commands on one Flask."""
-    logs.set_up()
+    logs.configure()
     app = Flask("app", template_folder="web/templates", static_folder="web/static")
     app.secret_key = secrets.derive("flask")
     web.register(app)

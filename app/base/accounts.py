@@ -151,7 +151,8 @@ def check_password_strength(password: str) -> None:
     shortest = settings().password_length_min
     if len(password) < shortest or len(set(password)) < 4:
         raise PasswordTooWeak(
-            f"Use at least {shortest} characters, with four different ones.", field="password"
+            "That password is easy to guess. Make it longer, with four different characters.",
+            field="password",
         )
 
 
@@ -170,9 +171,7 @@ def check_attempts(*, control_session: Session, keys: list[str]) -> None:
         .group_by(SignInFailure.key_hash)
     ).all()
     if max(busiest, default=0) >= settings().sign_in_attempts_max:
-        raise TooManyAttempts(
-            f"Too many attempts. Please wait {settings().sign_in_window_minutes} minutes."
-        )
+        raise TooManyAttempts("Too many attempts. Please wait a quarter of an hour.")
 
 
 def count_failure(*, control_session: Session, keys: list[str]) -> None:
@@ -197,7 +196,7 @@ def add_staff(
     Raises: StaffExists; Invalid for an unknown role.
     """
     if role not in ROLES:
-        raise Invalid(f"Choose one of {', '.join(ROLES)}.", field="role")
+        raise Invalid("Choose a role from the list.", field="role")
     address = email.strip()
     if control_session.scalar(select(Staff).where(func.lower(Staff.email) == address.lower())):
         raise StaffExists("Somebody has this e-mail address already.", field="email")
@@ -273,7 +272,7 @@ def set_staff_access(
     if staff is None:
         raise NotFound("There is no such account.")
     if role is not None and role not in ROLES:
-        raise Invalid(f"Choose one of {', '.join(ROLES)}.", field="role")
+        raise Invalid("Choose a role from the list.", field="role")
     leaves_admin = staff.role == "admin" and (disabled or role not in (None, "admin"))
     if leaves_admin and _active_admins(control_session, besides=staff_id) == 0:
         raise Conflict("The last admin can't be removed. Make somebody else an admin first.")

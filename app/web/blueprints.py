@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-BLUEPRINTS: list[Blueprint] = []
+from app.web.console.accounts import console_accounts
+from app.web.console.trails import console_trails
+
+BLUEPRINTS: list[Blueprint] = [console_accounts, console_trails]

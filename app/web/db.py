@@ -15,7 +15,7 @@ from app.base.db import Base, control_engine
 class ControlSQLAlchemy(SQLAlchemy):
     """Flask-SQLAlchemy bound to the engine that jobs and commands use too: one pool a process."""
 
-    def _make_declarative_base(self, *args: Any, **kwargs: Any) -> type[Base]:
+    def _make_declarative_base(self, *args: Any, **kwargs: Any) -> Any:
         # The rooms' models stay plain: no `.query`, no names derived from classes.
         Base.metadata.info["bind_key"] = None
         self.metadatas[None] = Base.metadata
