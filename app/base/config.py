@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     unconfirmed_retention_days: int = 7
     rejected_retention_days: int = 30
     review_sla_hours: int = 24
+    review_claim_minutes: int = 30
     trial_days_default: int = 14
     trial_days_max: int = 90
     retention_days: int = 90
