@@ -17,10 +17,23 @@ from app.base.audit import VISITOR
 from app.base.config import settings
 from app.base.errors import NotFound
 from tenants import consents
-from tenants.application_erasure import erase as erase
-from tenants.application_erasure import erase_overdue as erase_overdue
+from tenants.application_erasure import erase, erase_overdue
 from tenants.models import APPLICATION, Application, Tenant
 from tenants.trial_form import CheckedForm, TrialForm, check
+
+__all__ = [
+    "ApplicationGone",
+    "Status",
+    "Submission",
+    "confirm",
+    "erase",
+    "erase_overdue",
+    "renew",
+    "show_confirmation",
+    "status",
+    "status_link",
+    "submit",
+]
 
 OPEN = ("submitted", "confirmed")
 # A person who sends the same form again soon has double-clicked; later, they lost our mail.

@@ -1,0 +1,251 @@
+"""What a reviewer sees: the queue with its counts, and everything known of one application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.base.accounts import Staff
+from app.base.audit import AuditEvent
+from app.base.config import settings
+from app.base.errors import NotFound
+from tenants import visits
+from tenants.models import Application, Tenant, VisitEvent
+
+# Each tab of the queue is a state; `confirmed` is the to-do list, its most urgent first.
+TABS = ("confirmed", "submitted", "approved", "rejected")
+DUPLICATES_MAX = 20
+HISTORY_MAX = 100
+# Mailboxes that anybody may open: two strangers share such a domain without being one company.
+FREE_MAIL = frozenset(
+    (
+        "gmail.com",
+        "googlemail.com",
+        "naver.com",
+        "daum.net",
+        "hanmail.net",
+        "kakao.com",
+        "nate.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "msn.com",
+        "yahoo.com",
+        "yahoo.co.jp",
+        "yahoo.co.kr",
+        "icloud.com",
+        "me.com",
+        "mac.com",
+        "aol.com",
+        "gmx.com",
+        "gmx.de",
+        "gmx.net",
+        "web.de",
+        "mail.com",
+        "mail.ru",
+        "yandex.com",
+        "yandex.ru",
+        "qq.com",
+        "163.com",
+        "126.com",
+        "proton.me",
+        "protonmail.com",
+        "zoho.com",
+        "fastmail.com",
+        "tutanota.com",
+        "korea.com",
+        "dreamwiz.com",
+        "hanmir.com",
+        "paran.com",
+        "empas.com",
+        "freechal.com",
+        "lycos.co.kr",
+    )
+)
+
+
+class ApplicationNotFound(NotFound):
+    """No application has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the queue and how many rows its filter has."""
+
+    rows: Sequence[Application]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Another application that may be the same company; `shared` names what they have in common."""
+
+    application: Application
+    shared: tuple[str, ...]  # registration_number | email | email_domain | phone
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """All that is known of one application; `staff` are the names of those who had a part."""
+
+    application: Application
+    trail: Sequence[VisitEvent]
+    duplicates: Sequence[Duplicate]
+    history: Sequence[AuditEvent]
+    staff: dict[str, str]
+    tenant: Tenant | None
+    free_mail: bool
+
+
+def counts(*, control_session: Session) -> dict[str, int]:
+    """This function will return how many applications each tab holds."""
+    found = control_session.execute(
+        select(Application.state, func.count())
+        .where(Application.state.in_(TABS))
+        .group_by(Application.state)
+    ).all()
+    return dict.fromkeys(TABS, 0) | {row.state: row[1] for row in found}
+
+
+def queue(
+    *, control_session: Session, tab: str = "confirmed", search: str = "", page: int = 1
+) -> Page:
+    """This function will return a page of one tab: breaching and most urgent first."""
+    condition = Application.state == (tab if tab in TABS else TABS[0])
+    if search.strip():
+        condition = and_(condition, _matches(search.strip()))
+    order: Any = Application.sla_due_at
+    if tab == "submitted":
+        order = Application.submitted_at.desc()
+    elif tab in ("approved", "rejected"):
+        order = Application.decided_at.desc()
+    size = settings().page_size
+    rows = control_session.scalars(
+        select(Application)
+        .where(condition)
+        .order_by(order, Application.id)
+        .limit(size)
+        .offset((max(page, 1) - 1) * size)
+    ).all()
+    total = control_session.scalar(select(func.count()).select_from(Application).where(condition))
+    return Page(rows, total or 0)
+
+
+def _matches(search: str) -> ColumnElement[bool]:
+    digits = "".join(c for c in search if c in "0123456789")
+    conditions: list[ColumnElement[bool]] = [
+        column.icontains(search, autoescape=True)
+        for column in (
+            Application.company,
+            Application.email,
+            Application.reference,
+            Application.contact_name,
+        )
+    ]
+    if len(digits) >= 4:
+        conditions.append(Application.registration_number.contains(digits, autoescape=True))
+        conditions.append(Application.phone.contains(digits.lstrip("0"), autoescape=True))
+    return or_(*conditions)
+
+
+def next_waiting(
+    *, control_session: Session, staff_id: UUID, now: datetime, besides: UUID | None = None
+) -> UUID | None:
+    """This function will return the most urgent application that nobody else is working on."""
+    return control_session.scalar(
+        select(Application.id)
+        .where(
+            Application.state == "confirmed",
+            Application.id != besides if besides else Application.id.is_not(None),
+            or_(
+                Application.claimed_by.is_(None),
+                Application.claimed_by == staff_id,
+                Application.claimed_at < stale_before(now),
+            ),
+        )
+        .order_by(Application.sla_due_at, Application.id)
+        .limit(1)
+    )
+
+
+def stale_before(now: datetime) -> datetime:
+    """This function will return the moment before which a claim is taken for abandoned."""
+    return now - timedelta(minutes=settings().review_claim_minutes)
+
+
+def details(*, control_session: Session, application_id: UUID) -> Details:
+    """This function will gather an application, its trail, its likely duplicates and its history.
+
+    Raises: ApplicationNotFound.
+    """
+    application = control_session.get(Application, application_id)
+    if application is None:
+        raise ApplicationNotFound("There is no such application.")
+    history = control_session.scalars(
+        select(AuditEvent)
+        .where(
+            AuditEvent.subject_kind == "application",
+            AuditEvent.subject_id == str(application_id),
+        )
+        .order_by(AuditEvent.at, AuditEvent.id)
+        .limit(HISTORY_MAX)
+    ).all()
+    trail = (
+        visits.trail(control_session=control_session, visitor_id=application.visitor_id)
+        if application.visitor_id
+        else []
+    )
+    return Details(
+        application=application,
+        trail=trail,
+        duplicates=_duplicates(control_session, application),
+        history=history,
+        staff=_names(control_session, application, history),
+        tenant=control_session.scalar(
+            select(Tenant).where(Tenant.application_id == application_id)
+        ),
+        free_mail=application.email_domain in FREE_MAIL,
+    )
+
+
+def _duplicates(control_session: Session, application: Application) -> list[Duplicate]:
+    """Each condition has an index of its own, so the hints stay quick with many applications."""
+    shared: dict[str, ColumnElement[bool]] = {}
+    if application.registration_number:
+        shared["registration_number"] = (
+            Application.registration_number == application.registration_number
+        ) & (Application.country == application.country)
+    if application.email:
+        shared["email"] = func.lower(Application.email) == application.email.lower()
+    if application.email_domain and application.email_domain not in FREE_MAIL:
+        shared["email_domain"] = Application.email_domain == application.email_domain
+    if application.phone:
+        shared["phone"] = Application.phone == application.phone
+    found: dict[UUID, tuple[Application, list[str]]] = {}
+    for name, condition in shared.items():
+        for other in control_session.scalars(
+            select(Application)
+            .where(condition, Application.id != application.id)
+            .order_by(Application.id.desc())
+            .limit(DUPLICATES_MAX)
+        ):
+            found.setdefault(other.id, (other, []))[1].append(name)
+    return [
+        Duplicate(other, tuple(n for n in names if n != "email_domain" or "email" not in names))
+        for other, names in list(found.values())[:DUPLICATES_MAX]
+    ]
+
+
+def _names(
+    control_session: Session, application: Application, history: Sequence[AuditEvent]
+) -> dict[str, str]:
+    ids = {UUID(e.actor_id) for e in history if e.actor_kind == "staff" and e.actor_id}
+    ids |= {i for i in (application.claimed_by, application.decided_by) if i}
+    rows = control_session.execute(select(Staff.id, Staff.name).where(Staff.id.in_(ids))).all()
+    return {str(staff_id): name for staff_id, name in rows}
