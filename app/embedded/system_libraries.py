@@ -31,27 +31,29 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class _Library:
+class Library:
+    """A shared library by the names it may have, and the packages that bring it."""
+
     files: tuple[str, ...]
     debian: str
     fedora: str = "pango"
     homebrew: str = "pango"
 
 
-_FOR_PAPERS = (
-    _Library(("libgobject-2.0.so.0", "libgobject-2.0.dylib"), "libpango-1.0-0"),
-    _Library(("libpango-1.0.so.0", "libpango-1.0.dylib"), "libpango-1.0-0"),
-    _Library(("libpangoft2-1.0.so.0", "libpangoft2-1.0.dylib"), "libpangoft2-1.0-0"),
-    _Library(("libharfbuzz.so.0", "libharfbuzz.0.dylib"), "libpangoft2-1.0-0"),
-    _Library(("libharfbuzz-subset.so.0", "libharfbuzz-subset.0.dylib"), "libharfbuzz-subset0"),
-    _Library(("libfontconfig.so.1", "libfontconfig.1.dylib"), "libpangoft2-1.0-0"),
+FOR_PAPERS = (
+    Library(("libgobject-2.0.so.0", "libgobject-2.0.dylib"), "libpango-1.0-0"),
+    Library(("libpango-1.0.so.0", "libpango-1.0.dylib"), "libpango-1.0-0"),
+    Library(("libpangoft2-1.0.so.0", "libpangoft2-1.0.dylib"), "libpangoft2-1.0-0"),
+    Library(("libharfbuzz.so.0", "libharfbuzz.0.dylib"), "libpangoft2-1.0-0"),
+    Library(("libharfbuzz-subset.so.0", "libharfbuzz-subset.0.dylib"), "libharfbuzz-subset0"),
+    Library(("libfontconfig.so.1", "libfontconfig.1.dylib"), "libpangoft2-1.0-0"),
 )
 
 
 def missing(*, browser: bool = False) -> list[Missing]:
     """Return what this machine lacks for papers (and, if asked, for the browser tests)."""
     found = []
-    absent = [library for library in _FOR_PAPERS if not _loads(library.files)]
+    absent = [library for library in FOR_PAPERS if not _loads(library.files)]
     if absent:
         found.append(
             Missing(
@@ -88,7 +90,7 @@ def find_browser() -> Path | None:
 
 def debian_packages(*, browser: bool) -> list[str]:
     """Return the Debian packages to install for what is missing."""
-    packages = {library.debian for library in _FOR_PAPERS if not _loads(library.files)}
+    packages = {library.debian for library in FOR_PAPERS if not _loads(library.files)}
     if browser and find_browser() is None:
         packages.add("chromium")
     return sorted(packages)
