@@ -227,19 +227,23 @@ def _violent_end(received: bytearray) -> Exception:
     return PressUnavailable(f"The document printer was ended by signal {number}. Try again.")
 
 
-def _started() -> _Press:
-    ours, theirs = socket.socketpair()
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {
+def environment() -> dict[str, str]:
+    """This function will return the few variables that the press runs with."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return passed_on | {
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(_ROOT),
         "FONTCONFIG_FILE": str(Path(__file__).parent / "fonts" / "fonts.conf"),
     }
+
+
+def _started() -> _Press:
+    ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "invoices.documents.pressroom", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env=environment(),
             cwd="/",
             stdin=subprocess.DEVNULL,
             # The C libraries' complaints quote documents, and documents name people.
@@ -254,7 +258,7 @@ def _started() -> _Press:
     ours.close()
     process.kill()
     process.wait()
-    raise PressUnavailable(f"Documents cannot be printed here: {reason}. On Debian: {APT_LINE}")
+    raise PressUnavailable(f"Documents cannot be printed here: {reason}")
 
 
 def _unready(control: socket.socket) -> str | None:
@@ -265,9 +269,13 @@ def _unready(control: socket.socket) -> str | None:
         while not said.endswith(b"\n"):
             part = control.recv(4096)
             if not part:
-                return "the printer ended while starting"
+                return "the printer ended while starting."
             said += part
     except TimeoutError:
-        return f"the printer was not ready within {START_SECONDS} s"
+        return f"the printer was not ready within {START_SECONDS} s."
     answer = json.loads(said)
-    return None if answer["ready"] else str(answer["reason"])
+    if answer["ready"]:
+        return None
+    if answer["library_missing"]:
+        return f"{answer['reason']}. Pango is missing; on Debian: {APT_LINE}"
+    return f"the printer failed to start ({answer['reason']})."

@@ -50,7 +50,8 @@ def main(control_fd: int) -> None:
     except Exception as failure:  # reported to the starter, which owns the log
         missing = isinstance(failure, OSError)
         reason = str(failure).splitlines()[0] if missing else type(failure).__name__
-        control.sendall(json.dumps({"ready": False, "reason": reason}).encode() + b"\n")
+        answer = {"ready": False, "library_missing": missing, "reason": reason}
+        control.sendall(json.dumps(answer).encode() + b"\n")
         return
     control.sendall(b'{"ready": true}\n')
     _serve(control, printer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from invoices.documents.limits import DocumentRefused
 
 HERE = Path(__file__).parent
 SCHEME = "tenantry-asset:"
+GETA_MARK = "\N{GETA MARK}"
 ASSETS = {
     "styles/paper.css": "text/css",
     "styles/tax_invoice.css": "text/css",
@@ -33,7 +35,7 @@ class RefusedAddress(FatalURLFetchingError):  # type: ignore[misc, unused-ignore
 class AssetFetcher(URLFetcher):  # type: ignore[misc, unused-ignore]
     """Opens the assets of the table above and nothing else: no files, no network, no data URLs."""
 
-    def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:  # noqa: ARG002
+    def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:
         """This function will return one of our assets, or stop the document.
 
         Raises: RefusedAddress, naming the scheme only, for the rest of it may be personal.
@@ -69,8 +71,18 @@ class Engine:
     def print(self, html: str, *, style: str | None, identifier: bytes) -> bytes:
         """This function will lay the HTML out and return the PDF.
 
+        A character that no font has is set as a geta mark, the typesetter's sign for a missing
+        sort: WeasyPrint's own boxes would spoil the text of the whole page for readers of PDFs.
+
         Raises: DocumentRefused, with the scheme, when it asks for anything but our assets.
         """
+        pdf = self._laid_out(html, style, identifier)
+        if self.missing.characters:
+            marks = {ord(each): GETA_MARK for each in self.missing.characters}
+            pdf = self._laid_out(html.translate(marks), style, identifier)
+        return pdf
+
+    def _laid_out(self, html: str, style: str | None, identifier: bytes) -> bytes:
         sheets = [self.styles[style]] if style else []
         try:
             document = HTML(string=html, url_fetcher=AssetFetcher())
@@ -101,6 +113,13 @@ def engine() -> Engine:
         if name.endswith(".css")
     }
     return Engine(fonts, styles, missing)
+
+
+def bare(html: str, css: str) -> Callable[[], bytes]:
+    """This function will return WeasyPrint as anybody would use it, for the bench to compare."""
+    fonts = FontConfiguration()
+    sheet = CSS(string=css, font_config=fonts)
+    return lambda: bytes(HTML(string=html).write_pdf(stylesheets=[sheet], font_config=fonts))
 
 
 def settle() -> None:
