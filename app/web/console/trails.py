@@ -66,9 +66,8 @@ def _page_number() -> int:
 @staff_required()
 def mail() -> Any:
     """This function will list messages by state; their texts hold secret links and stay unseen."""
-    counts: dict[str, int] = dict(
-        control().execute(select(Message.state, func.count()).group_by(Message.state))
-    )
+    by_state = select(Message.state, func.count()).group_by(Message.state)
+    counts = {state: count for state, count in control().execute(by_state)}
     state = request.args.get("state", "")
     query = select(Message)
     if state in MESSAGE.states:
