@@ -67,7 +67,7 @@ def _page_number() -> int:
 def mail() -> Any:
     """This function will list messages by state; their texts hold secret links and stay unseen."""
     by_state = select(Message.state, func.count()).group_by(Message.state)
-    counts = {state: count for state, count in control().execute(by_state)}
+    counts = dict(control().execute(by_state).all())
     state = request.args.get("state", "")
     query = select(Message)
     if state in MESSAGE.states:
