@@ -59,6 +59,11 @@ def control_name() -> str:
     return make_url(settings().database_url).database or "tenantry"
 
 
+def object_name(run: str) -> str:
+    """This function will return the name of a run's database and role: opaque to other tenants."""
+    return f"t_{run}"
+
+
 def mark(text: str) -> str:
     """This function will return the comment that makes an object ours: `text` is a run or a use."""
     return f"tenantry {control_name()} {text}"
@@ -96,9 +101,7 @@ def create_role(connection: Connection, *, run: str, role: str, password: str) -
 
     Raises: NotOurs when a role has the name but not the mark.
     """
-    found = find_role(connection, role)
-    if found is not None:
-        _check_mark(found, run)
+    if _is_there(find_role(connection, role), run):
         return
     connection.execute(f"SET scram_iterations = {SCRAM_ITERATIONS}".encode())
     verifier = connection.pgconn.encrypt_password(
@@ -122,19 +125,15 @@ def create_role(connection: Connection, *, run: str, role: str, password: str) -
     )
 
 
-def create_database(
-    connection: Connection, *, run: str, database: str, role: str, template: str
-) -> None:
+def create_database(connection: Connection, *, run: str, database: str, template: str) -> None:
     """This function will copy the template into a database that nobody may enter yet.
 
     Raises: NotOurs when a database has the name but not the mark.
     """
     found = find_database(connection, database)
-    if found is not None and _is_cut_short(connection, found, run, role):
-        drop_database(connection, database)
-        found = None
-    if found is not None:
-        _check_mark(found, run)
+    if found is not None and _is_cut_short(connection, found, run):
+        drop_any_database(connection, database)
+    elif _is_there(found, run):
         return
     connection.execute(
         sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} ALLOW_CONNECTIONS false").format(
@@ -148,16 +147,17 @@ def create_database(
     )
 
 
-def _is_cut_short(connection: Connection, found: Found, run: str, role: str) -> bool:
-    if found.connection_limit == INVALID_DATABASE:
+def _is_cut_short(connection: Connection, found: Found, run: str) -> bool:
+    """A DROP cut short keeps the mark; a CREATE cut short has none, and its role speaks for it."""
+    if found.connection_limit == INVALID_DATABASE and found.comment in (None, mark(run)):
         return True
-    owner = find_role(connection, role)
+    role = find_role(connection, object_name(run))
     return (
         found.comment is None
         and not found.allows_connections
         and found.owner == TENANT_SCHEMA_ROLE
-        and owner is not None
-        and owner.comment == mark(run)
+        and role is not None
+        and role.comment == mark(run)
     )
 
 
@@ -180,13 +180,17 @@ def lock_down(connection: Connection, *, database: str, role: str) -> None:
     )
 
 
-def close(connection: Connection, database: str) -> None:
-    """This function will let nobody into a database any more and end the sessions in it."""
-    if find_database(connection, database) is None:
+def close(connection: Connection, *, database: str, run: str) -> None:
+    """This function will let nobody into a database any more and end the sessions in it.
+
+    Raises: NotOurs.
+    """
+    if not _is_there(find_database(connection, database), run):
         return
     connection.execute(
         sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(database))
     )
+    # A superuser's session is not ours to end: the DROP will name it.
     connection.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE datname = %s AND pg_has_role(usesysid, 'USAGE')",
@@ -194,10 +198,13 @@ def close(connection: Connection, database: str) -> None:
     )
 
 
-def quarantine(connection: Connection, database: str) -> str:
-    """This function will rename a closed database out of everybody's way; its mark stays on it."""
+def quarantine(connection: Connection, *, database: str, run: str) -> str:
+    """This function will rename a closed database out of everybody's way; its mark stays on it.
+
+    Raises: NotOurs.
+    """
     name = f"{QUARANTINE_PREFIX}{database}"
-    if find_database(connection, database) is not None:
+    if _is_there(find_database(connection, database), run):
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                 sql.Identifier(database), sql.Identifier(name)
@@ -206,16 +213,38 @@ def quarantine(connection: Connection, database: str) -> str:
     return name
 
 
-def drop_database(connection: Connection, database: str) -> None:
-    """This function will drop a database if it is there, whoever is connected to it."""
+def drop_database(connection: Connection, *, database: str, run: str) -> None:
+    """This function will drop a tenant's database, if it is there, whoever is connected to it.
+
+    Raises: NotOurs when it has neither our mark nor the looks of our creation cut short.
+    """
+    found = find_database(connection, database)
+    if found is not None and not _is_cut_short(connection, found, run):
+        _check_mark(found, run)
+    drop_any_database(connection, database)
+
+
+def drop_any_database(connection: Connection, database: str) -> None:
+    """This function will drop a database without asking whose it is: ask first."""
     connection.execute(
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
     )
 
 
-def drop_role(connection: Connection, role: str) -> None:
-    """This function will drop a tenant's role if it is there; its databases must be gone."""
-    connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+def drop_role(connection: Connection, *, role: str, run: str) -> None:
+    """This function will drop a tenant's role if it is there; its database must be gone.
+
+    Raises: NotOurs.
+    """
+    if _is_there(find_role(connection, role), run):
+        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def _is_there(found: Found | None, run: str) -> bool:
+    if found is None:
+        return False
+    _check_mark(found, run)
+    return True
 
 
 def is_absent(connection: Connection, *, run: str) -> bool:

@@ -292,5 +292,10 @@ def sign_in(
     )
 
 
+def without_login(url: URL) -> str:
+    """This function will return a cluster's address as its row keeps it: host, port, no names."""
+    return str(URL.create("postgresql", host=url.host, port=url.port, query=url.query))
+
+
 def _with_login(cluster_url: str, role: str, password: str) -> URL:
     return make_url(cluster_url).set(drivername="postgresql", username=role, password=password)

@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import create_engine, select
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -25,7 +25,7 @@ from app.base import ids
 from app.base.config import CHECKOUT, settings
 from app.base.installation import TENANT_ROWS_ROLE, TENANT_SCHEMA_ROLE
 from tenants import clusters
-from tenants.databases import provisioner_connection, provisioner_url
+from tenants.databases import provisioner_connection, provisioner_url, without_login
 from tenants.models import Cluster
 
 MIGRATIONS = CHECKOUT / "migrations" / "tenant"
@@ -57,19 +57,18 @@ def ensure_home_cluster(control_session: Session) -> Cluster:
 
     Its address follows DATABASE_URL, whose port may change from one start to the next.
     """
-    url = make_url(settings().database_url)
-    address = URL.create("postgresql", host=url.host, port=url.port, query=url.query)
+    address = without_login(make_url(settings().database_url))
     cluster = control_session.scalar(
         select(Cluster).where(Cluster.name == HOME_CLUSTER).with_for_update()
     )
     if cluster is None:
         cluster = Cluster(
             name=HOME_CLUSTER,
-            url=str(address),
+            url=address,
             capacity=settings().tenants_per_cluster_max,
         )
         control_session.add(cluster)
-    cluster.url = str(address)
+    cluster.url = address
     cluster.capacity = max(settings().tenants_per_cluster_max, cluster.reserved or 0)
     control_session.flush()
     return cluster
@@ -117,7 +116,7 @@ def _drop_superseded(connection: psycopg.Connection[Any], current: str | None) -
         if found.name != current and (found.comment or "").startswith(clusters.mark("template")):
             # One that is being copied at this moment stays until the next set-up.
             with contextlib.suppress(psycopg.errors.ObjectInUse):
-                clusters.drop_database(connection, found.name)
+                clusters.drop_any_database(connection, found.name)
 
 
 def migrate(cluster_url: str, database: str, revision: str = "head") -> None:

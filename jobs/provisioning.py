@@ -1,0 +1,39 @@
+"""Provisioning: approved tenants get their database, a chunk at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.base import clock
+from app.base.config import settings
+from app.base.db import control_session as transaction
+from jobs.steps import Step, anything_due, settle_each
+from tenants import provisioning
+from tenants.models import ProvisioningRun
+
+
+def due(control_session: Session, _now: datetime) -> bool:
+    """This function will tell whether an approved tenant waits for its database."""
+    return anything_due(control_session, ProvisioningRun, provisioning.due_condition())
+
+
+def work() -> int:
+    """This function will take a chunk of runs as far as they go and return how many it took."""
+    return settle_each(
+        step="provisioning",
+        model=ProvisioningRun,
+        due=provisioning.due_condition(),
+        perform_one=_advance,
+        limit=settings().provisioning_chunk,
+        order_by=ProvisioningRun.started_at,
+    )
+
+
+def _advance(tenant_id: UUID) -> None:
+    provisioning.advance(transaction=transaction, tenant_id=tenant_id, now=clock.now)
+
+
+STEP = Step(name="provisioning", queue="default", due=due, work=work)

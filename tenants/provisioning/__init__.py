@@ -1,0 +1,140 @@
+"""Provisioning: from an approved application to a database of the tenant's own, in persisted steps.
+
+Each step looks before it acts, so it may be cut short at any line and run again; what is done is
+written down in a transaction of its own. Steps on the cluster run under a lock held there, because
+a lease can run out under a slow worker and CREATE DATABASE knows no transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy.orm import Session
+
+from app.base import audit
+from app.base.audit import Actor
+from app.base.errors import Conflict
+from tenants import clusters
+from tenants.models import Cluster, ProvisioningRun, TenantDatabase
+from tenants.provisioning.activation import invite
+from tenants.provisioning.order import STEPS, NoRoom, NoSuchRun, Order, RunMoved, begin, record
+from tenants.provisioning.site import ClusterTrouble, Site, open_site, perform
+
+__all__ = [
+    "STEPS",
+    "ClusterTrouble",
+    "NoRoom",
+    "NoSuchRun",
+    "Order",
+    "RunFinished",
+    "RunMoved",
+    "Site",
+    "advance",
+    "begin",
+    "due_condition",
+    "invite",
+    "open_site",
+    "perform",
+    "record",
+    "release_place",
+    "undo",
+]
+
+Transaction = Callable[[], AbstractContextManager[Session]]
+AfterStep = Callable[[str, str], None]
+
+
+class RunFinished(Conflict):
+    """The tenant is in already; what was made can't be taken back here."""
+
+
+def due_condition() -> ColumnElement[bool]:
+    """This function will return the condition under which a run has steps left to do."""
+    return ProvisioningRun.finished_at.is_(None)
+
+
+def advance(
+    *,
+    transaction: Transaction,
+    tenant_id: UUID,
+    now: Callable[[], datetime],
+    after_step: AfterStep = lambda _step, _what: None,
+) -> None:
+    """This function will take one run from wherever it stands to a tenant on trial.
+
+    `transaction` opens one on control, for each step its own; `after_step(step, "performed")` and
+    `after_step(step, "recorded")` are told of each boundary.
+
+    Raises: NoSuchRun, NoRoom, ClusterTrouble, VerificationFailed, NotOurs; the run may be
+    advanced again after any of them.
+    """
+    with transaction() as session:
+        order = begin(control_session=session, tenant_id=tenant_id, now=now())
+    if order is None:
+        return
+    after_step("reserve", "recorded")
+    with open_site(order) as site:
+        with transaction() as session:
+            # Waiting for the lock takes time, and whoever held it may have finished.
+            order = begin(control_session=session, tenant_id=tenant_id, now=now())
+        while order is not None:
+            perform(order, site, now=now())
+            after_step(order.step, "performed")
+            done = order.step
+            with transaction() as session:
+                order = record(control_session=session, order=order, now=now())
+            after_step(done, "recorded")
+
+
+def undo(*, transaction: Transaction, tenant_id: UUID, actor: Actor, now: datetime) -> None:
+    """This function will take back what an unfinished run has made, down to its reservation.
+
+    For a run whose later steps keep failing: its next `advance` begins from nothing.
+
+    Raises: NoSuchRun; RunFinished once the tenant is on trial; ClusterTrouble, NotOurs.
+    """
+    with transaction() as session:
+        order = begin(control_session=session, tenant_id=tenant_id, now=now)
+    if order is None:
+        raise RunFinished("This tenant is on trial already. Suspend it and let it be destroyed.")
+    with open_site(order) as site:
+        clusters.drop_database(site.cluster, database=order.place.database, run=order.run)
+        clusters.drop_role(site.cluster, role=order.place.role, run=order.run)
+        with transaction() as session:
+            release_place(control_session=session, tenant_id=tenant_id)
+            session.execute(
+                update(ProvisioningRun)
+                .where(ProvisioningRun.tenant_id == tenant_id)
+                .values(step=None, steps_done=[])
+            )
+            audit.append(
+                control_session=session,
+                actor=actor,
+                action="provisioning.undone",
+                subject_kind="tenant",
+                subject_id=tenant_id,
+                tenant_id=tenant_id,
+                now=now,
+            )
+
+
+def release_place(*, control_session: Session, tenant_id: UUID) -> bool:
+    """This function will give a tenant's place on its cluster back, once, and forget its address.
+
+    Its database and role must be gone. It returns whether there was a place to give back.
+    """
+    cluster_id = control_session.scalar(
+        delete(TenantDatabase)
+        .where(TenantDatabase.tenant_id == tenant_id)
+        .returning(TenantDatabase.cluster_id)
+    )
+    if cluster_id is None:
+        return False
+    control_session.execute(
+        update(Cluster).where(Cluster.id == cluster_id).values(reserved=Cluster.reserved - 1)
+    )
+    return True

@@ -1,0 +1,132 @@
+"""What is done on the cluster: one step at a time, each looking before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from app.base import secrets
+from app.base.errors import Unavailable
+from app.base.installation import TENANT_SCHEMA_ROLE
+from tenants import clusters, databases, template, verification
+from tenants.databases import Placement
+from tenants.provisioning.order import Order
+
+
+class ClusterTrouble(Unavailable):
+    """The cluster did not do what a step asked of it; the run goes on later."""
+
+
+@dataclass(slots=True)
+class Site:
+    """The cluster while one run works on it: connections are made once and shared by its steps."""
+
+    cluster: psycopg.Connection[Any]
+    _stack: ExitStack
+    _inside: psycopg.Connection[Any] | None = None
+
+    def inside(self, place: Placement) -> psycopg.Connection[Any]:
+        """This function will return the provisioner's connection inside the new database."""
+        if self._inside is None:
+            self._inside = self._stack.enter_context(
+                databases.provisioner_connection(place.cluster_url, database=place.database)
+            )
+        return self._inside
+
+
+@contextmanager
+def open_site(order: Order) -> Iterator[Site]:
+    """This function will connect to the cluster and hold this run's lock there.
+
+    A killed worker's last statement may still be running: its server process holds the lock until
+    it ends, and the next worker waits for it.
+
+    Raises: TenantDatabaseUnavailable; ClusterTrouble when somebody else holds the lock for long.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_trouble_named())
+        cluster = stack.enter_context(databases.provisioner_connection(order.place.cluster_url))
+        cluster.execute(
+            "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (clusters.mark(order.run),)
+        )
+        yield Site(cluster, stack)
+
+
+@contextmanager
+def _trouble_named() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise ClusterTrouble(f"The cluster: {error}") from error
+
+
+def perform(order: Order, site: Site, *, now: datetime) -> None:
+    """This function will do one step on the cluster, or find that it is done; control is not asked.
+
+    Raises: NotOurs, VerificationFailed, psycopg.Error.
+    """
+    place = order.place
+    match order.step:
+        case "role":
+            clusters.create_role(
+                site.cluster,
+                run=order.run,
+                role=place.role,
+                password=secrets.decrypt(place.password_sealed),
+            )
+        case "database":
+            clusters.create_database(
+                site.cluster,
+                run=order.run,
+                database=place.database,
+                template=order.template,
+            )
+        case "lockdown":
+            clusters.lock_down(site.cluster, database=place.database, role=place.role)
+        case "migrate":
+            _migrate(site.inside(place), place)
+        case "seed":
+            _seed(site.inside(place), order, now)
+        case "verify":
+            verification.verify(place, neighbour=order.neighbour)
+        case "activate":
+            pass  # Control's alone: see `record`.
+
+
+def _migrate(inside: psycopg.Connection[Any], place: Placement) -> None:
+    """The template may have been one revision behind when it was copied."""
+    found = inside.execute("SELECT version_num FROM alembic_version").fetchone()
+    if found is None or found[0] != template.head_revision():
+        template.migrate(place.cluster_url, place.database)
+
+
+def _seed(inside: psycopg.Connection[Any], order: Order, now: datetime) -> None:
+    """The first member takes a seat once, however often this runs."""
+    with inside.transaction():
+        inside.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(TENANT_SCHEMA_ROLE)))
+        inside.execute(
+            "WITH invited AS (INSERT INTO member (id, email, name, role, invited_at)"
+            " VALUES (%(id)s, %(email)s, %(name)s, 'admin', %(now)s)"
+            " ON CONFLICT DO NOTHING RETURNING id)"
+            " INSERT INTO seat_event (at, member_id, delta, seats_after, actor)"
+            " SELECT %(now)s, id, 1, 1, 'job:provisioning' FROM invited",
+            {
+                "id": order.admin_id,
+                "email": order.admin_email,
+                "name": order.admin_name,
+                "now": now,
+            },
+        )
+        inside.execute(
+            "INSERT INTO plan_limit (key, value)"
+            " SELECT key, value::bigint FROM jsonb_each_text(%s)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (Jsonb(order.limits),),
+        )

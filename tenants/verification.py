@@ -1,0 +1,153 @@
+"""The last look before a tenant is let in: with its own key, its own door opens and no other does.
+
+Everything is tried for real, as the tenant's role, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from app.base.config import settings
+from app.base.errors import Conflict
+from tenants import clusters, databases
+from tenants.databases import Placement
+
+# Each must fail for want of a right: the shape of the tables is the schema owner's alone, and what
+# metering replays only grows.
+FORBIDDEN = (
+    "CREATE TABLE public.probe ()",
+    "CREATE TEMPORARY TABLE probe ()",
+    "CREATE SCHEMA probe",
+    "ALTER TABLE member ADD COLUMN probe text",
+    "DROP TABLE plan_limit",
+    "UPDATE seat_event SET delta = delta",
+    "DELETE FROM seat_event",
+    "UPDATE storage_event SET delta_bytes = delta_bytes",
+    "DELETE FROM storage_event",
+    "TRUNCATE storage_event",
+    "CREATE ROLE probe",
+    "SET ROLE tenantry_tenant_schema",
+)
+_ATTEMPTS = """
+DO $do$
+DECLARE attempt text;
+BEGIN
+    FOREACH attempt IN ARRAY ARRAY[{attempts}] LOOP
+        BEGIN
+            EXECUTE attempt;
+            RAISE EXCEPTION 'was allowed to %', attempt;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END LOOP;
+END $do$
+"""
+_ROWS = """
+WITH someone AS (
+    INSERT INTO member (id, email, name, role, invited_at)
+    VALUES (uuidv7(), 'probe-' || uuidv7(), 'probe', 'member', now()) RETURNING id
+), seated AS (
+    INSERT INTO seat_event (at, member_id, delta, seats_after, actor)
+    SELECT now(), id, 1, 1, 'probe' FROM someone
+), stored AS (
+    INSERT INTO drawing (id, name, sha256, size_bytes, media_type, uploaded_by, uploaded_at)
+    SELECT uuidv7(), 'probe', repeat('0', 64), 1, 'text/plain', id, now() FROM someone
+    RETURNING id
+), counted AS (
+    INSERT INTO storage_event (at, drawing_id, delta_bytes, bytes_after, kind, actor)
+    SELECT now(), id, 1, 1, 'upload', 'probe' FROM stored
+), renamed AS (
+    UPDATE member SET name = name
+)
+SELECT value FROM plan_limit FOR UPDATE
+"""
+_OPEN_NEIGHBOURS = """
+SELECT datname FROM pg_database
+WHERE datname <> current_database() AND datallowconn
+  AND has_database_privilege(oid, 'CONNECT')
+  AND (datname IN ('postgres', 'template1', %(control)s)
+       OR shobj_description(oid, 'pg_database') LIKE %(ours)s)
+"""
+
+
+class VerificationFailed(Conflict):
+    """The new tenant can do what it must not, or cannot do what it must."""
+
+
+def verify(place: Placement, *, neighbour: str | None) -> None:
+    """This function will sign in as the tenant's role and try what it may and may not do.
+
+    `neighbour` is another tenant's database on the same cluster, if there is one yet.
+
+    Raises: VerificationFailed naming what is wrong.
+    """
+    with databases.sign_in(
+        place.cluster_url,
+        database=place.database,
+        role=place.role,
+        password_sealed=place.password_sealed,
+    ) as connection:
+        _check_rows_can_be_written(connection)
+        _check_forbidden(connection)
+        _check_privileges(connection)
+    _check_doors_shut(place, neighbour)
+
+
+def _check_rows_can_be_written(connection: psycopg.Connection[Any]) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute(_ROWS)
+
+
+def _check_forbidden(connection: psycopg.Connection[Any]) -> None:
+    """One round trip for all of them: a refusal rolls its own statement back and is forgotten."""
+    attempts = ", ".join(f"$try${statement}$try$" for statement in FORBIDDEN)
+    try:
+        connection.execute(_ATTEMPTS.format(attempts=attempts).encode())
+    except psycopg.errors.RaiseException as error:
+        raise VerificationFailed(f"The tenant's role: {error.diag.message_primary}") from error
+
+
+def _check_privileges(connection: psycopg.Connection[Any]) -> None:
+    (strong,) = _one(
+        connection,
+        "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
+        " FROM pg_roles WHERE rolname = session_user",
+    )
+    if strong:
+        raise VerificationFailed("The tenant's role has rights over the whole cluster.")
+    found = connection.execute(
+        _OPEN_NEIGHBOURS,
+        {"control": clusters.control_name(), "ours": clusters.mark("%")},
+    ).fetchall()
+    if found:
+        names = ", ".join(sorted(name for (name,) in found))
+        raise VerificationFailed(f"The tenant's role may connect to {names}.")
+
+
+def _one(connection: psycopg.Connection[Any], query: str) -> tuple[Any, ...]:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+def _check_doors_shut(place: Placement, neighbour: str | None) -> None:
+    """The same by knocking: a right on paper says nothing of pg_hba or of another cluster."""
+    doors = [(place.cluster_url, "postgres"), (_control_url(), clusters.control_name())]
+    if neighbour is not None:
+        doors.append((place.cluster_url, neighbour))
+    for url, database in doors:
+        try:
+            connection = databases.sign_in(
+                url, database=database, role=place.role, password_sealed=place.password_sealed
+            )
+        except psycopg.OperationalError:
+            continue
+        connection.close()
+        raise VerificationFailed(f"The tenant's role signed in to {database}.")
+
+
+def _control_url() -> str:
+    return databases.without_login(make_url(settings().database_url))
