@@ -1,0 +1,103 @@
+"""An issued invoice as a paper: what the 청구서 says, in a language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.dialects.postgresql import Range
+
+from app.base import clock
+from app.base.config import settings
+from app.base.money import exponent
+from invoices import parties
+from invoices.documents import papers
+from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod, TaxTreatment
+from invoices.models import Invoice, InvoiceLine
+
+_UNITS = {
+    ("base", "ko"): "개월",
+    ("base", "en"): "month",
+    ("seats", "ko"): "명",
+    ("seats", "en"): "seats",
+    ("storage", "ko"): "GB",
+    ("storage", "en"): "GB",
+}
+_MEASURED = {
+    ("seats", "ko"): "최대 {measured}명 사용",
+    ("seats", "en"): "peak {measured} seats",
+    ("storage", "ko"): "평균 {measured} GB 사용",
+    ("storage", "en"): "average {measured} GB",
+}
+
+
+def invoice_paper(
+    *, invoice: Invoice, lines: Sequence[InvoiceLine], language: str, by_card: bool
+) -> InvoicePaper:
+    """This function will put an invoice on paper.
+
+    `by_card` tells whether a registered card will be charged for it; otherwise the paper asks for
+    a transfer and names the account.
+    """
+    if invoice.issued_at is None or invoice.due_on is None or invoice.number_text is None:
+        raise ValueError("only an invoice with its number and dates goes on paper")
+    method = PaymentMethod.CARD if by_card else PaymentMethod.TRANSFER
+    return InvoicePaper(
+        number=invoice.number_text,
+        issued_on=clock.today(invoice.issued_at, settings().contract_timezone),
+        due_on=invoice.due_on,
+        currency=invoice.currency,
+        seller=parties.party(invoice.seller, language=language),
+        buyer=parties.party(invoice.buyer, language=language),
+        lines=tuple(_line(line, invoice.currency, language) for line in lines),
+        supply_minor=invoice.subtotal_minor,
+        tax_minor=invoice.tax_minor,
+        total_minor=invoice.total_minor,
+        tax_treatment=TaxTreatment(invoice.buyer["vat_treatment"]["treatment"]),
+        tax_percent=Decimal(parties.vat_percent(invoice.buyer)),
+        evidence=_evidence(invoice, by_card),
+        method=method,
+        bank=None
+        if by_card
+        else parties.bank_account(invoice.seller, reference=invoice.number_text),
+    )
+
+
+def _evidence(invoice: Invoice, by_card: bool) -> Evidence:
+    if invoice.total_minor == 0 or invoice.buyer["country"] != "KR":
+        return Evidence.NONE
+    return Evidence.CARD_SLIP if by_card else Evidence.TAX_INVOICE
+
+
+def _line(line: InvoiceLine, currency: str, language: str) -> papers.InvoiceLine:
+    start, end = days_of(line.period)
+    return papers.InvoiceLine(
+        description=line.name_ko if language == "ko" else line.name_en,
+        detail=_detail(line.charge, line.evidence, language),
+        period_start=start,
+        period_end=end,
+        quantity=line.quantity,
+        unit=_UNITS[line.charge, language],
+        unit_price_minor=line.unit_amount.scaleb(exponent(currency)),
+        amount_minor=line.amount_minor,
+    )
+
+
+def _detail(charge: str, evidence: dict[str, Any], language: str) -> str:
+    pattern = _MEASURED.get((charge, language))
+    if pattern is None or "measured" not in evidence:
+        return ""
+    shown = round(Decimal(evidence["measured"]), 3).normalize()
+    return pattern.format(measured=f"{shown:,f}")
+
+
+def days_of(period: Range[date]) -> tuple[date, date]:
+    """This function will return the bounds of a stored period.
+
+    Raises: ValueError for one that is open-ended, which billing never writes.
+    """
+    if period.lower is None or period.upper is None:
+        raise ValueError("a billed period has both of its bounds")
+    return period.lower, period.upper

@@ -1,0 +1,108 @@
+"""Seller and buyer, frozen as JSON on the day of issue, and as the papers want them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from app.base.config import settings
+from invoices.documents.papers import BankAccount, Party, TaxTreatment
+from tenants.models import Tenant
+
+_PROFILE_FIELDS = (
+    "registration_number",
+    "branch_number",
+    "representative",
+    "address",
+    "business_type",
+    "business_item",
+    "contact",
+    "phone",
+)
+# "은행 계좌번호 (예금주 이름)", as the setting gives it.
+_BANK_ACCOUNT = re.compile(
+    r"^(?P<bank>\S+)\s+(?P<number>[\d-]+)\s*\((?:예금주\s*)?(?P<holder>.+)\)$"
+)
+
+
+def seller_snapshot() -> dict[str, Any]:
+    """This function will return the seller as the settings name it today."""
+    s = settings()
+    return {
+        "name": s.seller_name,
+        "name_en": s.seller_name_en,
+        "country": "KR",
+        "registration_number": s.seller_registration_number,
+        "representative": s.seller_representative,
+        "address": s.seller_address,
+        "business_type": s.seller_business_type,
+        "business_item": s.seller_business_item,
+        "email": s.seller_email,
+        "phone": s.seller_phone,
+        "bank_account": s.seller_bank_account,
+    }
+
+
+def buyer_snapshot(*, tenant: Tenant, email: str) -> dict[str, Any]:
+    """This function will return the buyer as the tenant's billing profile names it today.
+
+    `email` is where the papers go. The VAT treatment is part of the snapshot, with its reason.
+    """
+    profile = tenant.billing_profile
+    return {
+        "name": str(profile.get("name") or tenant.name),
+        "country": tenant.country,
+        "language": tenant.language,
+        "email": email,
+        **{field: str(profile.get(field) or "") for field in _PROFILE_FIELDS},
+        "vat_treatment": vat_treatment(profile),
+    }
+
+
+def vat_treatment(profile: dict[str, Any]) -> dict[str, str]:
+    """This function will return how VAT applies to a buyer, and why.
+
+    Everybody is taxable. Only a treatment that finance wrote down together with its reason
+    counts; where the buyer lives decides nothing.
+
+    Source: ruling 사전-2024-법규부가-0084: a foreign customer is not zero-rated by itself.
+    """
+    noted = profile.get("vat_treatment") or {}
+    treatment, reason = str(noted.get("treatment", "")), str(noted.get("reason", "")).strip()
+    if treatment in set(TaxTreatment) and reason:
+        return {
+            "treatment": treatment,
+            "reason": reason,
+            "evidence": str(noted.get("evidence", "")),
+        }
+    return {"treatment": TaxTreatment.TAXABLE.value, "reason": "", "evidence": ""}
+
+
+def vat_percent(buyer: dict[str, Any]) -> int:
+    """This function will return the rate that a buyer's snapshot asks for."""
+    taxable = buyer["vat_treatment"]["treatment"] == TaxTreatment.TAXABLE.value
+    return settings().vat_rate_percent if taxable else 0
+
+
+def party(snapshot: dict[str, Any], *, language: str) -> Party:
+    """This function will return a snapshot as the papers print it, in a language."""
+    own_name = language == "en" and snapshot.get("name_en")
+    return Party(
+        name=str(own_name or snapshot["name"]),
+        country=str(snapshot["country"]),
+        email=str(snapshot.get("email") or ""),
+        **{field: str(snapshot.get(field) or "") for field in _PROFILE_FIELDS},
+    )
+
+
+def bank_account(seller: dict[str, Any], *, reference: str) -> BankAccount:
+    """This function will return where a transfer goes and what to write beside it."""
+    text = str(seller["bank_account"])
+    if found := _BANK_ACCOUNT.match(text):
+        return BankAccount(
+            bank=found["bank"],
+            number=found["number"],
+            holder=found["holder"],
+            reference=reference,
+        )
+    return BankAccount(bank=text, number="", holder=str(seller["name"]), reference=reference)
