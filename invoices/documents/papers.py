@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.base.errors import Invalid
+from app.base.money import Rounding, round_minor
 
 
 class PaperDoesNotAddUp(Invalid):
@@ -247,25 +248,17 @@ Paper = InvoicePaper | TaxInvoicePaper | ReceiptPaper
 LINES_MAX = 99
 
 
-def split_tax(supplies_minor: Iterable[int], tax_minor: int, supply_minor: int) -> tuple[int, ...]:
-    """This function will split a tax over rows in proportion, the remainder on the last row.
+def split_tax(*, supplies_minor: Iterable[int], tax_minor: int, rate: Decimal) -> tuple[int, ...]:
+    """This function will split a tax over rows: each at the rate, the remainder on the last row.
 
-    Fractions of a won are dropped row by row (towards zero), so a credit mirrors its charge.
+    Fractions of a won are dropped row by row, as they are on the total; towards zero, so a
+    credit mirrors its charge.
     """
     supplies = tuple(supplies_minor)
-    if sum(supplies) != supply_minor:
-        raise PaperDoesNotAddUp("The rows do not add up to the supply value.", field="lines")
     if not supplies:
-        return ()
-    if supply_minor == 0:
-        return (0,) * (len(supplies) - 1) + (tax_minor,)
-    shares = [_towards_zero(each * tax_minor, supply_minor) for each in supplies[:-1]]
+        raise PaperDoesNotAddUp("There are no rows to split the tax over.", field="lines")
+    shares = [round_minor(supply * rate, Rounding.DOWN) for supply in supplies[:-1]]
     return (*shares, tax_minor - sum(shares))
-
-
-def _towards_zero(numerator: int, denominator: int) -> int:
-    size = abs(numerator) // abs(denominator)
-    return size if (numerator < 0) == (denominator < 0) else -size
 
 
 def _agree(what: str, stated_minor: int, parts: Iterable[int]) -> None:

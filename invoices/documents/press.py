@@ -76,26 +76,43 @@ def start() -> None:
 
     Raises: PressUnavailable, naming the packages, when pango is missing.
     """
-    with _held.lock:
-        if _held.press is None:
-            _held.press = _started()
+    _current()
 
 
 def stop() -> None:
     """This function will let go of the press; it leaves when nobody holds it any more."""
     with _held.lock:
         press, _held.press = _held.press, None
-    if press is None:
-        return
+    if press is not None:
+        _leave(press)
+
+
+def _current() -> _Press:
+    with _held.lock:
+        if _held.press is None:
+            _held.press = _started()
+        return _held.press
+
+
+def _forget(press: _Press) -> None:
+    """This function will let go of a dead press, unless another thread has replaced it already."""
+    with _held.lock:
+        if _held.press is not press:
+            return
+        _held.press = None
+    _leave(press)
+
+
+def _leave(press: _Press) -> None:
     press.control.close()
-    if press.starter_pid == os.getpid():
-        try:
-            press.process.wait(timeout=GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            press.process.kill()
-            press.process.wait()
-    else:
+    if press.starter_pid != os.getpid():
         press.process.returncode = 0  # another process's child: nothing to wait for
+        return
+    try:
+        press.process.wait(timeout=GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        press.process.kill()
+        press.process.wait()
 
 
 atexit.register(stop)
@@ -133,17 +150,16 @@ def render(
 def _submitted() -> socket.socket:
     """This function will pass a fresh socket to the press, restarting one that has died."""
     for _ in range(2):
-        start()
-        press = _held.press
+        press = _current()
         ours, theirs = socket.socketpair()
-        try:
-            if press is not None:
-                with theirs:
-                    socket.send_fds(press.control, [b"."], [theirs.fileno()])
+        with theirs:
+            try:
+                socket.send_fds(press.control, [b"."], [theirs.fileno()])
+            except OSError:
+                ours.close()
+                _forget(press)
+            else:
                 return ours
-        except OSError:
-            ours.close()
-            stop()
     raise PressUnavailable("The document printer stopped twice in a row. Try again in a moment.")
 
 

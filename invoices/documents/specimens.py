@@ -90,7 +90,11 @@ def invoice(*, repeat: int = 1) -> InvoicePaper:
 
 def tax_invoice() -> TaxInvoicePaper:
     """This function will return the tax invoice of the invoice above, not yet transmitted."""
-    taxes = split_tax((amount for *_, amount in _LINES), _TAX_MINOR, _SUPPLY_MINOR)
+    taxes = split_tax(
+        supplies_minor=(amount for *_, amount in _LINES),
+        tax_minor=_TAX_MINOR,
+        rate=Decimal("0.1"),
+    )
     return TaxInvoicePaper(
         number="T-2026-000123",
         written_on=date(2026, 11, 30),

@@ -135,6 +135,16 @@ class TestATaxInvoice:
         assert "(공급자 보관용)" in sheets[0]
         assert "(공급받는자 보관용)" in sheets[0]
 
+    def test_of_many_rows_starts_each_copy_on_a_page_of_its_own(self):
+        paper = specimens.tax_invoice()
+        blank = replace(paper.lines[0], supply_minor=0, tax_minor=0)
+        paper = replace(paper, copy=Copy.BOTH, lines=(*paper.lines, *[blank] * 40))
+        sheets = pages(render_document(paper=paper, language=KO).pdf)
+        assert len(sheets) == 4
+        assert "(공급자 보관용)" in sheets[0]
+        assert "(공급받는자 보관용)" in sheets[2]
+        assert all("품목" in sheet for sheet in sheets)
+
     @pytest.mark.parametrize("language", Language)
     def test_has_every_field_of_the_form(self, language):
         printed = text(render_document(paper=specimens.tax_invoice(), language=language).pdf)
