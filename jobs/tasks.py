@@ -35,13 +35,15 @@ def list_metering_days(due_at: datetime, _now: datetime) -> None:
         notify(session, "metering")
 
 
-def report_strays(_due_at: datetime, now: datetime) -> None:
+def report_strays(_due_at: datetime, _now: datetime) -> None:
     """This function will compare rows with databases and roles, and report; it drops nothing."""
-    from tenants import provisioning  # noqa: PLC0415
+    from tenants import reconcile  # noqa: PLC0415
 
     with control_session() as session:
-        report = provisioning.reconcile(control_session=session, now=now)
-    log.info("tenants.reconciled", report=report)
+        found = reconcile.findings(control_session=session)
+    for finding in found:
+        log.warning("tenants.stray", kind=finding.kind, name=finding.name, remedy=finding.remedy)
+    log.info("tenants.reconciled", findings=len(found))
 
 
 def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
