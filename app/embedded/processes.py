@@ -48,9 +48,7 @@ def stages(
                 *("--http-port", str(chosen["mailbox"])),
                 ready=_listens(chosen["smtp"], chosen["mailbox"]),
             ),
-        ],
-        [
-            *(seeding if seed else []),
+            # Needs the database for pages only, and takes the longest to load: begin at once.
             python(
                 "web",
                 *("gunicorn", "wsgi:app", "--no-control-socket", "--worker-class", "gthread"),
@@ -60,6 +58,9 @@ def stages(
                 ready=_healthy(f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"),
                 ladder=WEB_LADDER,
             ),
+        ],
+        [
+            *(seeding if seed else []),
             python("worker", "flask", "worker", ladder=WORKER_LADDER),
             python("documents", "flask", "worker", "--queue", "documents", ladder=WORKER_LADDER),
             python("scheduler", "flask", "scheduler"),

@@ -151,7 +151,9 @@ class Supervisor:
     def _failure(self, child: Child, what: str) -> StartFailed:
         log = self._logs[child.process.name]
         self._drain()
-        return StartFailed(f"{child.process.name} {what}. It said last ({log.path}):\n{log.tail()}")
+        said = log.tail()
+        words = f"It said last ({log.path}):\n{said}" if said else f"It said nothing ({log.path})."
+        return StartFailed(f"{child.process.name} {what}. {words}")
 
     def _start(self, child: Child) -> None:
         child.started_at = time.monotonic()
