@@ -17,9 +17,9 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Flask, Response, has_request_context, request
 from flask_babel import Babel, Domain, force_locale, get_locale
-from flask_babel import gettext as gettext
+from flask_babel import gettext as _gettext
 from flask_babel import lazy_gettext as lazy
-from flask_babel import ngettext as ngettext
+from flask_babel import ngettext as _ngettext
 
 LANGUAGES = {"ko": "한국어", "en": "English"}
 DEFAULT_LANGUAGE = "ko"
@@ -28,9 +28,20 @@ COOKIE_SECONDS_MAX = 365 * 24 * 3600
 TIME_ZONE = "Asia/Seoul"
 TRANSLATIONS = Path(__file__).parent / "translations"
 
-_ = gettext
-
 __all__ = ["_", "force_locale", "gettext", "init_i18n", "language", "lazy", "ngettext"]
+
+
+def gettext(text: str, **variables: object) -> str:
+    """This function will say a text in the reader's language, its variables filled in."""
+    return str(_gettext(text, **variables))
+
+
+def ngettext(one: str, many: str, num: int, **variables: object) -> str:
+    """This function will say how many there are, `%(num)d` or any variable given."""
+    return str(_ngettext(one, many, num, **variables))
+
+
+_ = gettext
 
 
 def init_i18n(app: Flask) -> None:
@@ -100,14 +111,14 @@ def read_catalogue(file: Path) -> Catalog:
         return read_po(handle, locale=file.parent.name, abort_invalid=True)
 
 
-class _Merged(Domain):
+class _Merged(Domain):  # type: ignore[misc]
     """Flask-Babel's domain, fed from memory in place of .mo files on disk."""
 
     def get_translations(self) -> Any:
         return catalogue(language())
 
 
-class _Pages(Babel):
+class _Pages(Babel):  # type: ignore[misc]
     @property
     def domain_instance(self) -> Domain:
         return _Merged()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from flask import Blueprint, Flask, abort, flash, render_template, request
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, RadioField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from app.web.i18n import _, lazy
@@ -45,10 +46,16 @@ class Sample(FlaskForm):  # type: ignore[misc]
         render_kw={"format": "brn"},
     )
     phone = StringField(lazy("Phone"), render_kw={"format": "phone", "autocomplete": "tel"})
-    plan = SelectField(lazy("Plan of interest"), choices=[("team", "Team"), ("studio", "Studio")])
+    plan = SelectField(
+        lazy("Plan of interest"),
+        choices=[SelectChoice("team", "Team"), SelectChoice("studio", "Studio")],
+    )
     pay = RadioField(
         lazy("How would you like to pay?"),
-        choices=[("card", lazy("Card")), ("transfer", lazy("Bank transfer"))],
+        choices=[
+            SelectChoice("card", lazy("Card")),
+            SelectChoice("transfer", lazy("Bank transfer")),
+        ],
         validators=[InputRequired(lazy("Choose how to pay"))],
     )
     message = TextAreaField(lazy("Message"), [Length(max=1000)])

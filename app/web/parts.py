@@ -86,7 +86,7 @@ def url_with(**changes: object) -> str:
 
 
 def asset(name: str) -> str:
-    """This function will return a static file's address, marked by content so caches may keep it."""
+    """This function will return a static file's address, marked by content for caches."""
     path = Path(str(current_app.static_folder)) / name
     return url_for("static", filename=name, v=_digest(path, path.stat().st_mtime_ns))
 
@@ -156,7 +156,7 @@ def _from_wtforms(wtf: Field) -> dict[str, Any]:
         facts["checked"] = bool(wtf.data)
     elif kind in ("select", "radio"):
         facts["value"] = wtf.data
-        facts["options"] = [choice[:2] for choice in wtf.iter_choices()]
+        facts["options"] = [(choice.value, choice.label) for choice in wtf.iter_choices()]
     elif kind not in ("file", "password"):
         facts["value"] = wtf._value() if hasattr(wtf, "_value") else wtf.data
     known = _FIELD_DEFAULTS.keys()
@@ -167,7 +167,7 @@ def chart_bars(values: Sequence[float], width: int, height: int) -> list[dict[st
     """This function will place one bar a value in a box; the tallest fills it, none vanishes."""
     if not values:
         return []
-    top = max(max(values), 0) or 1
+    top = max(*values, 0) or 1
     step = width / len(values)
     gap = min(2.0, step * 0.25)
     return [
