@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -48,8 +49,12 @@ def postgres_url(held: servers.Hold) -> str:
 
 def keepers_children(held: servers.Hold) -> dict[str, psutil.Process]:
     assert held.state is not None
-    children = psutil.Process(held.state.keeper.pid).children()
-    return {child.name().split("-")[0]: child for child in children}
+    found = {}
+    for child in psutil.Process(held.state.keeper.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # just being killed
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found[child.name().split("-")[0]] = child
+    return found
 
 
 @pytest.fixture(scope="module")
