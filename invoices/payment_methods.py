@@ -1,0 +1,208 @@
+"""How a tenant's admin registers a card at the gateway's own page; no card data comes here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.base import ids, secrets
+from app.base.audit import Actor, append
+from app.base.config import settings
+from app.base.db import notify
+from app.base.errors import NotFound
+from invoices.gateways.port import RegisteredMethod
+from invoices.gateways.registry import gateway
+from invoices.models import CardRegistration, Invoice, PaymentMethod
+
+
+class NoSuchRegistration(NotFound):
+    """The browser came back for a registration that this tenant never began."""
+
+
+class NoSuchMethod(NotFound):
+    """The tenant has no such payment method, or it is revoked already."""
+
+
+def begin_registration(
+    *, control_session: Session, tenant_id: UUID, now: datetime
+) -> CardRegistration:
+    """This function will write down that a registration begins, before the gateway is asked.
+
+    The customer's key stays the same for all methods of a tenant and can't be guessed.
+    """
+    known = control_session.scalar(
+        select(CardRegistration.customer_key)
+        .where(
+            CardRegistration.tenant_id == tenant_id,
+            CardRegistration.gateway == settings().gateway,
+        )
+        .limit(1)
+    )
+    registration = CardRegistration(
+        tenant_id=tenant_id,
+        gateway=settings().gateway,
+        customer_key=known or f"tenant-{ids.opaque()}",
+        begun_at=now,
+    )
+    control_session.add(registration)
+    control_session.flush()
+    return registration
+
+
+def registration_page(*, registration: CardRegistration, language: str) -> str:
+    """This function will ask the gateway where to send the browser; call it in no transaction.
+
+    Raises: GatewayUnavailable.
+    """
+    started = gateway(registration.gateway).begin_registration(
+        customer_key=registration.customer_key,
+        return_url=f"{settings().public_url}/portal/payment/registered/{registration.id}",
+        language=language,
+    )
+    if started.redirect_url is None:
+        raise NoSuchRegistration("This gateway has no page of its own to register a card.")
+    return started.redirect_url
+
+
+def begun(*, control_session: Session, tenant_id: UUID, registration_id: UUID) -> CardRegistration:
+    """This function will find the tenant's own registration that the browser came back for.
+
+    Raises: NoSuchRegistration.
+    """
+    registration = control_session.get(CardRegistration, registration_id)
+    if registration is None or registration.tenant_id != tenant_id:
+        raise NoSuchRegistration("This card registration was not begun here. Please start again.")
+    return registration
+
+
+def exchange(*, registration: CardRegistration, params: Mapping[str, str]) -> RegisteredMethod:
+    """This function will exchange what the browser brought for a method; in no transaction.
+
+    Raises: RegistrationRefused, GatewayUnavailable.
+    """
+    return gateway(registration.gateway).complete_registration(
+        customer_key=registration.customer_key, params=params
+    )
+
+
+def complete_registration(
+    *,
+    control_session: Session,
+    registration_id: UUID,
+    registered: RegisteredMethod,
+    actor: Actor,
+    now: datetime,
+) -> PaymentMethod:
+    """This function will store the method as the tenant's default and try open invoices with it.
+
+    A browser that comes back twice finds the method that the first time stored.
+    """
+    registration = control_session.get_one(CardRegistration, registration_id, with_for_update=True)
+    if registration.completed_at is not None:
+        stored = default_method(control_session=control_session, tenant_id=registration.tenant_id)
+        if stored is not None:
+            return stored
+    registration.completed_at = now
+    control_session.execute(
+        update(PaymentMethod)
+        .where(PaymentMethod.tenant_id == registration.tenant_id, PaymentMethod.is_default)
+        .values(is_default=False)
+    )
+    method = PaymentMethod(
+        tenant_id=registration.tenant_id,
+        gateway=registration.gateway,
+        customer_key=registration.customer_key,
+        token_sealed=secrets.encrypt(registered.token),
+        masked=registered.masked,
+        brand=registered.brand,
+        is_default=True,
+        registered_at=now,
+    )
+    control_session.add(method)
+    control_session.flush()
+    _note(control_session, method, "payment_method.registered", actor, now)
+    collect_now(control_session=control_session, tenant_id=registration.tenant_id, now=now)
+    return method
+
+
+def collect_now(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
+    """This function will make every open invoice of a tenant due for collection at once."""
+    control_session.execute(
+        update(Invoice)
+        .where(Invoice.tenant_id == tenant_id, Invoice.state == "issued", Invoice.total_minor > 0)
+        .values(collect_at=now, attempts=0, retry_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    notify(control_session, "collection")
+
+
+def default_method(*, control_session: Session, tenant_id: UUID) -> PaymentMethod | None:
+    """This function will return the method that charges go to, or nothing."""
+    return control_session.scalar(
+        select(PaymentMethod).where(
+            PaymentMethod.tenant_id == tenant_id,
+            PaymentMethod.is_default,
+            PaymentMethod.revoked_at.is_(None),
+        )
+    )
+
+
+def methods(*, control_session: Session, tenant_id: UUID) -> list[PaymentMethod]:
+    """This function will list a tenant's methods that still work, the default one first."""
+    return list(
+        control_session.scalars(
+            select(PaymentMethod)
+            .where(PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None))
+            .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
+        )
+    )
+
+
+def revoke(
+    *, control_session: Session, tenant_id: UUID, method_id: UUID, actor: Actor, now: datetime
+) -> PaymentMethod:
+    """This function will stop using a method; the newest other one becomes the default.
+
+    The caller tells the gateway after its commit, by `forget_at_gateway`.
+
+    Raises: NoSuchMethod.
+    """
+    method = control_session.get(PaymentMethod, method_id, with_for_update=True)
+    if method is None or method.tenant_id != tenant_id or method.revoked_at is not None:
+        raise NoSuchMethod("There is no such payment method.")
+    method.revoked_at, method.is_default = now, False
+    control_session.flush()
+    remaining = methods(control_session=control_session, tenant_id=tenant_id)
+    if remaining and not remaining[0].is_default:
+        remaining[0].is_default = True
+    _note(control_session, method, "payment_method.revoked", actor, now)
+    return method
+
+
+def forget_at_gateway(*, method: PaymentMethod) -> None:
+    """This function will make a revoked method unchargeable at the gateway; in no transaction.
+
+    Raises: GatewayUnavailable.
+    """
+    gateway(method.gateway).revoke(
+        token=secrets.decrypt(method.token_sealed), customer_key=method.customer_key
+    )
+
+
+def _note(
+    control_session: Session, method: PaymentMethod, action: str, actor: Actor, now: datetime
+) -> None:
+    append(
+        control_session=control_session,
+        actor=actor,
+        action=action,
+        subject_kind="payment_method",
+        subject_id=method.id,
+        tenant_id=method.tenant_id,
+        details={"gateway": method.gateway},
+        now=now,
+    )

@@ -1,0 +1,52 @@
+"""The reaper: attempts whose outcome nobody knows are asked after until somebody does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.base import clock
+from app.base.db import control_session
+from app.base.errors import Unavailable
+from invoices import payment
+from invoices.models import PaymentAttempt
+from jobs.steps import Step, anything_due, settle_each
+
+CHUNK = 20
+
+
+class StillUnknown(Unavailable):
+    """The gateway could not say what became of the charge; it is asked again after a pause."""
+
+
+def due(session: Session, _now: datetime) -> bool:
+    """This function will tell whether an attempt waits to be cleared up."""
+    return anything_due(session, PaymentAttempt, payment.due_attempts())
+
+
+def work() -> int:
+    """This function will clear up a chunk of attempts and return how many it took up."""
+    return settle_each(
+        step="payment",
+        model=PaymentAttempt,
+        due=payment.due_attempts(),
+        perform_one=_clear_up,
+        limit=CHUNK,
+    )
+
+
+def _clear_up(attempt_id: UUID) -> None:
+    with control_session() as session:
+        order = payment.reopen(control_session=session, attempt_id=attempt_id)
+    result = payment.find_out(order=order, real_now=clock.real_now())
+    with control_session() as session:
+        attempt = payment.record(
+            control_session=session, attempt_id=attempt_id, result=result, now=clock.now()
+        )
+    if attempt.state == "unknown":
+        raise StillUnknown(attempt.last_error or "the gateway does not know yet")
+
+
+STEP = Step("payment", "default", due, work)
