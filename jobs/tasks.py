@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import text
 
 from app.base.db import control_session, notify
+from tenants import reconcile, signup
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +38,16 @@ def list_metering_days(due_at: datetime, _now: datetime) -> None:
 
 def report_strays(_due_at: datetime, _now: datetime) -> None:
     """This function will compare rows with databases and roles, and report; it drops nothing."""
-    from tenants import reconcile  # noqa: PLC0415
-
     with control_session() as session:
         found = reconcile.findings(control_session=session)
     for finding in found:
-        log.warning("tenants.stray", kind=finding.kind, name=finding.name, remedy=finding.remedy)
-    log.info("tenants.reconciled", findings=len(found))
+        log.warning(
+            "tenants.stray",
+            kind=finding.kind,
+            cluster=finding.cluster,
+            name=finding.name,
+            remedy=finding.remedy,
+        )
 
 
 def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
@@ -62,7 +66,5 @@ def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:
     """This function will erase unconfirmed and rejected applications whose term is over."""
-    from tenants import signup  # noqa: PLC0415
-
     with control_session() as session:
         signup.erase_overdue(control_session=session, now=now)

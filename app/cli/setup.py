@@ -1,0 +1,72 @@
+"""`flask setup`: everything an installation needs once; safe to run before every start."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import psycopg
+from sqlalchemy import func, select
+
+from app.base import accounts, installation, metrics
+from app.base.db import control_engine, control_session
+from app.base.errors import TenantryError
+from app.cli.staff import add_person
+
+
+@click.command("setup")
+@click.option("--admin-email", help="The first admin of the console.")
+@click.option("--admin-name", help="How the first admin is called there.")
+@click.option("--admin-password", envvar="TENANTRY_ADMIN_PASSWORD", help="Without it, one is made.")
+def setup_command(
+    *, admin_email: str | None, admin_name: str | None, admin_password: str | None
+) -> None:
+    """Make roles, databases, schema and the tenant template; add the first admin."""
+    from tenants import template  # noqa: PLC0415 - Alembic's histories are loaded by set-up alone
+
+    try:
+        with installation.administrator() as connection:
+            installation.prepare_cluster(connection)
+            installation.create_control_database(connection)
+    except psycopg.OperationalError as error:
+        raise click.ClickException(
+            "PostgreSQL does not let the administrator of DATABASE_URL in. Set DATABASE_URL to "
+            f"postgresql://superuser:password@host:port/database ({type(error).__name__})."
+        ) from error
+    click.echo("roles and control database: ready")
+    installation.migrate_control()
+    control_engine().dispose()
+    click.echo("control schema: newest")
+    with control_session() as session:
+        name = template.build_template(control_session=session)
+    click.echo(f"tenant template: {name}")
+    metrics.forget_ended_processes()
+    _first_admin(admin_email, admin_name, admin_password)
+
+
+def _first_admin(email: str | None, name: str | None, password: str | None) -> None:
+    with control_session() as session:
+        known = session.scalar(
+            select(func.count()).where(
+                accounts.Staff.role == "admin", accounts.Staff.disabled_at.is_(None)
+            )
+        )
+        taken = email is not None and session.scalar(
+            select(accounts.Staff.id).where(func.lower(accounts.Staff.email) == email.lower())
+        )
+    if taken or (known and email is None):
+        click.echo("admin: there already")
+        return
+    if email is None:
+        if not sys.stdin.isatty():
+            click.echo("admin: none yet. Add one: flask setup --admin-email … --admin-name …")
+            return
+        email = click.prompt("E-mail of the first admin")
+    name = name or (click.prompt("Name") if sys.stdin.isatty() else "Admin")
+    try:
+        made = add_person(email=str(email), name=str(name), role="admin", password=password)
+    except TenantryError as error:
+        raise click.ClickException(error.message) from error
+    click.echo(f"admin: {email}")
+    if password is None:
+        click.echo(f"password: {made}")
