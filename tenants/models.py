@@ -159,7 +159,7 @@ class Tenant(Keyed, Base):
     converted_at: Mapped[datetime | None]
     past_due_at: Mapped[datetime | None]
     suspended_at: Mapped[datetime | None]
-    suspend_reason: Mapped[str | None]  # trial_ended | unpaid | staff
+    suspend_reason: Mapped[str | None]  # trial_ended | cancelled | unpaid | staff
     destroy_after: Mapped[datetime | None]
     destroyed_at: Mapped[datetime | None]
     legal_hold: Mapped[bool] = mapped_column(default=False)
@@ -197,8 +197,8 @@ class Cluster(Keyed, Base):
     template_name: Mapped[str | None]
 
 
-class TenantDatabase(Base):
-    """Where a tenant's database is and how its own role signs in."""
+class TenantDatabase(Leased, Base):
+    """Where a tenant's database is and how its own role signs in; leased to write limits there."""
 
     __tablename__ = "tenant_database"
 
