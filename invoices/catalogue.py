@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.base.audit import Actor, append
 from app.base.errors import Invalid, NotFound
@@ -76,9 +76,7 @@ def publish_default(*, control_session: Session, actor: Actor, now: datetime) ->
     A plan that has a version already is left alone, so that running setup again never undoes a
     price that somebody has changed since.
     """
-    known = set(
-        control_session.execute(select(PlanVersion.plan_code, PlanVersion.currency)).tuples()
-    )
+    known = set(control_session.execute(select(PlanVersion.plan_code, PlanVersion.currency)))
     return [
         publish(control_session=control_session, terms=terms, actor=actor, now=now)
         for terms in DEFAULT_PLANS
@@ -99,17 +97,17 @@ def current(*, control_session: Session, plan_code: str, currency: str) -> PlanV
 
 def offers(*, control_session: Session, currency: str) -> list[PlanVersion]:
     """This function will list the current version of every plan on offer, cheapest first."""
-    newest = (
-        select(PlanVersion.id)
-        .where(PlanVersion.currency == currency)
-        .distinct(PlanVersion.plan_code)
-        .order_by(PlanVersion.plan_code, PlanVersion.version.desc())
+    newer = aliased(PlanVersion)
+    superseded = exists().where(
+        newer.plan_code == PlanVersion.plan_code,
+        newer.currency == PlanVersion.currency,
+        newer.version > PlanVersion.version,
     )
     return list(
         control_session.scalars(
             select(PlanVersion)
             .join(Plan, Plan.code == PlanVersion.plan_code)
-            .where(PlanVersion.id.in_(newest), Plan.retired_at.is_(None))
+            .where(PlanVersion.currency == currency, ~superseded, Plan.retired_at.is_(None))
             .order_by(Plan.position, Plan.code)
         )
     )

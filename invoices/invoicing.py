@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Date, and_, cast, exists, func, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.base import audit, clock, leases, states
 from app.base.audit import Actor
@@ -80,12 +80,13 @@ def due_condition(now: datetime) -> ColumnElement[bool]:
 
     A tenant whose database is being destroyed, or is gone, is not billed any more.
     """
+    live = aliased(Tenant)
     local_day = cast(func.timezone(Subscription.timezone, now), Date)
     return and_(
         Subscription.state == "active",
         Subscription.next_bill_on <= (now + _FURTHEST_AHEAD).date(),
         Subscription.next_bill_on <= local_day,
-        exists().where(Tenant.id == Subscription.tenant_id, Tenant.state.in_(LIVE_STATES)),
+        exists().where(live.id == Subscription.tenant_id, live.state.in_(LIVE_STATES)),
     )
 
 
@@ -161,7 +162,7 @@ def _open(
         .order_by(Subscription.next_bill_on, Subscription.id)
         .with_for_update(of=Subscription, skip_locked=True)
         .execution_options(populate_existing=True)
-    ).tuples()
+    )
     found = list(rows)
     # Read after the locks are held: whoever held them before has committed what was billed.
     billed = _billed(control_session, [subscription.id for subscription, _, _ in found])
@@ -197,7 +198,7 @@ def _billed(
             BilledSpan.subscription_id.in_(subscription_ids), BilledSpan.state != "void"
         )
     )
-    for subscription_id, charge, period in rows.tuples():
+    for subscription_id, charge, period in rows:
         found[subscription_id].add((charge, Period(*days_of(period))))
     return found
 
@@ -207,10 +208,10 @@ def _admin_emails(control_session: Session, tenant_ids: list[UUID]) -> dict[UUID
     rows = control_session.execute(
         select(TenantAdmin.tenant_id, TenantAdmin.email)
         .where(TenantAdmin.tenant_id.in_(tenant_ids), TenantAdmin.disabled_at.is_(None))
-        .distinct(TenantAdmin.tenant_id)
-        .order_by(TenantAdmin.tenant_id, TenantAdmin.created_at)
+        .order_by(TenantAdmin.created_at.desc(), TenantAdmin.id.desc())
     )
-    return dict(rows.tuples().all())
+    # The earliest comes last, and the last one stays.
+    return dict(rows.all())
 
 
 def _readings(
