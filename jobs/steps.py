@@ -72,6 +72,7 @@ def settle_each(
             order_by=order_by,
             lease=held,
         )
+        keys = _in_order(session, model, keys, order_by)
     leased_at = time.monotonic()
     for done, key in enumerate(keys):
         if stopping.asked():
@@ -87,6 +88,16 @@ def settle_each(
             leased_at = time.monotonic()
         _settle(step, model, key, perform_one)
     return len(keys)
+
+
+def _in_order(
+    control_session: Session, model: Any, keys: Sequence[Any], order_by: Any | None
+) -> Sequence[Any]:
+    """The claim says which rows; the oldest of them is still to be the first."""
+    if order_by is None or len(keys) < 2:
+        return keys
+    key = model.__mapper__.primary_key[0]
+    return control_session.scalars(select(key).where(key.in_(keys)).order_by(order_by, key)).all()
 
 
 def _settle(step: str, model: Any, key: Any, perform_one: Callable[[Any], object]) -> None:

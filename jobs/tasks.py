@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import text
 
 from app.base.db import control_session, notify
-from tenants import reconcile, signup
+from tenants import application_erasure, reconcile
 
 log = structlog.get_logger(__name__)
 
@@ -66,5 +66,7 @@ def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:
     """This function will erase unconfirmed and rejected applications whose term is over."""
-    with control_session() as session:
-        signup.erase_overdue(control_session=session, now=now)
+    erased = 1
+    while erased:
+        with control_session() as session:
+            erased = application_erasure.erase_overdue(control_session=session, now=now)

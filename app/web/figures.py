@@ -56,7 +56,7 @@ def _states_query() -> str:
 
 def _parked_query() -> str:
     tables = sorted(
-        mapper.class_.__tablename__
+        mapper.local_table.description
         for mapper in Base.registry.mappers
         if issubclass(mapper.class_, Leased)
     )
