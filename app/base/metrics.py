@@ -54,6 +54,9 @@ STEP_DUE = Gauge(
     ("step",),
     multiprocess_mode="mostrecent",
 )
+VISITS_DROPPED = Counter(
+    "tenantry_visits_dropped_total", "Visits that found no room on their way to the database."
+)
 SWEEP_AT = Gauge(
     "tenantry_last_sweep_timestamp_seconds",
     "When the dispatcher last swept every step.",
