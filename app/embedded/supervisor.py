@@ -133,8 +133,7 @@ class Supervisor:
     def _start_stage(self, stage: list[Child]) -> None:
         for child in stage:
             self._start(child)
-        seconds = max((child.process.ready_seconds for child in stage), default=0.0)
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while not self._stopping:
             waiting = [child for child in stage if not (child.ready or child.ended)]
             for child in waiting:
@@ -144,8 +143,10 @@ class Supervisor:
             waiting = [child for child in stage if not (child.ready or child.ended)]
             if not waiting:
                 return
-            if time.monotonic() > deadline:
-                raise self._failure(waiting[0], f"was not ready after {seconds:.0f} s")
+            for child in waiting:
+                if time.monotonic() - began > child.process.ready_seconds:
+                    patience = f"{child.process.ready_seconds:.0f} s"
+                    raise self._failure(child, f"was not ready after {patience}")
             self._turn(PROBE_SECONDS)
 
     def _failure(self, child: Child, what: str) -> StartFailed:
