@@ -1,0 +1,317 @@
+"""A tenant's life between its trial and its end: who may move it where, and what follows.
+
+Suspended means that the workspace is shut; the portal, payment, conversion and export stay open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.base import audit, states
+from app.base.audit import Actor
+from app.base.config import settings
+from app.base.errors import Conflict, Invalid
+from tenants import correspondence
+from tenants.databases import NoSuchTenant
+from tenants.limits import set_limits
+from tenants.models import TENANT, Tenant
+
+JOB = Actor.job("lifecycle")
+REASONS = ("trial_ended", "cancelled", "unpaid", "staff")
+# Nothing is owed and no contract runs: the data goes when the retention is over. A debtor's or a
+# held tenant's data waits for a person to say so (`schedule_destruction`).
+RETENTION_FOLLOWS = ("trial_ended", "cancelled")
+_OPEN_AGAIN = {"suspended_at": None, "suspend_reason": None, "destroy_after": None}
+
+
+class TenantGone(Conflict):
+    """The tenant's data is being erased, or is erased: nothing brings it back."""
+
+
+class NotSuspended(Conflict):
+    """Only a suspended tenant's data can be marked for erasure."""
+
+
+def suspend(
+    *, control_session: Session, tenant_id: UUID, reason: str, actor: Actor, now: datetime
+) -> Tenant:
+    """This function will shut a tenant's workspace at once and tell its administrators.
+
+    A tenant that is suspended already stays as it is.
+
+    Raises: NoSuchTenant, TenantGone; Invalid for an unknown reason; IllegalMove.
+    """
+    if reason not in REASONS:
+        raise Invalid("Choose a reason from the list.", field="reason")
+    tenant = locked(control_session, tenant_id)
+    _refuse_gone(tenant)
+    if tenant.state == "suspended":
+        return tenant
+    kept_for = timedelta(days=settings().retention_days)
+    states.move(
+        control_session=control_session,
+        machine=TENANT,
+        row=tenant,
+        to="suspended",
+        actor=actor,
+        now=now,
+        why=reason,
+        values={
+            "suspended_at": now,
+            "suspend_reason": reason,
+            "destroy_after": now + kept_for if reason in RETENTION_FOLLOWS else None,
+        },
+    )
+    correspondence.tell_admins(
+        control_session=control_session,
+        tenant=tenant,
+        name="suspended",
+        event=f"suspended:{now:%Y%m%d%H%M%S}",
+        context={
+            "reason": reason,
+            "destroyed_on": tenant.destroy_after
+            and correspondence.local(tenant.destroy_after, tenant),
+        },
+        now=now,
+    )
+    return tenant
+
+
+def unblock(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    actor: Actor,
+    now: datetime,
+    why: str | None = None,
+) -> bool:
+    """This function will open a tenant that was overdue or suspended, and tell whether it did.
+
+    A payment opens what was shut for want of it; only staff opens what staff shut. A trial that
+    ended is opened by converting or extending it, and what is being erased by nothing: the payment
+    is recorded all the same, so that is no error here.
+
+    Raises: NoSuchTenant.
+    """
+    tenant = locked(control_session, tenant_id)
+    paid_for = tenant.state == "past_due" or (
+        tenant.state == "suspended" and tenant.suspend_reason == "unpaid"
+    )
+    let_go = (
+        tenant.state == "suspended" and tenant.suspend_reason == "staff" and actor.kind == "staff"
+    )
+    if not (paid_for or let_go):
+        return False
+    states.move(
+        control_session=control_session,
+        machine=TENANT,
+        row=tenant,
+        to=_state_to_return_to(tenant, paid_for=paid_for),
+        actor=actor,
+        now=now,
+        why=why,
+        values=_OPEN_AGAIN | ({"past_due_at": None} if paid_for else {}),
+    )
+    return True
+
+
+def _state_to_return_to(tenant: Tenant, *, paid_for: bool) -> str:
+    if paid_for:
+        return "active"
+    if tenant.converted_at is None:
+        return "trialing"
+    return "past_due" if tenant.past_due_at is not None else "active"
+
+
+def mark_past_due(
+    *, control_session: Session, tenant_id: UUID, actor: Actor, now: datetime
+) -> bool:
+    """This function will note that a tenant owes money, and tell whether that was new.
+
+    The workspace stays open for the days of grace. One that is past due, suspended or being
+    erased stays as it is.
+
+    Raises: NoSuchTenant, IllegalMove.
+    """
+    tenant = locked(control_session, tenant_id)
+    if tenant.state in ("past_due", "suspended", "destroying", "destroyed"):
+        return False
+    states.move(
+        control_session=control_session,
+        machine=TENANT,
+        row=tenant,
+        to="past_due",
+        actor=actor,
+        now=now,
+        values={"past_due_at": now},
+    )
+    return True
+
+
+def convert(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    plan_code: str,
+    limits: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+) -> Tenant:
+    """This function will make a paying tenant of one on trial, or after its trial or contract.
+
+    The consent behind it is the invoices' room's to record. It wins over a destruction that is due
+    but not begun: both lock the same row.
+
+    Raises: NoSuchTenant; TenantGone once the erasure has begun; Conflict for one that pays already.
+    """
+    tenant = locked(control_session, tenant_id)
+    _refuse_gone(tenant)
+    ended = tenant.state == "suspended" and tenant.suspend_reason in RETENTION_FOLLOWS
+    if tenant.state != "trialing" and not ended:
+        raise Conflict("Only a trial can be converted, running or ended.")
+    states.move(
+        control_session=control_session,
+        machine=TENANT,
+        row=tenant,
+        to="active",
+        actor=actor,
+        now=now,
+        why="converted",
+        values={**_OPEN_AGAIN, "converted_at": now, "plan_code": plan_code},
+    )
+    set_limits(
+        control_session=control_session,
+        tenant_id=tenant_id,
+        limits=limits,
+        actor=actor,
+        now=now,
+    )
+    return tenant
+
+
+def schedule_destruction(
+    *, control_session: Session, tenant_id: UUID, actor: Actor, now: datetime, why: str
+) -> Tenant:
+    """This function will let the retention of a suspended tenant begin, as staff decides.
+
+    For debtors and for tenants that staff suspended; whoever decides is the approver in the ledger.
+
+    Raises: NoSuchTenant, TenantGone, NotSuspended.
+    """
+    tenant = locked(control_session, tenant_id)
+    _refuse_gone(tenant)
+    if tenant.state != "suspended":
+        raise NotSuspended("Suspend the tenant first; then its retention can begin.")
+    tenant.destroy_after = now + timedelta(days=settings().retention_days)
+    _note(
+        control_session=control_session,
+        tenant=tenant,
+        action="tenant.destruction_scheduled",
+        actor=actor,
+        now=now,
+        why=why,
+    )
+    return tenant
+
+
+def set_legal_hold(
+    *, control_session: Session, tenant_id: UUID, hold: bool, actor: Actor, now: datetime, why: str
+) -> Tenant:
+    """This function will keep a tenant's data from erasure, or let its term run again.
+
+    Raises: NoSuchTenant, TenantGone.
+    """
+    tenant = locked(control_session, tenant_id)
+    _refuse_gone(tenant)
+    tenant.legal_hold = hold
+    _note(
+        control_session=control_session,
+        tenant=tenant,
+        action="tenant.legal_hold_set" if hold else "tenant.legal_hold_lifted",
+        actor=actor,
+        now=now,
+        why=why,
+    )
+    return tenant
+
+
+def _note(
+    *,
+    control_session: Session,
+    tenant: Tenant,
+    action: str,
+    actor: Actor,
+    now: datetime,
+    why: str,
+) -> None:
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action=action,
+        subject_kind="tenant",
+        subject_id=tenant.id,
+        tenant_id=tenant.id,
+        why=why,
+        now=now,
+    )
+
+
+def trial_over(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that a trial has run out."""
+    return (Tenant.state == "trialing") & (Tenant.trial_ends_at <= now)
+
+
+def grace_over(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that a debtor's days of grace have run out."""
+    since = now - timedelta(days=settings().past_due_grace_days)
+    return (Tenant.state == "past_due") & (Tenant.past_due_at <= since)
+
+
+def due_for_suspension(*, control_session: Session, now: datetime, limit: int) -> list[UUID]:
+    """This function will list tenants whose trial or grace has run out, the oldest first."""
+    return list(
+        control_session.scalars(
+            select(Tenant.id)
+            .where(trial_over(now) | grace_over(now))
+            .order_by(Tenant.id)
+            .limit(limit)
+        )
+    )
+
+
+def suspend_due(*, control_session: Session, tenant_id: UUID, now: datetime) -> bool:
+    """This function will suspend one tenant if that is still due, and tell whether it was.
+
+    Looked at again under the lock: an extension, a payment or a conversion may have come first.
+    """
+    tenant = locked(control_session, tenant_id)
+    if tenant.state == "trialing" and tenant.trial_ends_at and tenant.trial_ends_at <= now:
+        reason = "trial_ended"
+    elif control_session.scalar(select(Tenant.id).where(Tenant.id == tenant_id, grace_over(now))):
+        reason = "unpaid"
+    else:
+        return False
+    suspend(control_session=control_session, tenant_id=tenant_id, reason=reason, actor=JOB, now=now)
+    return True
+
+
+def locked(control_session: Session, tenant_id: UUID) -> Tenant:
+    """This function will return a tenant, read anew under its lock.
+
+    Raises: NoSuchTenant.
+    """
+    tenant = control_session.get(Tenant, tenant_id, with_for_update=True, populate_existing=True)
+    if tenant is None:
+        raise NoSuchTenant("There is no such tenant.")
+    return tenant
+
+
+def _refuse_gone(tenant: Tenant) -> None:
+    if tenant.state in ("destroying", "destroyed"):
+        raise TenantGone("The data of this workspace is being erased. It can't be brought back.")
