@@ -27,8 +27,10 @@ STATES = {
         *("approved", "trialing", "active", "past_due"),
         *("suspended", "destroying", "destroyed"),
     ),
-    "invoice": ("draft", "issued", "paid", "void"),
-    "payment": ("pending", "succeeded", "declined", "unknown", "refunded"),
+    "invoice": ("draft", "issued", "overdue", "paid", "void"),
+    "subscription": ("active", "cancelled"),
+    "payment_attempt": ("open", "succeeded", "declined", "unknown", "needs_person"),
+    "document": ("due", "ready"),
     "message": ("due", "sent", "failed"),
 }
 
@@ -100,7 +102,7 @@ def _page(layout: str, template: str) -> str:
             id=index,
             number=f"2026-{index:06d}",
             company=LONG if index == 3 else f"가온건축 {index}",
-            state=STATES["invoice"][index % 4],
+            state=STATES["invoice"][index % 5],
             due=NOW + timedelta(days=index - 4),
             total_minor=(-1 if index == 5 else 1) * 137_500 * index**3,
         )

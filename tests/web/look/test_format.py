@@ -2,12 +2,18 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 from flask import Flask
 from wtforms import Form, IntegerField
 
+import app.base
+import invoices
+import tenants
 from app.base.money import Money
+from app.base.states import Machine
 from app.web import format as shown
 from app.web.chips import chip_face, known
 from app.web.i18n import force_locale
@@ -104,15 +110,37 @@ class TestTime:
                 assert "2026-11-20" in text
 
 
+def machines() -> list[Machine]:
+    """Every state machine that a room or the floor declares."""
+    modules = [
+        import_module(found.name)
+        for package in (app.base, tenants, invoices)
+        for found in walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    found = {
+        value.name: value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, Machine)
+    }
+    return list(found.values())
+
+
 class TestChips:
-    def test_know_every_state_of_the_look(self) -> None:
+    def test_know_every_state_of_every_machine(self) -> None:
         strangers = [
-            (machine, state)
-            for machine, states in STATES.items()
-            for state in states
-            if not known(machine, state)
+            (machine.name, state)
+            for machine in machines()
+            for state in machine.states
+            if not known(machine.name, state)
         ]
         assert strangers == []
+        assert {"application", "tenant", "invoice"} <= {machine.name for machine in machines()}
+
+    def test_stand_on_the_look_page_in_every_state(self) -> None:
+        shown_there = {(name, state) for name, states in STATES.items() for state in states}
+        everything = {(machine.name, state) for machine in machines() for state in machine.states}
+        assert everything - shown_there == set()
 
     def test_show_an_unforeseen_state_by_its_own_name(self) -> None:
         assert chip_face("kite", "up_high").word == "Up high"
