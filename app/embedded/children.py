@@ -39,6 +39,7 @@ class Process:
     directory: Path = Path("/")
     ready: Callable[[int], bool] | None = None
     ready_seconds: float = 60.0
+    asked: str = ""  # what `ready` asks, for whoever reads why it never said yes
     once: bool = False
     ladder: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 2.0),)
     account: Account | None = None

@@ -32,6 +32,7 @@ def stages(
         command = (sys.executable, "-m", *arguments)
         return Process(name, command, environment, CODE, **more)  # type: ignore[arg-type]
 
+    health = f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"
     webhook = f"{environment['TENANTRY_PUBLIC_URL']}/hooks/sandbox"
     seeding = [python("seed", "flask", "seed", once=True, ready_seconds=SETUP_SECONDS_MAX)]
     return [
@@ -55,7 +56,8 @@ def stages(
                 *("--workers", "1", "--threads", str(WEB_THREADS), "--graceful-timeout", "2"),
                 *("--bind", f"{ports.LOOPBACK}:{chosen['web']}", "--chdir", str(CODE)),
                 *("--worker-tmp-dir", str(directory / "run"), "--log-level", "warning"),
-                ready=_healthy(f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"),
+                ready=_healthy(health),
+                asked=f"of asking for {health}",
                 ladder=WEB_LADDER,
             ),
         ],

@@ -145,8 +145,8 @@ class Supervisor:
                 return
             for child in waiting:
                 if time.monotonic() - began > child.process.ready_seconds:
-                    patience = f"{child.process.ready_seconds:.0f} s"
-                    raise self._failure(child, f"was not ready after {patience}")
+                    patience = f"{child.process.ready_seconds:.0f} s {child.process.asked}"
+                    raise self._failure(child, f"was not ready after {patience.strip()}")
             self._turn(PROBE_SECONDS)
 
     def _failure(self, child: Child, what: str) -> StartFailed:
