@@ -35,6 +35,7 @@ from invoices.models import (
 from invoices.periods import Period
 from invoices.rating import PriceTerm, ReadingRow
 from invoices.schedule import Agenda, DueBill
+from tenants import lifecycle
 from tenants.models import LIVE_STATES, Tenant, TenantAdmin
 
 CHUNK = 200
@@ -266,7 +267,10 @@ def _missing(due_bill: DueBill, readings: Sequence[ReadingRow]) -> str:
 
 
 def _advance(control_session: Session, account: _Account, now: datetime) -> None:
-    """This function will note when the next bill comes, or close what is billed to its end."""
+    """This function will note when the next bill comes, or end what is billed for good.
+
+    With the contract the workspace closes; the retention of its data begins.
+    """
     if account.agenda.next_bill_on is not None:
         account.subscription.next_bill_on = account.agenda.next_bill_on
         return
@@ -278,6 +282,13 @@ def _advance(control_session: Session, account: _Account, now: datetime) -> None
         actor=ISSUER,
         now=now,
         why="billed to its end",
+    )
+    lifecycle.suspend(
+        control_session=control_session,
+        tenant_id=account.tenant.id,
+        reason="cancelled",
+        actor=ISSUER,
+        now=now,
     )
 
 

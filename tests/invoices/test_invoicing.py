@@ -12,9 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.base.audit import Actor, AuditEvent
+from app.base.invariants import Offence, offences
 from app.base.messages import Message
 from app.base.states import IllegalMove
 from invoices import invoicing, issuing, ledger
+from invoices.checks import INVARIANTS
 from invoices.documents import shelf
 from invoices.models import (
     BilledSpan,
@@ -24,6 +26,7 @@ from invoices.models import (
     NumberSeries,
     Subscription,
 )
+from tenants.models import Tenant
 from tests.factories import make_card, make_readings, make_subscription, make_tenant, span
 
 START = date(2026, 1, 31)
@@ -69,16 +72,14 @@ def paper(invoice: Invoice) -> list[tuple[Any, ...]]:
     ]
 
 
-def broken_rules(session: Session) -> list[str]:
-    from invoices.checks import INVARIANTS
-
+def broken_rules(session: Session) -> list[Offence]:
     session.flush()
-    found = []
-    for rule in INVARIANTS:
-        if rule.sql is not None and ":now" not in rule.sql:
-            rows = session.execute(text(rule.sql)).all()
-            found += [f"{rule.code}: {row}" for row in rows]
-    return found
+    session.expire_all()
+    return [
+        offence
+        for rule in INVARIANTS
+        for offence in offences(control_session=session, invariant=rule, now=seoul(START))
+    ]
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ class TestTheFirstBill:
     ) -> None:
         by_card = make_subscription(control_session, starts_on=START, now=seoul(START))
         tenant = by_card.tenant_id
-        make_card(control_session, tenant=control_session.get_one(type_of_tenant(), tenant))
+        make_card(control_session, tenant=control_session.get_one(Tenant, tenant))
         bill(control_session, subscription, by_card, on=START)
         texts = {
             message.regarding_id: message.text
@@ -181,12 +182,6 @@ class TestTheFirstBill:
         assert papers["en"].seller.name == "Tenantry Demo Co., Ltd."
         assert papers["ko"].total_minor == 209_000
         assert papers["ko"].bank.number == "000-000-000000"
-
-
-def type_of_tenant() -> Any:
-    from tenants.models import Tenant
-
-    return Tenant
 
 
 class TestAMonthLater:
@@ -350,6 +345,8 @@ class TestTheEndOfASubscription:
         assert [line.charge for line in last.lines] == ["seats", "storage"]
         assert last.supplied_on == date(2026, 3, 31)
         assert subscription.state == "cancelled"
+        tenant = control_session.get_one(Tenant, subscription.tenant_id)
+        assert (tenant.state, tenant.suspend_reason) == ("suspended", "cancelled")
         assert not invoicing.due(control_session, seoul(date(2026, 6, 30)))
 
     def test_a_bill_over_nothing_is_settled_without_payment(self, control_session: Session) -> None:
@@ -364,7 +361,9 @@ class TestTheEndOfASubscription:
         assert (last.total_minor, last.state, last.collect_at) == (0, "paid", None)
         assert last.paid_at == seoul(date(2026, 2, 28))
         mails = control_session.scalars(
-            select(Message).where(Message.regarding_id == quiet.tenant_id)
+            select(Message).where(
+                Message.regarding_id == quiet.tenant_id, Message.kind == "invoice_issued"
+            )
         ).all()
         assert len(mails) == 1
         assert broken_rules(control_session) == []

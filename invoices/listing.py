@@ -1,0 +1,317 @@
+"""What finance asks of the invoices: filtered lists and their totals, exports, what is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.base import clock
+from app.base.config import settings
+from app.base.errors import Invalid
+from app.base.money import Money
+from invoices.models import INVOICE, Invoice, Subscription
+from tenants.models import Tenant
+
+OVERDUE = "overdue"
+STATES = (*INVOICE.states, OVERDUE)
+_ROWS_AT_ONCE = 1_000
+_TEXT_LENGTH_MAX = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceFilters:
+    """What a list shows; empty means everything.
+
+    `period_start` and `period_end` (half-open) pick invoices whose period touches those days;
+    `issued_from` and `issued_until` (half-open) are days of the seller. `text` is looked for in
+    the number and the tenant's name. `state` is one of STATES.
+    """
+
+    state: str | None = None
+    period_start: date | None = None
+    period_end: date | None = None
+    issued_from: date | None = None
+    issued_until: date | None = None
+    tenant_id: UUID | None = None
+    currency: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRow:
+    """One invoice as a list shows it; `state` says `overdue` for one unpaid past its day."""
+
+    id: UUID
+    number_text: str | None
+    state: str
+    tenant_id: UUID
+    tenant_name: str
+    registration_number: str
+    period_start: date | None
+    period_end: date | None
+    supplied_on: date
+    issued_at: datetime | None
+    due_on: date | None
+    paid_at: datetime | None
+    currency: str
+    subtotal: Money
+    tax: Money
+    total: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """The sums of a filter in one currency; what is void is counted but adds nothing."""
+
+    currency: str
+    count: int
+    subtotal: Money
+    tax: Money
+    total: Money
+    unpaid: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePage:
+    """One page of a list, with the totals of the whole filter; `number` counts from 1."""
+
+    rows: list[InvoiceRow]
+    totals: list[Totals]
+    count: int
+    number: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StuckSubscription:
+    """A subscription that is not billed: it waits for readings, or its billing failed."""
+
+    subscription_id: UUID
+    tenant_id: UUID
+    tenant_name: str
+    bill_on: date
+    blocked_reason: str | None
+    last_error: str | None
+    attempts: int
+    retry_at: datetime | None
+    needs_person: bool
+
+
+def find(
+    *,
+    control_session: Session,
+    filters: InvoiceFilters,
+    now: datetime,
+    page: int = 1,
+    page_size: int | None = None,
+) -> InvoicePage:
+    """This function will return one page of the invoices that a filter picks, newest first.
+
+    A page past the end is the last one.
+
+    Raises: Invalid for an unknown state.
+    """
+    size = page_size or settings().page_size
+    sums = totals(control_session=control_session, filters=filters, now=now)
+    count = sum(each.count for each in sums)
+    pages = max(1, -(-count // size))
+    number = min(max(page, 1), pages)
+    rows = control_session.execute(_rows(filters, now).limit(size).offset((number - 1) * size))
+    today = _today(now)
+    return InvoicePage(
+        rows=[_row(row, today) for row in rows],
+        totals=sums,
+        count=count,
+        number=number,
+        pages=pages,
+    )
+
+
+def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) -> list[Totals]:
+    """This function will add up the invoices that a filter picks, by currency, in one query."""
+    counts = Invoice.state.not_in(("void", "draft"))
+
+    def added(column: InstrumentedAttribute[int], condition: ColumnElement[bool]) -> Any:
+        return func.coalesce(func.sum(column).filter(condition), 0)
+
+    query = (
+        select(
+            Invoice.currency,
+            func.count(),
+            added(Invoice.subtotal_minor, counts),
+            added(Invoice.tax_minor, counts),
+            added(Invoice.total_minor, counts),
+            added(Invoice.total_minor, Invoice.state == "issued"),
+        )
+        .where(*_conditions(filters, now))
+        .group_by(Invoice.currency)
+        .order_by(Invoice.currency)
+    )
+    if filters.text:
+        query = query.join(Tenant, Tenant.id == Invoice.tenant_id)
+    return [
+        Totals(
+            currency=currency,
+            count=count,
+            subtotal=Money(int(subtotal), currency),
+            tax=Money(int(tax), currency),
+            total=Money(int(total), currency),
+            unpaid=Money(int(unpaid), currency),
+        )
+        for currency, count, subtotal, tax, total, unpaid in control_session.execute(query)
+    ]
+
+
+def export_rows(
+    *, control_session: Session, filters: InvoiceFilters, now: datetime
+) -> Iterator[InvoiceRow]:
+    """This function will yield every invoice that a filter picks, through a server-side cursor.
+
+    At most `export_rows_max` rows come; the transaction stays open while they are read.
+    """
+    query = _rows(filters, now).limit(settings().export_rows_max)
+    today = _today(now)
+    for row in control_session.execute(query.execution_options(yield_per=_ROWS_AT_ONCE)):
+        yield _row(row, today)
+
+
+def ids(*, control_session: Session, filters: InvoiceFilters, now: datetime) -> list[UUID]:
+    """This function will list the ids of the invoices that a filter picks, for a bundle of papers.
+
+    One more than `bulk_documents_max` come at most, so that the caller can tell when it is passed.
+    """
+    query = _rows(filters, now).with_only_columns(Invoice.id)
+    return list(control_session.scalars(query.limit(settings().bulk_documents_max + 1)))
+
+
+def stuck(*, control_session: Session, limit: int = 200) -> list[StuckSubscription]:
+    """This function will list the subscriptions that need somebody's attention, oldest first."""
+    worn_out = Subscription.attempts >= settings().work_attempts_max
+    failed = Subscription.last_error.is_not(None)
+    rows = control_session.execute(
+        select(Subscription, Tenant.name)
+        .join(Tenant, Tenant.id == Subscription.tenant_id)
+        .where(
+            Subscription.state == "active",
+            or_(Subscription.blocked_reason.is_not(None), failed, worn_out),
+        )
+        .order_by(Subscription.next_bill_on, Subscription.id)
+        .limit(limit)
+    )
+    return [
+        StuckSubscription(
+            subscription_id=subscription.id,
+            tenant_id=subscription.tenant_id,
+            tenant_name=name,
+            bill_on=subscription.next_bill_on,
+            blocked_reason=subscription.blocked_reason,
+            last_error=subscription.last_error,
+            attempts=subscription.attempts,
+            retry_at=subscription.retry_at,
+            needs_person=subscription.attempts >= settings().work_attempts_max,
+        )
+        for subscription, name in rows
+    ]
+
+
+def _rows(filters: InvoiceFilters, now: datetime) -> Select[Any]:
+    return (
+        select(
+            Invoice.id,
+            Invoice.number_text,
+            Invoice.state,
+            Invoice.tenant_id,
+            Tenant.name.label("tenant_name"),
+            Invoice.buyer["registration_number"].astext.label("registration_number"),
+            Invoice.period,
+            Invoice.supplied_on,
+            Invoice.issued_at,
+            Invoice.due_on,
+            Invoice.paid_at,
+            Invoice.currency,
+            Invoice.subtotal_minor,
+            Invoice.tax_minor,
+            Invoice.total_minor,
+        )
+        .join(Tenant, Tenant.id == Invoice.tenant_id)
+        .where(*_conditions(filters, now))
+        .order_by(Invoice.issued_at.desc().nulls_first(), Invoice.id.desc())
+    )
+
+
+def _conditions(filters: InvoiceFilters, now: datetime) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if filters.state is not None:
+        found.append(_state(filters.state, now))
+    if filters.period_start is not None or filters.period_end is not None:
+        days = Range(filters.period_start, filters.period_end, bounds="[)")
+        found.append(Invoice.period.overlaps(days))
+    if filters.issued_from is not None:
+        found.append(Invoice.issued_at >= _midnight(filters.issued_from))
+    if filters.issued_until is not None:
+        found.append(Invoice.issued_at < _midnight(filters.issued_until))
+    if filters.tenant_id is not None:
+        found.append(Invoice.tenant_id == filters.tenant_id)
+    if filters.currency is not None:
+        found.append(Invoice.currency == filters.currency)
+    if filters.text and (wanted := filters.text.strip()[:_TEXT_LENGTH_MAX].replace("\x00", "")):
+        found.append(
+            or_(
+                Invoice.number_text.icontains(wanted, autoescape=True),
+                Tenant.name.icontains(wanted, autoescape=True),
+            )
+        )
+    return found
+
+
+def _state(state: str, now: datetime) -> ColumnElement[bool]:
+    if state not in STATES:
+        raise Invalid(f"Choose one of {', '.join(STATES)}.", field="state")
+    if state == OVERDUE:
+        return and_(Invoice.state == "issued", Invoice.due_on < _today(now))
+    return Invoice.state == state
+
+
+def _row(row: Any, today: date) -> InvoiceRow:
+    late = row.state == "issued" and row.due_on is not None and row.due_on < today
+    return InvoiceRow(
+        id=row.id,
+        number_text=row.number_text,
+        state=OVERDUE if late else row.state,
+        tenant_id=row.tenant_id,
+        tenant_name=row.tenant_name,
+        registration_number=row.registration_number or "",
+        period_start=row.period.lower,
+        period_end=row.period.upper,
+        supplied_on=row.supplied_on,
+        issued_at=row.issued_at,
+        due_on=row.due_on,
+        paid_at=row.paid_at,
+        currency=row.currency,
+        subtotal=Money(row.subtotal_minor, row.currency),
+        tax=Money(row.tax_minor, row.currency),
+        total=Money(row.total_minor, row.currency),
+    )
+
+
+def _today(now: datetime) -> date:
+    return clock.today(now, settings().contract_timezone)
+
+
+def _midnight(day: date) -> datetime:
+    zone = ZoneInfo(settings().contract_timezone)
+    return datetime.combine(day, datetime.min.time(), tzinfo=zone)
+
+
+def month_before(now: datetime) -> tuple[date, date]:
+    """This function will return the seller's last whole month, the period finance asks for most."""
+    first = _today(now).replace(day=1)
+    return (first - timedelta(days=1)).replace(day=1), first

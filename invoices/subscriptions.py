@@ -1,0 +1,332 @@
+"""Subscriptions: a trial becomes paid by an explicit, recorded act, and ends when it is told to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from string import Template
+from uuid import UUID
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from app.base import clock, states
+from app.base.audit import Actor, append
+from app.base.config import settings
+from app.base.errors import Conflict, Invalid, NotFound
+from app.base.money import Money, Rounding, exponent
+from invoices import catalogue, periods
+from invoices.fingerprints import plain_decimal
+from invoices.models import SUBSCRIPTION, PaymentMethod, PlanVersion, Subscription
+from invoices.periods import Period
+from tenants import lifecycle
+from tenants.consents import Notice
+from tenants.models import Consent, Tenant
+
+METHODS = ("card", "transfer")
+TERMS_VERSION = "2026-11-20"
+_FOLDER = Path(__file__).parent / "terms"
+_METHOD_NAMES = {
+    ("card", "ko"): "등록된 카드 자동결제",
+    ("card", "en"): "the registered card, charged automatically",
+    ("transfer", "ko"): "계좌이체",
+    ("transfer", "en"): "bank transfer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionConsent:
+    """What the customer answered: `text_sha256` is that of the text they were shown."""
+
+    accepted: bool
+    text_sha256: str
+    language: str
+    method: str  # card | transfer
+    channel: str = "portal"
+
+
+class ConsentMissing(Invalid):
+    """Nobody agreed to pay: a trial is never converted silently."""
+
+
+class TermsChanged(Conflict):
+    """The terms are not the ones that the customer was shown."""
+
+
+class AlreadySubscribed(Conflict):
+    """The tenant has a subscription that is not over yet."""
+
+
+class NoCardRegistered(Invalid):
+    """Payment by card was chosen, and there is no card to charge."""
+
+
+class NoSubscription(NotFound):
+    """The tenant has no subscription that is active."""
+
+
+def conversion_terms(
+    *, version: PlanVersion, language: str, method: str, starts_on: date
+) -> Notice:
+    """This function will return the text that a customer agrees to, exactly as it is shown.
+
+    Source: 전자상거래법 §13⑥ (in force 2025-02-14): when free turns into paid, consent to the
+    date, the price before and after and the method, together with how to cancel.
+
+    Raises: Invalid for an unknown method.
+    """
+    if method not in METHODS:
+        raise Invalid("Choose card or bank transfer.", field="method")
+    spoken = language if language in ("ko", "en") else "en"
+    source = (_FOLDER / f"conversion.{TERMS_VERSION}.{spoken}.txt").read_text(encoding="utf-8")
+    s = settings()
+    seats, storage = (catalogue.charge_of(version, charge) for charge in ("seats", "storage"))
+    text = Template(source).substitute(
+        seller=s.seller_name if spoken == "ko" else s.seller_name_en,
+        contact=s.mail_reply_to,
+        starts_on=starts_on.isoformat(),
+        anchor_day=starts_on.day,
+        free=Money.zero(version.currency),
+        plan=version.name_ko if spoken == "ko" else version.name_en,
+        base=_price(version, "base"),
+        seat=_price(version, "seats"),
+        seats_included=plain_decimal(seats.included if seats else Decimal(0)),
+        gigabyte=_price(version, "storage"),
+        storage_included=plain_decimal(storage.included if storage else Decimal(0)),
+        vat_percent=s.vat_rate_percent,
+        method=_METHOD_NAMES[method, spoken],
+        term_days=s.payment_term_days,
+    )
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Notice("conversion", TERMS_VERSION, spoken, text, digest)
+
+
+def _price(version: PlanVersion, charge: str) -> str:
+    """A unit price in words of money; one with more decimals than its currency keeps them all."""
+    price = catalogue.charge_of(version, charge)
+    amount = price.unit_amount if price else Decimal(0)
+    money = Money.of(amount, version.currency, Rounding.DOWN)
+    if money.units == amount:
+        return str(money)
+    digits = max(exponent(version.currency), len(plain_decimal(amount).partition(".")[2]))
+    return f"{amount:,.{digits}f} {version.currency}"
+
+
+def convert(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    plan_code: str,
+    currency: str,
+    consent: ConversionConsent,
+    actor: Actor,
+    now: datetime,
+) -> Subscription:
+    """This function will turn a trial into a paid subscription that starts today.
+
+    It records the consent with the text's hash, opens the subscription on the plan's current
+    version, and writes the plan's limits down to the tenant, who becomes active.
+
+    Raises: ConsentMissing, TermsChanged, NoCardRegistered, AlreadySubscribed, PlanNotOffered,
+    NotFound; whatever `tenants.lifecycle.convert` refuses.
+    """
+    if not consent.accepted:
+        raise ConsentMissing("Please agree to the terms to start the subscription.", field="accept")
+    tenant = control_session.get(Tenant, tenant_id, with_for_update=True, populate_existing=True)
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    if tenant.currency != currency:
+        raise Invalid(f"This account is billed in {tenant.currency}.", field="currency")
+    if active(control_session=control_session, tenant_id=tenant_id) is not None:
+        raise AlreadySubscribed("There is an active subscription already.")
+    version = catalogue.current(
+        control_session=control_session, plan_code=plan_code, currency=currency
+    )
+    starts_on = clock.today(now, tenant.timezone)
+    if consent.method == "card" and not has_card(control_session, tenant_id):
+        raise NoCardRegistered("Please register a card first.", field="method")
+    recorded = _record_consent(
+        control_session=control_session,
+        tenant=tenant,
+        version=version,
+        consent=consent,
+        starts_on=starts_on,
+        now=now,
+    )
+    subscription = Subscription(
+        tenant_id=tenant_id,
+        plan_version_id=version.id,
+        currency=currency,
+        timezone=tenant.timezone,
+        starts_on=starts_on,
+        next_bill_on=starts_on,
+        consent_id=recorded.id,
+        created_at=now,
+    )
+    lifecycle.convert(
+        control_session=control_session,
+        tenant_id=tenant_id,
+        plan_code=plan_code,
+        limits=catalogue.limits_of(version),
+        actor=actor,
+        now=now,
+    )
+    states.begin(
+        control_session=control_session,
+        machine=SUBSCRIPTION,
+        row=subscription,
+        actor=actor,
+        now=now,
+        why="the customer agreed to the terms",
+    )
+    return subscription
+
+
+def _record_consent(
+    *,
+    control_session: Session,
+    tenant: Tenant,
+    version: PlanVersion,
+    consent: ConversionConsent,
+    starts_on: date,
+    now: datetime,
+) -> Consent:
+    shown = conversion_terms(
+        version=version, language=consent.language, method=consent.method, starts_on=starts_on
+    )
+    if shown.sha256 != consent.text_sha256:
+        raise TermsChanged("The terms have changed. Please read them again before you agree.")
+    row = Consent(
+        subject_id=tenant.id,
+        kind="conversion",
+        version=shown.version,
+        text_sha256=shown.sha256,
+        granted=True,
+        at=now,
+        channel=consent.channel,
+        details={
+            "language": shown.language,
+            "starts_on": starts_on.isoformat(),
+            "plan": version.plan_code,
+            "plan_version": version.version,
+            "price_before": str(Money.zero(version.currency)),
+            "price": _price(version, "base"),
+            "currency": version.currency,
+            "method": consent.method,
+            "how_to_cancel": f"{settings().public_url}/portal/plan",
+            "text": shown.text,
+        },
+    )
+    control_session.add(row)
+    control_session.flush()
+    return row
+
+
+def has_card(control_session: Session, tenant_id: UUID) -> bool:
+    """This function will tell whether the tenant has a card that may be charged."""
+    return bool(
+        control_session.scalar(
+            select(
+                exists().where(
+                    PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None)
+                )
+            )
+        )
+    )
+
+
+def active(*, control_session: Session, tenant_id: UUID) -> Subscription | None:
+    """This function will return the tenant's active subscription; a trial has none."""
+    return control_session.scalar(
+        select(Subscription).where(
+            Subscription.tenant_id == tenant_id, Subscription.state == "active"
+        )
+    )
+
+
+def period(subscription: Subscription, number: int) -> Period:
+    """This function will return period `number` (from 0) of a subscription."""
+    return periods.period(subscription.starts_on, number)
+
+
+def current_period(*, subscription: Subscription, now: datetime) -> Period:
+    """This function will return the period that is running now, or the last one."""
+    today = clock.today(now, subscription.timezone)
+    number = max(periods.number_on(subscription.starts_on, today), 0)
+    running = period(subscription, number)
+    if subscription.ends_on is not None and running.start >= subscription.ends_on:
+        last = periods.number_on(subscription.starts_on, subscription.ends_on) - 1
+        return period(subscription, max(last, 0))
+    return running
+
+
+def cancel(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    actor: Actor,
+    now: datetime,
+    why: str | None = None,
+) -> Subscription:
+    """This function will end a subscription with the period that is running now.
+
+    The billing run bills that period's usage afterwards and closes the subscription then. A
+    second call changes nothing.
+
+    Raises: NoSubscription.
+    """
+    subscription = _locked(control_session, tenant_id)
+    if subscription.ends_on is not None:
+        return subscription
+    subscription.ends_on = current_period(subscription=subscription, now=now).end
+    append(
+        control_session=control_session,
+        actor=actor,
+        action="subscription.cancellation_set",
+        subject_kind="subscription",
+        subject_id=subscription.id,
+        tenant_id=tenant_id,
+        why=why,
+        details={"ends_on": subscription.ends_on.isoformat()},
+        now=now,
+    )
+    control_session.flush()
+    return subscription
+
+
+def close(
+    *, control_session: Session, tenant_id: UUID, actor: Actor, now: datetime, why: str
+) -> None:
+    """This function will close a tenant's subscription at once, because the tenant is destroyed.
+
+    Nothing more is billed on it. Without an active subscription it does nothing.
+    """
+    if active(control_session=control_session, tenant_id=tenant_id) is None:
+        return
+    subscription = _locked(control_session, tenant_id)
+    states.move(
+        control_session=control_session,
+        machine=SUBSCRIPTION,
+        row=subscription,
+        to="cancelled",
+        actor=actor,
+        now=now,
+        why=why,
+    )
+    subscription.ends_on = subscription.ends_on or clock.today(now, subscription.timezone)
+    control_session.flush()
+
+
+def _locked(control_session: Session, tenant_id: UUID) -> Subscription:
+    subscription = control_session.scalar(
+        select(Subscription)
+        .where(Subscription.tenant_id == tenant_id, Subscription.state == "active")
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if subscription is None:
+        raise NoSubscription("There is no active subscription.")
+    return subscription

@@ -1,0 +1,1 @@
+"""The texts that a customer agrees to, each kept by its version."""
