@@ -1,0 +1,272 @@
+"""The invoices' rules that `flask check` asserts, as queries over the whole control database."""
+
+from __future__ import annotations
+
+from app.base.invariants import Invariant
+from invoices.paper_checks import changed_papers
+
+_CHARGED_ONCE = """
+    SELECT 'invoice' AS kind, invoice_id AS id,
+        format('%s charges succeeded', count(*)) AS wrong
+    FROM payment_attempt WHERE state = 'succeeded' GROUP BY invoice_id HAVING count(*) > 1
+    UNION ALL
+    SELECT 'invoice', invoice_id, format('%s payments for one invoice', count(*))
+    FROM payment GROUP BY invoice_id HAVING count(*) > 1
+    UNION ALL
+    SELECT 'payment_attempt', a.id, 'the charge succeeded, but no payment is written down'
+    FROM payment_attempt a LEFT JOIN payment p ON p.attempt_id = a.id
+    WHERE a.state = 'succeeded' AND p.id IS NULL
+    UNION ALL
+    SELECT 'payment', p.id, format('its attempt is %s', a.state)
+    FROM payment p JOIN payment_attempt a ON a.id = p.attempt_id WHERE a.state <> 'succeeded'
+    UNION ALL
+    SELECT 'payment', p.id, 'its attempt was for another invoice, amount or charge'
+    FROM payment p JOIN payment_attempt a ON a.id = p.attempt_id
+    WHERE (p.invoice_id, p.amount_minor, p.currency, p.gateway, p.gateway_payment_id)
+        IS DISTINCT FROM
+        (a.invoice_id, a.amount_minor, a.currency, a.gateway, a.gateway_payment_id)
+    UNION ALL
+    SELECT 'payment', p.id, format('%s %s paid for an invoice over %s %s',
+        p.amount_minor, p.currency, i.total_minor, i.currency)
+    FROM payment p JOIN invoice i ON i.id = p.invoice_id
+    WHERE (p.amount_minor, p.currency) IS DISTINCT FROM (i.total_minor, i.currency)
+    UNION ALL
+    SELECT 'invoice', i.id, format('paid for, but %s', i.state)
+    FROM invoice i JOIN payment p ON p.invoice_id = i.id WHERE i.state <> 'paid'
+    UNION ALL
+    SELECT 'invoice', i.id, 'paid, but no payment is written down'
+    FROM invoice i LEFT JOIN payment p ON p.invoice_id = i.id
+    WHERE i.state = 'paid' AND i.total_minor > 0 AND p.id IS NULL
+    UNION ALL
+    SELECT 'gateway_event', e.id, 'the gateway reports a charge that has no row of ours'
+    FROM gateway_event e
+    WHERE e.trust <> 'unsigned' AND e.order_id IS NOT NULL AND e.applied_at IS NOT NULL
+      AND e.kind = 'payment_succeeded'
+      AND NOT EXISTS (SELECT FROM payment_attempt a WHERE a.order_id = e.order_id)
+"""
+
+_BOOKS_BALANCE = """
+    SELECT 'ledger_entry' AS kind, e.id,
+        format('debits %s, credits %s', coalesce(sum(l.debit_minor), 0),
+            coalesce(sum(l.credit_minor), 0)) AS wrong
+    FROM ledger_entry e LEFT JOIN ledger_line l ON l.entry_id = e.id
+    GROUP BY e.id
+    HAVING coalesce(sum(l.debit_minor), 0) <> coalesce(sum(l.credit_minor), 0)
+        OR count(l.id) < 2
+    UNION ALL
+    SELECT 'invoice', i.id, format('%s, but its issue is not in the ledger', i.state)
+    FROM invoice i LEFT JOIN ledger_entry e ON e.kind = 'issue' AND e.cause_id = i.id
+    WHERE i.issued_at IS NOT NULL AND i.total_minor > 0 AND e.id IS NULL
+    UNION ALL
+    SELECT 'invoice', i.id, 'void, but its issue still stands in the ledger'
+    FROM invoice i LEFT JOIN ledger_entry e ON e.kind = 'void' AND e.cause_id = i.id
+    WHERE i.state = 'void' AND i.issued_at IS NOT NULL AND i.total_minor > 0 AND e.id IS NULL
+    UNION ALL
+    SELECT 'payment', p.id, 'not in the ledger'
+    FROM payment p LEFT JOIN ledger_entry e ON e.kind = 'payment' AND e.cause_id = p.id
+    WHERE e.id IS NULL
+    UNION ALL
+    SELECT 'ledger_entry', e.id, 'books another amount than its invoice'
+    FROM ledger_entry e JOIN invoice i ON e.cause_id = i.id AND e.kind IN ('issue', 'void')
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(abs(debit_minor - credit_minor))
+                FILTER (WHERE account = 'receivable'), 0) AS receivable,
+            coalesce(sum(abs(debit_minor - credit_minor))
+                FILTER (WHERE account = 'vat_payable'), 0) AS vat
+        FROM ledger_line WHERE entry_id = e.id) s
+    WHERE (e.currency, s.receivable, s.vat)
+        IS DISTINCT FROM (i.currency, i.total_minor::numeric, i.tax_minor::numeric)
+    UNION ALL
+    SELECT 'ledger_entry', e.id, 'books another amount than its payment'
+    FROM ledger_entry e JOIN payment p ON e.cause_id = p.id AND e.kind = 'payment'
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(debit_minor) FILTER (WHERE account = 'cash'), 0) AS cash
+        FROM ledger_line WHERE entry_id = e.id) s
+    WHERE (e.currency, s.cash) IS DISTINCT FROM (p.currency, p.amount_minor::numeric)
+    UNION ALL
+    SELECT 'ledger_entry', e.id, format('of a %s that is not there', e.kind)
+    FROM ledger_entry e
+    WHERE NOT EXISTS (SELECT FROM invoice i WHERE i.id = e.cause_id)
+      AND NOT EXISTS (SELECT FROM payment p WHERE p.id = e.cause_id)
+      AND NOT EXISTS (SELECT FROM statutory.paper s WHERE s.source_id = e.cause_id)
+"""
+
+# Numbers of a destroyed tenant's invoices live on among the papers set apart.
+_NUMBERS_RUN_ON = """
+    WITH numbered AS (
+        SELECT series, year, number FROM invoice WHERE number IS NOT NULL
+    ), counted AS (
+        SELECT series, year, count(*) AS many, count(DISTINCT number) AS unlike,
+            min(number) AS first, max(number) AS last
+        FROM numbered GROUP BY series, year
+    )
+    SELECT 'number_series' AS kind, series || '-' || year AS id,
+        format('%s numbers from %s to %s', many, first, last) AS wrong
+    FROM counted WHERE many <> unlike OR first <> 1 OR last <> many
+    UNION ALL
+    SELECT 'number_series', c.series || '-' || c.year,
+        format('last number %s, next number %s', c.last, s.next_number)
+    FROM counted c LEFT JOIN number_series s ON s.series = c.series AND s.year = c.year
+    WHERE s.next_number IS DISTINCT FROM c.last + 1
+    UNION ALL
+    SELECT 'number_series', s.series || '-' || s.year, 'numbers were taken that no invoice bears'
+    FROM number_series s LEFT JOIN counted c ON c.series = s.series AND c.year = s.year
+    WHERE s.next_number > 1 AND c.series IS NULL
+"""
+
+_BILLED_ONCE = """
+    SELECT 'billed_span' AS kind, a.id,
+        format('%s of %s overlaps another', a.charge, a.period) AS wrong
+    FROM billed_span a JOIN billed_span b ON b.subscription_id = a.subscription_id
+        AND b.charge = a.charge AND b.period && a.period AND b.id <> a.id
+    WHERE a.state <> 'void' AND b.state <> 'void'
+    UNION ALL
+    SELECT 'billed_span', id, format('%s: nothing is billed from %s to %s',
+        charge, ended, lower(period))
+    FROM (
+        SELECT id, charge, period, lag(upper(period)) OVER (
+            PARTITION BY subscription_id, charge ORDER BY lower(period)) AS ended
+        FROM billed_span WHERE state <> 'void') spans
+    WHERE lower(period) > ended
+    UNION ALL
+    SELECT 'billed_span', s.id, format('%s: nothing is billed from the start, %s, to %s',
+        s.charge, u.starts_on, lower(s.period))
+    FROM (
+        SELECT DISTINCT ON (subscription_id, charge) * FROM billed_span
+        WHERE state <> 'void' ORDER BY subscription_id, charge, lower(period)) s
+    JOIN subscription u ON u.id = s.subscription_id
+    WHERE lower(s.period) <> u.starts_on
+    UNION ALL
+    SELECT 'billed_span', s.id, format('its invoice is %s', i.state)
+    FROM billed_span s JOIN invoice i ON i.id = s.invoice_id
+    WHERE (s.state = 'void') <> (i.state = 'void')
+    UNION ALL
+    SELECT 'billed_span', s.id, 'its invoice has no such line'
+    FROM billed_span s
+    WHERE s.state <> 'void' AND NOT EXISTS (SELECT FROM invoice_line l
+        WHERE l.invoice_id = s.invoice_id AND l.charge = s.charge AND l.period = s.period)
+    UNION ALL
+    SELECT 'invoice_line', l.id, 'billed, but its span is not taken'
+    FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
+    WHERE i.state <> 'void' AND NOT EXISTS (SELECT FROM billed_span s
+        WHERE s.invoice_id = l.invoice_id AND s.charge = l.charge AND s.period = l.period
+          AND s.state <> 'void')
+"""
+
+_UNKNOWN_RESOLVED = """
+    SELECT 'payment_attempt' AS kind, id,
+        format('%s since %s', state, to_char(begun_at, 'YYYY-MM-DD HH24:MI TZH')) AS wrong
+    FROM payment_attempt
+    WHERE state IN ('open', 'unknown')
+      AND begun_at < CAST(:now AS timestamptz) - interval '24 hours'
+"""
+
+_SUMS_ADD_UP = """
+    SELECT 'invoice' AS kind, i.id,
+        format('lines %s + tax %s, but it says %s + %s = %s', coalesce(l.amount, 0),
+            coalesce(l.tax, 0), i.subtotal_minor, i.tax_minor, i.total_minor) AS wrong
+    FROM invoice i
+    LEFT JOIN (
+        SELECT invoice_id, sum(amount_minor) AS amount, sum(tax_minor) AS tax
+        FROM invoice_line GROUP BY invoice_id) l ON l.invoice_id = i.id
+    WHERE (coalesce(l.amount, 0), coalesce(l.tax, 0), i.subtotal_minor + i.tax_minor)
+        IS DISTINCT FROM (i.subtotal_minor::numeric, i.tax_minor::numeric, i.total_minor)
+    UNION ALL
+    SELECT 'tax_invoice', t.id, 'its sums are not its invoice''s'
+    FROM tax_invoice t JOIN invoice i ON i.id = t.invoice_id
+    WHERE (t.supply_minor, t.tax_minor, t.total_minor)
+        IS DISTINCT FROM (i.subtotal_minor, i.tax_minor, i.total_minor)
+"""
+
+# Foreign keys say that a row exists, not whose it is: both ends must name the same tenant.
+_LINKS = (
+    ("invoice", "subscription", "subscription_id"),
+    ("payment", "invoice", "invoice_id"),
+    ("payment", "payment_attempt", "attempt_id"),
+    ("payment_attempt", "invoice", "invoice_id"),
+    ("payment_attempt", "payment_method", "method_id"),
+    ("vat_evidence", "invoice", "invoice_id"),
+    ("vat_evidence", "payment", "payment_id"),
+    ("tax_invoice", "invoice", "invoice_id"),
+    ("tax_invoice", "vat_evidence", "evidence_id"),
+    ("document", "invoice", "subject_id"),
+    ("document", "tax_invoice", "subject_id"),
+    ("document", "payment", "subject_id"),
+    ("ledger_entry", "invoice", "cause_id"),
+    ("ledger_entry", "payment", "cause_id"),
+)
+
+_NOTHING_CROSSES = " UNION ALL ".join(
+    [
+        f"""
+        SELECT '{table}' AS kind, a.id, 'belongs to another tenant than its {other}' AS wrong
+        FROM {table} a JOIN {other} b ON b.id = a.{column} WHERE a.tenant_id <> b.tenant_id
+        """  # noqa: S608 - our own names
+        for table, other, column in _LINKS
+    ]
+    + [
+        """
+        SELECT 'subscription', s.id, 'its consent was given for another tenant'
+        FROM subscription s JOIN consent c ON c.id = s.consent_id
+        JOIN tenant t ON t.id = s.tenant_id
+        WHERE c.subject_id NOT IN (s.tenant_id, coalesce(t.application_id, s.tenant_id))
+        """,
+        """
+        SELECT 'payment_method', m.id, 'two tenants share one customer of the gateway'
+        FROM payment_method m JOIN payment_method o
+            ON o.gateway = m.gateway AND o.customer_key = m.customer_key
+        WHERE o.tenant_id <> m.tenant_id
+        """,
+    ]
+)
+
+INVARIANTS = (
+    Invariant(
+        code="I1",
+        name="charged once",
+        says="an invoice has at most one successful charge, and none without a row of ours",
+        sql=_CHARGED_ONCE,
+    ),
+    Invariant(
+        code="I2",
+        name="the books balance",
+        says="debits equal credits in each entry, and every issue, payment and void is booked once",
+        sql=_BOOKS_BALANCE,
+    ),
+    Invariant(
+        code="I3",
+        name="numbers run on",
+        says="invoice numbers of a series and year are unique and have no gap",
+        sql=_NUMBERS_RUN_ON,
+    ),
+    Invariant(
+        code="I5",
+        name="billed once",
+        says="the billed periods of a subscription's charge neither overlap nor leave a gap",
+        sql=_BILLED_ONCE,
+    ),
+    Invariant(
+        code="I7",
+        name="nothing stays unknown",
+        says="a charge of unknown outcome is resolved or handed to a person within 24 hours",
+        sql=_UNKNOWN_RESOLVED,
+    ),
+    Invariant(
+        code="I8",
+        name="issued papers are unchanged",
+        says="what was issued still has the content, and the bytes, that it was issued with",
+        look=changed_papers,
+    ),
+    Invariant(
+        code="I10",
+        name="sums add up",
+        says="lines plus tax equal the total, in minor units, on invoices and tax invoices",
+        sql=_SUMS_ADD_UP,
+    ),
+    Invariant(
+        code="I12",
+        name="nothing crosses tenants: money and papers",
+        says="invoices, payments, papers and bookings name the same tenant at both ends",
+        sql=_NOTHING_CROSSES,
+    ),
+)

@@ -1,0 +1,336 @@
+"""Each invariant of `flask check`: silent over honest books, and naming the violation planted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner
+from psycopg import sql
+from sqlalchemy import select
+
+from app.base import ids
+from app.base.db import control_session
+from app.base.money import Money
+from app.cli.check import all_invariants, check_command
+from invoices import transfers
+from invoices.models import LedgerEntry
+from tests.conftest import Scenario, administrator
+from tests.factories import (
+    NOW,
+    make_admin,
+    make_application,
+    make_card,
+    make_invoice,
+    make_staff,
+    make_tenant,
+)
+
+
+@dataclass
+class Books:
+    """Honest books: two tenants, an invoice of each; the first is paid by bank transfer."""
+
+    scenario: Scenario
+    paid: UUID
+    open: UUID
+    payment: UUID
+    tenant: UUID
+    other_tenant: UUID
+    card: UUID
+
+    def plant(self, statement: str, **values: object) -> None:
+        """Do as the superuser what triggers and foreign keys refuse to everybody else."""
+        with administrator(self.scenario.database) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute(statement, values)  # type: ignore[arg-type]
+
+    def unguard(self, table: str, constraint: str) -> None:
+        """Drop what would make a second row impossible, for violations that a bug can't make."""
+        with administrator(self.scenario.database) as connection:
+            known = connection.execute(
+                "SELECT 1 FROM pg_constraint WHERE conname = %s", (constraint,)
+            ).fetchone()
+            what = (
+                sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                    sql.Identifier(table), sql.Identifier(constraint)
+                )
+                if known
+                else sql.SQL("DROP INDEX {}").format(sql.Identifier(constraint))
+            )
+            connection.execute(what)
+
+
+@pytest.fixture
+def books(scenario: Scenario) -> Books:
+    with control_session() as session:
+        first, second = make_tenant(session, state="active"), make_tenant(session, state="active")
+        paid = make_invoice(session, tenant=first)
+        open_ = make_invoice(session, tenant=second)
+        card = make_card(session, tenant=second)
+        payment = transfers.record_transfer(
+            control_session=session,
+            invoice_id=paid.id,
+            amount=Money(paid.total_minor, paid.currency),
+            payer="대한설계",
+            paid_on=NOW.date(),
+            staff_id=make_staff(session, role="finance").id,
+            now=NOW,
+        )
+        session.flush()
+        return Books(scenario, paid.id, open_.id, payment.id, first.id, second.id, card.id)
+
+
+def check(*arguments: str) -> tuple[int, dict[str, list[tuple[str, str, str]]]]:
+    """Run the command; what it names, by code."""
+    result = CliRunner().invoke(check_command, ["--json", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    named: dict[str, list[tuple[str, str, str]]] = {}
+    for line in result.stdout.splitlines():
+        for offence in json.loads(line)["offences"]:
+            named.setdefault(offence["invariant"], []).append(
+                (offence["kind"], offence["id"], offence["wrong"])
+            )
+    return result.exit_code, named
+
+
+def assert_named(code: str, kind: str, row_id: object, words: str) -> None:
+    exit_code, named = check()
+    assert exit_code == 1
+    assert any(
+        (kind, str(row_id)) == offence[:2] and words in offence[2]
+        for offence in named.get(code, [])
+    ), named
+
+
+ATTEMPT = """
+    INSERT INTO payment_attempt (id, state, tenant_id, invoice_id, attempt_number, method_id,
+        gateway, idempotency_key, order_id, amount_minor, currency, key_expires_at, begun_at,
+        gateway_payment_id)
+    SELECT %(id)s, %(state)s, tenant_id, id, %(number)s, %(method)s, 'sandbox', %(id)s::text,
+        %(id)s::text, total_minor, currency, %(at)s, %(at)s, %(id)s::text
+    FROM invoice WHERE id = %(invoice)s
+"""
+
+
+class TestHonestBooks:
+    def test_break_nothing(self, books: Books) -> None:
+        assert check() == (0, {})
+
+    def test_list_names_every_invariant(self) -> None:
+        listed = CliRunner().invoke(check_command, ["--list"]).stdout
+        codes = {line.split()[0] for line in listed.splitlines()}
+        assert codes == {"I1", "I2", "I3", "I5", "I7", "I8", "I9", "I10", "I12"}
+        assert len(listed.splitlines()) == len(all_invariants())
+
+    def test_an_unknown_code_is_refused(self) -> None:
+        assert CliRunner().invoke(check_command, ["--only", "I99"]).exit_code == 1
+
+
+class TestI1ChargedOnce:
+    def test_names_a_second_successful_charge(self, books: Books) -> None:
+        books.unguard("payment_attempt", "uq_payment_attempt_succeeded")
+        for number in (1, 2):
+            books.plant(
+                ATTEMPT,
+                id=ids.uuid7(),
+                state="succeeded",
+                number=number,
+                method=books.card,
+                at=NOW,
+                invoice=books.open,
+            )
+        assert_named("I1", "invoice", books.open, "2 charges succeeded")
+
+    def test_names_a_charge_without_a_payment_of_ours(self, books: Books) -> None:
+        attempt = ids.uuid7()
+        books.plant(
+            ATTEMPT,
+            id=attempt,
+            state="succeeded",
+            number=1,
+            method=books.card,
+            at=NOW,
+            invoice=books.open,
+        )
+        assert_named("I1", "payment_attempt", attempt, "no payment is written down")
+
+    def test_names_a_payment_of_another_amount(self, books: Books) -> None:
+        books.plant("UPDATE payment SET amount_minor = amount_minor - 1")
+        assert_named("I1", "payment", books.payment, "paid for an invoice over")
+
+    def test_names_an_invoice_that_is_paid_by_nothing(self, books: Books) -> None:
+        books.plant(
+            "UPDATE invoice SET state = 'paid', paid_at = now() WHERE id = %(id)s", id=books.open
+        )
+        assert_named("I1", "invoice", books.open, "no payment is written down")
+
+    def test_names_a_charge_that_only_the_gateway_knows(self, books: Books) -> None:
+        event = ids.uuid7()
+        books.plant(
+            "INSERT INTO gateway_event (id, gateway, event_id, kind, trust, order_id, received_at,"
+            " applied_at) VALUES (%(id)s, 'sandbox', 'e1', 'payment_succeeded', 'signed', 'o-none',"
+            " now(), now())",
+            id=event,
+        )
+        assert_named("I1", "gateway_event", event, "no row of ours")
+
+
+class TestI2TheBooksBalance:
+    def test_names_an_entry_that_does_not_balance(self, books: Books) -> None:
+        books.plant("UPDATE ledger_line SET debit_minor = debit_minor + 1 WHERE account = 'cash'")
+        with control_session() as session:
+            entry = session.scalars(
+                select(LedgerEntry.id).where(LedgerEntry.cause_id == books.payment)
+            ).one()
+        assert_named("I2", "ledger_entry", entry, "debits")
+
+    def test_names_an_issue_that_was_never_booked(self, books: Books) -> None:
+        books.plant(
+            "WITH gone AS (DELETE FROM ledger_entry WHERE cause_id = %(id)s RETURNING id)"
+            " DELETE FROM ledger_line WHERE entry_id IN (SELECT id FROM gone)",
+            id=books.open,
+        )
+        assert_named("I2", "invoice", books.open, "not in the ledger")
+
+
+class TestI3NumbersRunOn:
+    def test_names_a_gap(self, books: Books) -> None:
+        books.plant("UPDATE invoice SET number = number + 5 WHERE id = %(id)s", id=books.open)
+        assert_named("I3", "number_series", "INV-2026", "numbers from")
+
+    def test_names_numbers_that_were_taken_for_nothing(self, books: Books) -> None:
+        books.plant("UPDATE number_series SET next_number = next_number + 1 WHERE series = 'INV'")
+        assert_named("I3", "number_series", "INV-2026", "next number")
+
+
+class TestI5BilledOnce:
+    SPAN = """
+        INSERT INTO billed_span (id, subscription_id, charge, period, invoice_id, state)
+        SELECT %(id)s, subscription_id, charge,
+            daterange((lower(period) + %(later)s::interval)::date,
+                (upper(period) + %(later)s::interval)::date), invoice_id, 'billed'
+        FROM billed_span WHERE invoice_id = %(invoice)s AND charge = 'base' LIMIT 1
+    """
+
+    def test_names_a_period_billed_twice(self, books: Books) -> None:
+        books.unguard("billed_span", "ex_billed_span_once")
+        span = ids.uuid7()
+        books.plant(self.SPAN, id=span, later="3 days", invoice=books.open)
+        assert_named("I5", "billed_span", span, "overlaps another")
+
+    def test_names_a_month_that_nobody_billed(self, books: Books) -> None:
+        span = ids.uuid7()
+        books.plant(self.SPAN, id=span, later="2 months", invoice=books.open)
+        assert_named("I5", "billed_span", span, "nothing is billed from")
+
+
+class TestI7NothingStaysUnknown:
+    @pytest.mark.parametrize("state", ["open", "unknown"])
+    def test_names_a_charge_without_an_outcome(self, books: Books, state: str) -> None:
+        attempt = ids.uuid7()
+        books.plant(
+            ATTEMPT,
+            id=attempt,
+            state=state,
+            number=1,
+            method=books.card,
+            at=NOW.replace(year=2020),
+            invoice=books.open,
+        )
+        assert_named("I7", "payment_attempt", attempt, f"{state} since")
+
+
+class TestI8IssuedPapersAreUnchanged:
+    def test_names_an_invoice_whose_buyer_was_rewritten(self, books: Books) -> None:
+        books.plant(
+            'UPDATE invoice SET buyer = buyer || \'{"name": "Other"}\' WHERE id = %(id)s',
+            id=books.open,
+        )
+        assert_named("I8", "invoice", books.open, "not what was issued")
+
+    def test_names_a_line_that_was_rewritten(self, books: Books) -> None:
+        books.plant(
+            "UPDATE invoice_line SET name_en = 'Free of charge' WHERE invoice_id = %(id)s",
+            id=books.open,
+        )
+        assert_named("I8", "invoice", books.open, "not what was issued")
+
+    def test_names_a_paper_whose_file_is_gone(self, books: Books) -> None:
+        books.plant(
+            "UPDATE document SET state = 'ready', sha256 = repeat('0', 64)"
+            " WHERE subject_id = %(id)s AND language = 'ko'",
+            id=books.open,
+        )
+        with administrator(books.scenario.database) as connection:
+            row = connection.execute(
+                "SELECT id FROM document WHERE subject_id = %s AND language = 'ko'", (books.open,)
+            ).fetchone()
+        assert row is not None
+        assert_named("I8", "document", row[0], "file is gone")
+
+    def test_names_a_guard_that_was_switched_off(self, books: Books) -> None:
+        books.plant("ALTER TABLE invoice DISABLE TRIGGER invoice_is_frozen")
+        assert_named("I8", "trigger", "invoice_is_frozen", "off or missing on invoice")
+
+
+class TestI9OneTenantForEachApproval:
+    def test_names_an_approval_that_made_no_tenant(self, books: Books) -> None:
+        with control_session() as session:
+            application = make_application(session, state="approved")
+        assert_named("I9", "application", application.id, "no tenant came of it")
+
+    def test_names_a_tenant_of_a_rejected_application(self, books: Books) -> None:
+        with control_session() as session:
+            application = make_application(session, state="rejected")
+            tenant = make_tenant(session, application_id=application.id)
+        assert_named("I9", "tenant", tenant.id, "is rejected, not approved")
+
+    def test_names_a_tenant_on_trial_without_a_database(self, books: Books) -> None:
+        with control_session() as session:
+            application = make_application(session, state="approved")
+            tenant = make_tenant(session, application_id=application.id)
+        assert_named("I9", "tenant", tenant.id, "it has no database")
+
+
+class TestI10SumsAddUp:
+    def test_names_an_invoice_whose_lines_say_something_else(self, books: Books) -> None:
+        books.plant(
+            "UPDATE invoice_line SET amount_minor = amount_minor + 1 WHERE invoice_id = %(id)s",
+            id=books.open,
+        )
+        assert_named("I10", "invoice", books.open, "lines")
+
+
+class TestI12NothingCrossesTenants:
+    @pytest.mark.parametrize(
+        ("table", "where", "words"),
+        [
+            ("payment", "id = %(payment)s", "another tenant than its invoice"),
+            ("document", "subject_id = %(paid)s AND language = 'ko'", "than its invoice"),
+            ("ledger_entry", "cause_id = %(payment)s", "another tenant than its payment"),
+        ],
+    )
+    def test_names_a_row_that_points_across(
+        self, books: Books, table: str, where: str, words: str
+    ) -> None:
+        values = {"payment": books.payment, "paid": books.paid, "tenant": books.other_tenant}
+        books.plant(f"UPDATE {table} SET tenant_id = %(tenant)s WHERE {where}", **values)
+        with administrator(books.scenario.database) as connection:
+            row = connection.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        assert_named("I12", table, row[0], words)
+
+    def test_names_a_portal_session_of_another_tenant(self, books: Books) -> None:
+        with control_session() as session:
+            admin = make_admin(session, tenant=make_tenant(session))
+        books.plant(
+            "INSERT INTO web_session (id_hash, audience, user_id, tenant_id, data, created_at,"
+            " seen_at, expires_at, absolute_expires_at) VALUES (repeat('a', 64), 'portal',"
+            " %(user)s, %(tenant)s, '{}', now(), now(), now(), now())",
+            user=admin.id,
+            tenant=books.tenant,
+        )
+        assert_named("I12", "web_session", "a" * 12, "another tenant than its user")
