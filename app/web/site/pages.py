@@ -32,7 +32,22 @@ ESTIMATE_STORAGE_GB = 150
 
 @pages.app_context_processor
 def _frame() -> dict[str, Any]:
-    return {"trial_days": settings().trial_days_default}
+    """Who sells stands under every public page, as the law on electronic commerce wants it."""
+    if (request.blueprint or "").partition(".")[0] != "site":
+        return {}
+    s = settings()
+    return {
+        "trial_days": s.trial_days_default,
+        "seller": {
+            "name": s.seller_name,
+            "name_en": s.seller_name_en,
+            "representative": s.seller_representative,
+            "registration_number": s.seller_registration_number,
+            "address": s.seller_address,
+            "phone": s.seller_phone,
+            "email": s.seller_email,
+        },
+    }
 
 
 @pages.get("/")

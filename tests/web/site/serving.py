@@ -1,0 +1,27 @@
+"""The whole application behind a real socket, for browsers."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Addresses hold links that are secrets: nothing is written."""
+
+
+@contextmanager
+def serve(app: Any) -> Iterator[str]:
+    """This function will serve an application for as long as the block lasts; it yields where."""
+    server = make_server("localhost", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
