@@ -39,7 +39,7 @@ _LINK_SECRET = re.compile(r"(?<=/)[A-Za-z0-9_-]{40,}(?=[\s\"'?#/]|$)")
 # user:password@ in an address of a server.
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 # PostgreSQL repeats the row it refused: `Key (email)=(…)`, `Failing row contains (…)`.
-_ROW = re.compile(r"(?<=\)=\()[^)]*(?=\))|(?<=contains \().*?(?=\)(?:\n|$))|(?<=PARAMETERS: ).*")
+_ROW = re.compile(r"(?<=\)=\()[^)]*(?=\))|(?<=contains \().*?(?=\)\.?(?:\n|$))|(?<=PARAMETERS: ).*")
 _SQLALCHEMY_PARAMETERS = re.compile(r"\[parameters: .*?\](?=\n|$)", re.DOTALL)
 
 
