@@ -54,7 +54,7 @@ def drain() -> int:
     return len(lines)
 
 
-def _read(lines: Sequence[bytes]) -> list[VisitRecord]:
+def _read(lines: Sequence[bytes | str]) -> list[VisitRecord]:
     records = []
     for line in lines:
         try:

@@ -20,6 +20,10 @@ from tenants.models import VisitEvent
 
 KINDS = ("page", "action")
 UTM_KEYS = ("source", "medium", "campaign", "term", "content")
+# Under this name the doors keep records until they are written in bulk; older ones win when the
+# list is full.
+BUFFER = "visits"
+BUFFER_LENGTH_MAX = 100_000
 TRAIL_LENGTH_MAX = 200
 _TEXT_LENGTH_MAX = 200
 _PAGE_WORD = re.compile(r"[a-z][a-z-]{0,19}")
