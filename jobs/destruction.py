@@ -1,0 +1,54 @@
+"""The destruction step: statutory papers are set apart first, then the tenant goes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.base import clock
+from app.base.db import control_session
+from invoices import statutory, subscriptions
+from jobs.steps import Step, anything_due, settle_each
+from tenants import destruction
+from tenants.models import DestructionRun
+
+TENANTS_AT_ONCE = 10
+
+
+def destroy(tenant_id: UUID) -> None:
+    """This function will take one tenant's destruction as far as it goes."""
+    destruction.advance(
+        transaction=control_session, tenant_id=tenant_id, now=clock.now, set_apart=set_apart
+    )
+
+
+def set_apart(session: Session, tenant_id: UUID, now: datetime) -> None:
+    """This function will save what the law makes us keep, and bill nothing more."""
+    subscriptions.close(
+        control_session=session,
+        tenant_id=tenant_id,
+        actor=destruction.JOB,
+        now=now,
+        why="the tenant is destroyed",
+    )
+    statutory.set_apart(control_session=session, tenant_id=tenant_id, now=now)
+
+
+def _due(control_session: Session, now: datetime) -> bool:
+    del now
+    return anything_due(control_session, DestructionRun, destruction.due_condition())
+
+
+def _work() -> int:
+    return settle_each(
+        step=STEP.name,
+        model=DestructionRun,
+        due=destruction.due_condition(),
+        perform_one=destroy,
+        limit=TENANTS_AT_ONCE,
+    )
+
+
+STEP = Step(name="destruction", queue="default", due=_due, work=_work)
