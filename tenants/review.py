@@ -44,6 +44,7 @@ __all__ = [
     "reject",
     "reject_preview",
     "release",
+    "stale_before",
 ]
 
 # Why an application is refused: the word goes to the audit trail, the sentences to the applicant.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from flask import Blueprint
 
 from app.web.console.accounts import console_accounts
+from app.web.console.review import review
 from app.web.console.trails import console_trails
+from app.web.ops import ops
+from app.web.site import site
 
-BLUEPRINTS: list[Blueprint] = [console_accounts, console_trails]
+BLUEPRINTS: list[Blueprint] = [ops, site, console_accounts, console_trails, review]
