@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
     supervise.add_argument("--scratch", action="store_true")
     supervise.add_argument("--no-seed", action="store_true")
     supervise.add_argument("--quiet", action="store_true")
+    supervise.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
     if given.command == "keep":
         from app.embedded import servers  # noqa: PLC0415 each command loads what it needs
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:
         scratch=given.scratch,
         seed=not given.no_seed,
         quiet=given.quiet,
+        settings_of_its_own=dict(one.split("=", 1) for one in given.set),
     )
 
 

@@ -34,7 +34,15 @@ POLL_SECONDS = 0.05
 Say = Callable[[str], None]
 
 
-def run(*, directory: Path | None, environment: str, scratch: bool, seed: bool, quiet: bool) -> int:
+def run(
+    *,
+    directory: Path | None,
+    environment: str,
+    scratch: bool,
+    seed: bool,
+    quiet: bool,
+    settings_of_its_own: dict[str, str] | None = None,
+) -> int:
     """Run everything until SIGINT or SIGTERM; return the exit code."""
     directory = (directory or settings.var_directory()).resolve()
     say: Say = _say
@@ -42,7 +50,7 @@ def run(*, directory: Path | None, environment: str, scratch: bool, seed: bool, 
         say(str(lacking))
     run_directory = directory / "run" / "system"
     claim(run_directory, say=say)  # before ports are chosen: leftovers may still listen on ours
-    values = settings.inherited(scratch=scratch)
+    values = {**settings.inherited(scratch=scratch), **(settings_of_its_own or {})}
     chosen, moved = _choose_ports(directory, scratch=scratch)
     needs = settings.missing_servers(values)
     held = servers.hold(directory, needs=needs, scratch=scratch) if needs else None
@@ -117,17 +125,24 @@ class System:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def start_system(directory: Path, *, environment: str = "demo", seed: bool = False) -> System:
+def start_system(
+    directory: Path,
+    *,
+    environment: str = "demo",
+    seed: bool = False,
+    settings_of_its_own: dict[str, str] | None = None,
+) -> System:
     """Start a whole scratch system in `directory`, beside any other one, and wait for it.
 
-    It has servers and ports of its own, ignores DATABASE_URL, REDIS_URL and TENANTRY_* of ours,
-    and ends with us however we end.
+    It has servers and ports of its own, ignores DATABASE_URL, REDIS_URL and TENANTRY_* of ours
+    but takes `settings_of_its_own`, and ends with us however we end.
     """
     directory = directory.resolve()
     (directory / "log").mkdir(parents=True, exist_ok=True)
     values = {**settings.inherited(scratch=True), "PYTHONPATH": str(servers.CODE)}
     arguments = ["--directory", str(directory), "--environment", environment, "--scratch"]
     arguments += ["--quiet"] if seed else ["--quiet", "--no-seed"]
+    arguments += [f"--set={name}={value}" for name, value in (settings_of_its_own or {}).items()]
     command = (sys.executable, "-m", "app.embedded", "supervise", *arguments)
     log_path = directory / "log" / "system.log"
     with open(log_path, "wb") as log:
