@@ -1,5 +1,6 @@
 """The look, seen by a real browser: both languages, phone and desk, keyboard, no scripts."""
 
+import re
 from itertools import product
 
 import pytest
@@ -135,7 +136,7 @@ class TestKeyboard:
         page.keyboard.press("k")
         expect(rows.nth(1)).to_be_focused()
         page.keyboard.press("Enter")
-        assert page.url.endswith("#2026-000002")
+        expect(page).to_have_url(re.compile("#2026-000002$"))
 
     def test_lists_its_keys_with_those_of_the_page(self, page: Page) -> None:
         page.keyboard.press("?")
@@ -181,7 +182,7 @@ class TestRow:
         for width in WIDTHS:
             with open_page(browser, url(address), width=width) as page:
                 page.locator("[data-row]").nth(3).locator("td").last.click(force=True)
-                assert page.url.endswith("#2026-000004")
+                expect(page).to_have_url(re.compile("#2026-000004$"))
 
 
 class TestCopyButton:
