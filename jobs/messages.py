@@ -10,6 +10,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from html import escape
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -127,14 +128,12 @@ def compose(outgoing: Outgoing) -> EmailMessage:
     Raises: ValueError when a header would hold a line break.
     """
     mail = EmailMessage(policy=SMTP)
-    sender = settings().mail_from
-    mail["From"] = sender
+    mail["From"] = settings().mail_from
     mail["To"] = outgoing.recipient
     mail["Reply-To"] = settings().mail_reply_to
     mail["Subject"] = outgoing.subject
     mail["Date"] = format_datetime(outgoing.created_at)
-    domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
-    mail["Message-ID"] = f"<{outgoing.id}@{domain}>"
+    mail["Message-ID"] = f"<{outgoing.id}@{_own_domain()}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["Content-Language"] = outgoing.language
     if outgoing.advertising:
@@ -144,16 +143,20 @@ def compose(outgoing: Outgoing) -> EmailMessage:
     return mail
 
 
+def _own_domain() -> str:
+    return parseaddr(settings().mail_from)[1].partition("@")[2] or "localhost"
+
+
 def _smtp() -> smtplib.SMTP:
     s = settings()
-    context = ssl.create_default_context()
+    # Named, so that no name server is asked for our own name; certificates only where needed.
+    terms: dict[str, Any] = {"timeout": s.smtp_timeout_seconds, "local_hostname": _own_domain()}
+    context = None if s.smtp_tls == "none" else ssl.create_default_context()
     server: smtplib.SMTP
     if s.smtp_tls == "tls":
-        server = smtplib.SMTP_SSL(
-            s.smtp_host, s.smtp_port, timeout=s.smtp_timeout_seconds, context=context
-        )
+        server = smtplib.SMTP_SSL(s.smtp_host, s.smtp_port, context=context, **terms)
     else:
-        server = smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=s.smtp_timeout_seconds)
+        server = smtplib.SMTP(s.smtp_host, s.smtp_port, **terms)
     try:
         if s.smtp_tls == "starttls":
             server.starttls(context=context)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 from functools import lru_cache
 
+import structlog
+
 from jobs.steps import Step
+
+log = structlog.get_logger(__name__)
 
 STEP_MODULES = (
     "timetable",
@@ -32,16 +36,15 @@ def all_steps() -> dict[str, Step]:
     """This function will import every step once and return them by name.
 
     Imported here and not at the top of the file, because a process that only sends one mail or
-    answers `--help` should not load every room.
+    answers `--help` should not load every room. A step that can't be loaded is reported and left
+    out: the others go on, and its rows wait.
     """
     steps: dict[str, Step] = {}
     for name in STEP_MODULES:
         try:
-            module = importlib.import_module(f"jobs.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"jobs.{name}":
-                raise
+            step: Step = importlib.import_module(f"jobs.{name}").STEP
+        except ImportError:
+            log.exception("step.unloadable", step=name)
             continue
-        step: Step = module.STEP
         steps[step.name] = step
     return steps

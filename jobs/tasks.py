@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import text
 
 from app.base.db import control_session, notify
-from tenants import application_erasure, reconcile
+from tenants import application_erasure, metering, reconcile
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +29,6 @@ def wake(step_name: str) -> Callable[[datetime, datetime], None]:
 
 def list_metering_days(due_at: datetime, _now: datetime) -> None:
     """This function will write down every tenant's day to be read, up to the day before."""
-    from tenants import metering  # noqa: PLC0415
-
     with control_session() as session:
         metering.due_days(control_session=session, now=due_at)
         notify(session, "metering")

@@ -20,15 +20,21 @@ PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.02
 
 
-def eventually(look: Callable[[], object], what: str, *, within: float = PATIENCE_SECONDS) -> float:
-    """Look again and again until `look` says yes; return how long it took, in seconds."""
+def eventually(
+    look: Callable[[], object], what: str | Path, *, within: float = PATIENCE_SECONDS
+) -> float:
+    """Look again and again until `look` says yes; return how long it took, in seconds.
+
+    `what` is told when patience ends: words, or the log that may explain it.
+    """
     begun = time.monotonic()
     pause = threading.Event()
     while time.monotonic() - begun < within:
         if look():
             return time.monotonic() - begun
         pause.wait(LOOK_SECONDS)
-    raise AssertionError(f"did not happen within {within} s: {what}")
+    told = what.read_text()[-4000:] if isinstance(what, Path) else what
+    raise AssertionError(f"did not happen within {within} s: {told}")
 
 
 @contextmanager
@@ -83,6 +89,6 @@ def machinery(scenario: Scenario, log: Path, **extra: str) -> Iterator[None]:
             lambda: (
                 b"dispatcher.started" in log.read_bytes() and b"workers.started" in log.read_bytes()
             ),
-            f"scheduler and workers started:\n{log.read_text()}",
+            log,
         )
         yield

@@ -62,9 +62,9 @@ class TestDispatcher:
         caught, where = catcher
         with machinery(scenario, log, TENANTRY_SWEEP_SECONDS="3600", **where):
             write_mail("warm")
-            eventually(lambda: caught.subjects() == ["warm"], log.read_text())
+            eventually(lambda: caught.subjects() == ["warm"], log)
             write_mail("quick")
-            took = eventually(lambda: "quick" in caught.subjects(), log.read_text())
+            took = eventually(lambda: "quick" in caught.subjects(), log)
             eventually(lambda: states() == ["sent", "sent"], "both are written down as sent")
         assert took < 1, f"{took:.2f} s"
 
@@ -79,7 +79,7 @@ class TestDispatcher:
                     " text, html, advertising, created_at) VALUES (uuidv7(), 'due', 'mail', 'test',"
                     " 'somebody@customer.example', 'en', 'silent', 't', 'h', false, now())"
                 )
-            eventually(lambda: caught.subjects() == ["silent"], log.read_text())
+            eventually(lambda: caught.subjects() == ["silent"], log)
 
     def test_listens_again_after_postgresql_dropped_it(
         self, scenario: Scenario, catcher: tuple[Catcher, dict[str, str]], log: Path
@@ -100,10 +100,10 @@ class TestDispatcher:
                         " AND application_name = 'tenantry dispatcher'",
                         (scenario.database,),
                     ).fetchone(),
-                    f"the dispatcher came back:\n{log.read_text()}",
+                    log,
                 )
             write_mail("after the cut")
-            eventually(lambda: caught.subjects() == ["after the cut"], log.read_text())
+            eventually(lambda: caught.subjects() == ["after the cut"], log)
 
     def test_stops_within_five_seconds_while_idle(self, scenario: Scenario, log: Path) -> None:
         with (
@@ -137,14 +137,14 @@ class TestWorker:
             dying = {**short, "TENANTRY_SMTP_PORT": str(stuck)}
             with process(scenario, log, "worker", **dying) as worker:
                 write_mail("survivor")
-                eventually(held, f"the row is leased:\n{log.read_text()}")
+                eventually(held, log)
                 kill_family(worker)
             assert states() == ["due"]
             with (
                 catching() as (caught, port),
                 process(scenario, log, "worker", **short, TENANTRY_SMTP_PORT=str(port)),
             ):
-                eventually(lambda: caught.subjects() == ["survivor"], log.read_text())
+                eventually(lambda: caught.subjects() == ["survivor"], log)
                 eventually(lambda: states() == ["sent"], "it is written down as sent")
 
 
