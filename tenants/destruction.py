@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import ColumnElement, delete, select, text
+from sqlalchemy import ColumnElement, delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from app.base import files, states
@@ -31,6 +31,7 @@ from tenants.models import (
     ProvisioningRun,
     Tenant,
     TenantDatabase,
+    TenantExport,
 )
 from tenants.provisioning import release_place
 
@@ -67,6 +68,10 @@ class PlaceUnknown(Conflict):
 
 class StillThere(Unavailable):
     """Something of the tenant was found after it was removed: the run goes on, nothing is done."""
+
+
+class ExportBeingWritten(Unavailable):
+    """A worker is still copying the tenant's files into an export."""
 
 
 class ClusterTrouble(Unavailable):
@@ -316,6 +321,8 @@ def record(
     ).first()
     if moved is None:
         raise RunMoved("Another worker has taken this run further.")
+    if order.step == "apart":
+        _wait_for_exports(control_session, order.tenant_id)
     if order.step == "records":
         personal_data.wait_for_last_mail(
             control_session=control_session, tenant_id=order.tenant_id, now=now
@@ -327,6 +334,20 @@ def record(
         _finish(control_session, order.tenant_id, proof, now)
         return None
     return next_step(control_session=control_session, tenant_id=order.tenant_id)
+
+
+def _wait_for_exports(control_session: Session, tenant_id: UUID) -> None:
+    """One that is being written now would put its file down after all files are gone."""
+    writing = control_session.scalar(
+        select(
+            exists().where(
+                TenantExport.tenant_id == tenant_id,
+                TenantExport.lease_until > func.clock_timestamp(),
+            )
+        )
+    )
+    if writing:
+        raise ExportBeingWritten("An export of this tenant is being written. Waiting for its end.")
 
 
 def _finish(

@@ -1,8 +1,10 @@
 """Where control holds personal data of a tenant, and how it is taken out.
 
 What stays is what a law asks for and names nobody: the consent to a conversion (a hash, a date, a
-price; five years by 전자상거래법 시행령 §6), the readings behind invoices, the ids in the audit trail.
-Statutory papers are the invoices' room's, set apart before.
+price; kept five years), the readings behind invoices, the ids in the audit trail. Statutory papers
+are the invoices' room's, set apart before.
+
+Source: 전자상거래법 시행령 §6 for the consent; PIPA §21 for all that goes.
 """
 
 from __future__ import annotations
