@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.base import audit, clock, leases, states
 from app.base.audit import Actor
+from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import drafting, issuing, ledger, rating, schedule
@@ -38,7 +39,6 @@ from invoices.schedule import Agenda, DueBill
 from tenants import lifecycle
 from tenants.models import LIVE_STATES, Tenant, TenantAdmin
 
-CHUNK = 200
 # How long a subscription that waits for readings is left alone: short, because nothing failed.
 BLOCKED_PAUSE = timedelta(seconds=5)
 _FURTHEST_AHEAD = timedelta(hours=15)  # no time zone's day begins earlier before UTC's
@@ -100,13 +100,13 @@ def due(control_session: Session, now: datetime) -> bool:
     )
 
 
-def claim(*, control_session: Session, now: datetime, limit: int = CHUNK) -> list[UUID]:
+def claim(*, control_session: Session, now: datetime) -> list[UUID]:
     """This function will lease a chunk of due subscriptions, those due longest first."""
     return leases.claim(
         control_session=control_session,
         model=Subscription,
         due=due_condition(now),
-        limit=limit,
+        limit=settings().invoicing_chunk,
         order_by=Subscription.next_bill_on,
     )
 

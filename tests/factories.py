@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
@@ -233,28 +233,30 @@ def make_readings(
     without: Sequence[date] = (),
 ) -> None:
     """Readings of every meter for each day of [start, end); `without` leaves days unread."""
+    days, rows = [], []
     for place in range((end - start).days):
         day = start + timedelta(days=place)
         if day in without:
             continue
+        days.append({"tenant_id": tenant_id, "day": day, "done_at": now})
         peak = seats if isinstance(seats, int) else seats[place]
-        session.add(MeteringDay(tenant_id=tenant_id, day=day, done_at=now))
         for meter, quantity in (
             ("seats", peak),
             ("storage_gb_days", gigabytes),
             ("files_added", 0),
         ):
-            session.add(
-                Reading(
-                    tenant_id=tenant_id,
-                    meter=meter,
-                    day=day,
-                    quantity=Decimal(quantity),
-                    evidence_sha256=secrets.hash_token(f"{tenant_id} {meter} {day} {quantity}"),
-                    taken_at=now,
-                )
+            rows.append(
+                {
+                    "tenant_id": tenant_id,
+                    "meter": meter,
+                    "day": day,
+                    "quantity": Decimal(quantity),
+                    "evidence_sha256": secrets.hash_token(f"{tenant_id} {meter} {day} {quantity}"),
+                    "taken_at": now,
+                }
             )
-    session.flush()
+    session.execute(insert(MeteringDay), days)
+    session.execute(insert(Reading), rows)
 
 
 def make_invoice(

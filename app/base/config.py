@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     tenant_statement_timeout_seconds: int = 15
     tenants_per_cluster_max: int = 1_500
     metering_chunk: int = 50
+    invoicing_chunk: int = 200
     document_cpu_seconds: int = 60
     document_memory_bytes: int = 1024 * 1024 * 1024
     document_timeout_seconds: int = 90

@@ -1,0 +1,175 @@
+"""The billing run as processes: started twice at once, killed anywhere, and poisoned."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from app.base.db import control_session
+from app.base.invariants import offences
+from invoices.checks import INVARIANTS
+from invoices.models import BilledSpan, Invoice, NumberSeries, Subscription
+from jobs import invoicing as step
+from tests.conftest import ROOT, Scenario
+from tests.factories import make_readings, make_subscription, make_tenant
+
+START, TODAY = date(2026, 1, 31), datetime(2026, 4, 30, 3, 0, tzinfo=UTC)
+# Bills of 31 January, 28 February, 31 March and 30 April.
+BILLS = 4
+SCHEDULES = 30
+SEED = 20260430
+
+
+def subscribe(session: Session, count: int, **tenant: Any) -> list[UUID]:
+    """Subscriptions that three months and a day have gone by for, all read, none billed."""
+    made = []
+    for _ in range(count):
+        started = make_subscription(
+            session, tenant=make_tenant(session, state="active", **tenant), starts_on=START
+        )
+        make_readings(
+            session,
+            tenant_id=started.tenant_id,
+            start=START,
+            end=TODAY.date(),
+            seats=12,
+            gigabytes=130,
+        )
+        made.append(started.id)
+    return made
+
+
+def wrong() -> list[str]:
+    """What breaks a rule of ours, and every subscription not billed exactly as it should be."""
+    with control_session() as session:
+        found = [
+            str(offence)
+            for rule in INVARIANTS
+            for offence in offences(control_session=session, invariant=rule, now=TODAY)
+        ]
+        for subscription in session.scalars(select(Subscription)):
+            charges = session.scalars(
+                select(BilledSpan.charge)
+                .where(BilledSpan.subscription_id == subscription.id)
+                .order_by(BilledSpan.charge)
+            ).all()
+            if list(charges) != ["base"] * 4 + ["seats"] * 3 + ["storage"] * 3:
+                found.append(f"{subscription.id} was billed {list(charges)}")
+        numbers = session.scalars(select(Invoice.number).order_by(Invoice.number)).all()
+        following = session.scalars(select(NumberSeries.next_number)).one()
+        if list(numbers) != list(range(1, following)):
+            found.append(f"numbers have gaps below {following}: {list(numbers)}")
+        return found
+
+
+@pytest.fixture
+def billers(
+    scenario: Scenario, set_clock: Callable[[datetime], None]
+) -> Iterator[Callable[[list[int | None]], list[int]]]:
+    """Starts billing processes at once, each killed before its n-th statement, if one is named.
+
+    Leases of no length let both take the same subscriptions all the time, the worst that can be.
+    """
+    set_clock(TODAY)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.scenarios.killed_biller"],
+        env={
+            **scenario.environment,
+            "TENANTRY_LEASE_SECONDS": "0",
+            "TENANTRY_WORK_ATTEMPTS_MAX": "1000000",
+            "TENANTRY_INVOICING_CHUNK": "2",
+            "TENANTRY_LOG_LEVEL": "ERROR",
+        },
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    requests, answers = process.stdin, process.stdout
+
+    def start(deaths: list[int | None]) -> list[int]:
+        requests.write(json.dumps(deaths) + "\n")
+        requests.flush()
+        return list(json.loads(answers.readline()))
+
+    yield start
+    requests.close()
+    process.wait(timeout=60)
+    answers.close()
+
+
+class TestTwoBillingRunsAtOnce:
+    def test_bill_each_month_of_each_subscription_once(
+        self, billers: Callable[[list[int | None]], list[int]]
+    ) -> None:
+        with control_session() as session:
+            subscribe(session, 12)
+        assert billers([None, None]) == [0, 0]
+        assert wrong() == []
+
+    def test_killed_at_any_statement_miss_nothing_and_bill_nothing_twice(
+        self, billers: Callable[[list[int | None]], list[int]]
+    ) -> None:
+        dice = random.Random(SEED)
+        killed = 0
+        for schedule in range(SCHEDULES):
+            with control_session() as session:
+                subscribe(session, 3)
+            # Every point of a pass is tried by the first, any by the second.
+            deaths: list[int | None] = [2 + schedule, dice.randint(2, 90)]
+            killed += billers(deaths).count(-signal.SIGKILL)
+            assert billers([None]) == [0], f"seed {SEED}, schedule {schedule}: {deaths}"
+            if schedule % 5 == 4:
+                assert wrong() == [], f"seed {SEED}, by schedule {schedule}: {deaths}"
+        assert killed > SCHEDULES
+
+
+class TestOneSubscriptionThatCannotBeBilled:
+    def test_is_parked_with_its_error_and_stops_nobody_else(
+        self, scenario: Scenario, set_clock: Callable[[datetime], None]
+    ) -> None:
+        set_clock(TODAY)
+        with control_session() as session:
+            healthy = subscribe(session, 6)
+            (poisoned,) = subscribe(session, 1, billing_profile={"vat_treatment": "by word"})
+        with capture_logs() as lines:
+            assert step.work() == 7
+        assert [line["event"] for line in lines].count("invoicing.parked") == 1
+        with control_session() as session:
+            billed = session.scalars(
+                select(Invoice.subscription_id).group_by(Invoice.subscription_id)
+            ).all()
+            parked = session.get_one(Subscription, poisoned)
+            assert set(billed) == set(healthy)
+            assert "AttributeError" in (parked.last_error or "")
+            assert parked.retry_at is not None
+            assert parked.lease_until is None
+
+    def test_heals_when_the_cause_is_gone(
+        self, scenario: Scenario, set_clock: Callable[[datetime], None]
+    ) -> None:
+        set_clock(TODAY)
+        with control_session() as session:
+            subscribe(session, 1, billing_profile={"vat_treatment": "by word"})
+        with capture_logs():
+            step.work()
+        with control_session() as session:
+            session.execute(text("UPDATE tenant SET billing_profile = '{}'"))
+            session.execute(text("UPDATE subscription SET retry_at = clock_timestamp()"))
+        assert step.work() == 1
+        assert step.work() == 0
+        assert wrong() == []
