@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.base import clock
 from app.base.audit import Actor
 from app.base.config import settings
+from app.base.db import notify
 from app.base.messages import queue_mail
 from app.base.money import Money
 from invoices.gateways.port import DeclineClass
 from invoices.models import Invoice, PaymentAttempt
+from invoices.payment_methods import default_method
 from tenants import lifecycle
 from tenants.models import Tenant, TenantAdmin
 
@@ -36,11 +38,16 @@ def after_decline(
     retry_later climbs the ladder; new_method_needed waits for another card; what is our fault is
     left for a person and the tenant hears nothing.
     """
+    if _another_card(control_session, attempt):
+        # Registered while the old one was being charged: it has not had its turn yet.
+        invoice.collect_at = now
+        notify(control_session, "collection")
+        return
     if attempt.decline_class in OURS:
         return
     retry_at = None
     if attempt.decline_class == DeclineClass.RETRY_LATER.value:
-        retry_at = _next_try(control_session, invoice, now)
+        retry_at = _next_try(control_session, attempt, now)
     invoice.collect_at = retry_at
     _tell(control_session, invoice, attempt, retry_at, now)
     if retry_at is None and _overdue(invoice, now):
@@ -49,11 +56,19 @@ def after_decline(
         )
 
 
-def _next_try(control_session: Session, invoice: Invoice, now: datetime) -> datetime | None:
+def _another_card(control_session: Session, attempt: PaymentAttempt) -> bool:
+    method = default_method(control_session=control_session, tenant_id=attempt.tenant_id)
+    return method is not None and method.id != attempt.method_id
+
+
+def _next_try(control_session: Session, attempt: PaymentAttempt, now: datetime) -> datetime | None:
+    """The ladder has one rung for each decline of the invoice by the same card."""
     control_session.flush()
     declines = control_session.scalar(
         select(func.count()).where(
-            PaymentAttempt.invoice_id == invoice.id, PaymentAttempt.state == "declined"
+            PaymentAttempt.invoice_id == attempt.invoice_id,
+            PaymentAttempt.method_id == attempt.method_id,
+            PaymentAttempt.decline_class == DeclineClass.RETRY_LATER.value,
         )
     )
     ladder = settings().payment_retry_ladder_days
@@ -136,60 +151,36 @@ def _owes(control_session: Session, tenant_id: UUID, now: datetime) -> bool:
     )
 
 
-def mark_overdue(*, control_session: Session, now: datetime) -> int:
-    """This function will mark tenants past due whose invoice is unpaid after its due date.
+def overdue(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that a tenant is to be marked past due.
 
-    One whose latest attempt failed by our fault, or is still under way, is left alone. It
-    returns how many were marked.
+    An invoice is unpaid after its due date; one whose latest attempt failed by our fault, or is
+    still under way, does not count.
     """
     today = clock.today(now, settings().contract_timezone)
+    return and_(
+        Tenant.state == "active",
+        exists().where(
+            Invoice.tenant_id == Tenant.id,
+            Invoice.state == "issued",
+            Invoice.total_minor > 0,
+            Invoice.due_on < today,
+            ~_on_us(),
+        ),
+    )
+
+
+def mark_overdue(*, control_session: Session, now: datetime, limit: int) -> int:
+    """This function will mark tenants past due and return how many; their days of grace begin."""
     owing = control_session.scalars(
-        select(Tenant.id)
-        .where(
-            Tenant.state == "active",
-            exists().where(
-                Invoice.tenant_id == Tenant.id,
-                Invoice.state == "issued",
-                Invoice.due_on < today,
-                ~_on_us(),
-            ),
-        )
-        .order_by(Tenant.id)
+        select(Tenant.id).where(overdue(now)).order_by(Tenant.id).limit(limit)
     ).all()
-    for tenant_id in owing:
+    return sum(
         lifecycle.mark_past_due(
             control_session=control_session, tenant_id=tenant_id, actor=DUNNING, now=now
         )
-    return len(owing)
-
-
-def suspend_overdue(*, control_session: Session, now: datetime) -> int:
-    """This function will suspend tenants whose grace ran out with an overdue invoice unpaid."""
-    today = clock.today(now, settings().contract_timezone)
-    grace = timedelta(days=settings().past_due_grace_days)
-    ripe = control_session.scalars(
-        select(Tenant.id)
-        .where(
-            Tenant.state == "past_due",
-            Tenant.past_due_at <= now - grace,
-            exists().where(
-                Invoice.tenant_id == Tenant.id,
-                Invoice.state == "issued",
-                Invoice.due_on < today,
-                ~_on_us(),
-            ),
-        )
-        .order_by(Tenant.id)
-    ).all()
-    for tenant_id in ripe:
-        lifecycle.suspend(
-            control_session=control_session,
-            tenant_id=tenant_id,
-            reason="unpaid",
-            actor=DUNNING,
-            now=now,
-        )
-    return len(ripe)
+        for tenant_id in owing
+    )
 
 
 def _on_us() -> ColumnElement[bool]:

@@ -13,13 +13,19 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.base.audit import Actor
+from app.base.config import settings
 from app.base.db import notify
+from app.base.errors import Unavailable
 from invoices import payment
 from invoices.gateways.port import GatewayEvent as Heard
-from invoices.gateways.port import LookupResult, Succeeded
+from invoices.gateways.port import LookupResult, Succeeded, Unknown
 from invoices.models import GatewayEvent, PaymentAttempt
 
 LISTENER = Actor("gateway")
+
+
+class NotConfirmed(Unavailable):
+    """The gateway called about a payment and can't be asked about it; asked again after a pause."""
 
 
 def store(*, control_session: Session, gateway: str, event: Heard, now: datetime) -> bool:
@@ -86,5 +92,10 @@ def record(
             now=now,
             actor=LISTENER,
         )
-    event = control_session.get_one(GatewayEvent, event_id, with_for_update=True)
+    event = control_session.get_one(
+        GatewayEvent, event_id, with_for_update=True, populate_existing=True
+    )
+    lost_patience = event.attempts >= settings().work_attempts_max - 1
+    if order is not None and isinstance(result, Unknown) and not lost_patience:
+        raise NotConfirmed(f"The gateway does not confirm its own message yet: {result.reason}")
     event.applied_at = now

@@ -130,6 +130,12 @@ class Invoice(Keyed, Leased, Base):
         Index(None, "tenant_id", "issued_at"),
         Index("ix_invoice_state", "state", "issued_at"),
         Index(None, "period", postgresql_using="gist"),
+        Index("ix_invoice_collect_at", "collect_at", postgresql_where="collect_at IS NOT NULL"),
+        Index(
+            "ix_invoice_evidence_due",
+            "supplied_on",
+            postgresql_where="evidence_at IS NULL AND state IN ('issued', 'paid')",
+        ),
     )
 
     state: Mapped[str] = mapped_column(default="draft")
@@ -156,6 +162,8 @@ class Invoice(Keyed, Leased, Base):
     void_reason: Mapped[str | None]
     # When collection next tries the tenant's card; empty once paid, void or handed to dunning.
     collect_at: Mapped[datetime | None]
+    # When its VAT evidence was chosen: finds what is due fast; `vat_evidence` is the truth.
+    evidence_at: Mapped[datetime | None]
     set_apart_at: Mapped[datetime | None]
 
     lines: Mapped[list[InvoiceLine]] = relationship(order_by="InvoiceLine.position")
@@ -316,6 +324,7 @@ class Payment(Keyed, Base):
     amount_minor: Mapped[int]
     currency: Mapped[str]
     paid_at: Mapped[datetime]
+    received_on: Mapped[date]  # the day on the bank's statement; a card's is the day of the charge
     payer: Mapped[str | None]  # as the bank statement names them
     recorded_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
 
@@ -379,18 +388,28 @@ class LedgerLine(Keyed, Base):
 
 
 class VatEvidence(Keyed, Base):
-    """The one VAT evidence of a supply: a card slip or a tax invoice, never both."""
+    """The one VAT evidence of a supply: a card slip or a tax invoice, never both.
+
+    Where we can make neither, `reason` says why: `none_foreign` for a buyer abroad whom no Korean
+    tax invoice can name, `by_hand` for one that a person has to issue elsewhere.
+    """
 
     __tablename__ = "vat_evidence"
     __table_args__ = (
-        CheckConstraint("kind IN ('card_slip', 'tax_invoice', 'none_foreign')", name="kind"),
+        CheckConstraint(
+            "kind IN ('card_slip', 'tax_invoice', 'none_foreign', 'by_hand')", name="kind"
+        ),
         CheckConstraint("(kind = 'card_slip') = (payment_id IS NOT NULL)", name="card_slip"),
+        CheckConstraint(
+            "(kind IN ('none_foreign', 'by_hand')) = (reason IS NOT NULL)", name="reason"
+        ),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
     kind: Mapped[str]
     payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"))
+    reason: Mapped[str | None]
     chosen_at: Mapped[datetime]
 
 

@@ -2,7 +2,8 @@
 
 `begin` commits an attempt with its idempotency key; `perform` calls the gateway in no transaction;
 `record` settles the attempt by compare-and-set. Whoever dies in between is followed by the reaper
-(`due_attempts`): inside the gateway's key window it repeats the same key, after it only looks.
+(`due_attempts`): inside the gateway's key window it repeats the same key, after it only looks. What
+stays unknown is a person's (`payment_queue`) within a day, and never charged anew.
 """
 
 from __future__ import annotations
@@ -11,42 +12,47 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.base import secrets, states
 from app.base.audit import Actor
 from app.base.config import settings
-from app.base.errors import Conflict
+from app.base.errors import Conflict, NotFound
 from app.base.money import Money
-from invoices import dunning, ledger
+from invoices import payment_outcome
 from invoices.gateways.port import (
     Absent,
     Capability,
     ChargeResult,
-    DeclineClass,
     Declined,
     LookupResult,
     Succeeded,
     Unknown,
 )
 from invoices.gateways.registry import gateway
-from invoices.models import ATTEMPT, INVOICE, Invoice, Payment, PaymentAttempt, PaymentMethod
+from invoices.models import ATTEMPT, Invoice, PaymentAttempt, PaymentMethod
 from invoices.payment_methods import default_method
+from invoices.payment_outcome import Desk
+from tenants.models import LIVE_STATES, Tenant
 
 COLLECTOR = Actor.job("payment")
 # States in which money may be moving: no other payment of the invoice may begin meanwhile.
 UNDER_WAY = ("open", "unknown", "needs_person")
 # Longer than any call can take, so that the reaper never works on an attempt beside its maker.
 MARGIN = timedelta(seconds=30)
+# However long the gateway remembers a key, we stop sending it in time for a person to hear of the
+# attempt within a day; and stop early by as much as two clocks may differ.
+KEY_USED_FOR = timedelta(hours=20)
+CLOCKS_DIFFER = timedelta(minutes=15)
+
+
+class NoSuchAttempt(NotFound):
+    """No such payment attempt was ever begun."""
 
 
 class ChargeUnderWay(Conflict):
     """A charge of this invoice is under way; its outcome must be known first."""
-
-
-class NothingToSettle(Conflict):
-    """The attempt is settled already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,32 @@ class Order:
 
 
 def due_invoices(now: datetime) -> ColumnElement[bool]:
-    """This function will return the condition that an invoice is to be collected by card now."""
-    return and_(Invoice.state == "issued", Invoice.collect_at <= now)
+    """This function will return the condition that an invoice is to be collected by card now.
+
+    Not while money may be moving for it, and not once the tenant's data is being erased.
+    """
+    return and_(
+        Invoice.state == "issued",
+        Invoice.collect_at <= now,
+        ~exists().where(
+            PaymentAttempt.invoice_id == Invoice.id, PaymentAttempt.state.in_(UNDER_WAY)
+        ),
+        exists().where(Tenant.id == Invoice.tenant_id, Tenant.state.in_(LIVE_STATES)),
+    )
 
 
 def due_attempts() -> ColumnElement[bool]:
     """This function will return the condition that an attempt's outcome is to be found out."""
     return PaymentAttempt.state.in_(("open", "unknown"))
+
+
+def call_lease() -> timedelta:
+    """This function will return how long a job holds rows that each need a call to a gateway.
+
+    Twice the longest call and more: a gateway that hangs on one row must not let the leases of
+    the next ones run out.
+    """
+    return 3 * _call_seconds()
 
 
 def begin(
@@ -84,19 +109,30 @@ def begin(
     Nothing is to be done, and None returned, when the invoice is paid or void meanwhile, when
     another attempt is under way, or when the tenant has no card (the invoice then waits).
     """
-    invoice = control_session.get_one(Invoice, invoice_id, with_for_update=True)
-    if invoice.state != "issued" or invoice.collect_at is None or invoice.collect_at > now:
-        return None
-    if under_way(control_session=control_session, invoice_id=invoice_id) is not None:
+    invoice = locked(control_session, invoice_id)
+    if not control_session.scalar(
+        select(exists().where(Invoice.id == invoice_id, due_invoices(now)))
+    ):
         return None
     method = default_method(control_session=control_session, tenant_id=invoice.tenant_id)
     invoice.collect_at = None
     if method is None:
         return None
     attempt = _attempt(control_session, invoice, method, now, real_now)
-    control_session.add(attempt)
-    control_session.flush()
+    states.begin(
+        control_session=control_session, machine=ATTEMPT, row=attempt, actor=COLLECTOR, now=now
+    )
     return _order(attempt, invoice, method)
+
+
+def locked(control_session: Session, invoice_id: UUID) -> Invoice:
+    """This function will return an invoice, read anew under its lock.
+
+    Whoever locks an invoice and its attempt or its tenant locks the invoice first.
+    """
+    return control_session.get_one(
+        Invoice, invoice_id, with_for_update=True, populate_existing=True
+    )
 
 
 def under_way(*, control_session: Session, invoice_id: UUID) -> PaymentAttempt | None:
@@ -121,6 +157,7 @@ def _attempt(
         )
     )
     number = (made or 0) + 1
+    window = min(gateway(method.gateway).key_window - CLOCKS_DIFFER, KEY_USED_FOR)
     return PaymentAttempt(
         state="open",
         tenant_id=invoice.tenant_id,
@@ -133,9 +170,9 @@ def _attempt(
         order_id=f"{invoice.id.hex}-{number}",
         amount_minor=invoice.total_minor,
         currency=invoice.currency,
-        key_expires_at=real_now + gateway(method.gateway).key_window,
+        key_expires_at=real_now + max(window, timedelta()),
         begun_at=now,
-        lease_until=real_now + _call_seconds(),
+        lease_until=func.clock_timestamp() + _call_seconds(),
     )
 
 
@@ -190,9 +227,15 @@ def find_out(*, order: Order, real_now: datetime) -> ChargeResult | LookupResult
     Call it in no transaction. After the window nothing is ever sent a second time.
     """
     # The answer must come while the key still counts, not merely be asked for in time.
-    if real_now + _call_seconds() < order.key_expires_at:
-        return perform(order=order)
-    return look(order=order)
+    if real_now + _call_seconds() >= order.key_expires_at:
+        return look(order=order)
+    result = perform(order=order)
+    if not isinstance(result, Unknown):
+        return result
+    # A gateway may go on replaying its first error although the money moved. Only that news is
+    # taken from looking: that there is no payment yet proves nothing while the key still counts.
+    found = look(order=order)
+    return found if isinstance(found, Succeeded) else result
 
 
 def look(*, order: Order) -> LookupResult:
@@ -219,143 +262,23 @@ def record(
     invoice_id = control_session.scalar(
         select(PaymentAttempt.invoice_id).where(PaymentAttempt.id == attempt_id)
     )
-    invoice = control_session.get_one(Invoice, invoice_id, with_for_update=True)
+    if invoice_id is None:
+        raise NoSuchAttempt("There is no such payment attempt.")
+    invoice = locked(control_session, invoice_id)
     attempt = control_session.get_one(
         PaymentAttempt, attempt_id, with_for_update=True, populate_existing=True
     )
     if attempt.state not in UNDER_WAY:
         return attempt
-    desk = _Desk(control_session, actor, now)
+    desk = Desk(control_session, actor, now)
     match result:
         case Succeeded():
-            _succeeded(desk, attempt, invoice, result)
+            payment_outcome.succeeded(desk, attempt, invoice, result)
         case Declined():
-            _declined(desk, attempt, invoice, result)
+            payment_outcome.declined(desk, attempt, invoice, result)
         case Absent():
             # Sent in vain, or never sent: the gateway knows of no money, and the key is dead.
-            never = Declined(DeclineClass.RETRY_LATER, "absent", "The gateway never got it.")
-            _declined(desk, attempt, invoice, never)
+            payment_outcome.never_charged(desk, attempt, invoice, "absent")
         case Unknown():
-            _unknown(desk, attempt, result)
+            payment_outcome.unknown(desk, attempt, result)
     return attempt
-
-
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """Where and by whom an attempt is settled."""
-
-    control_session: Session
-    actor: Actor
-    now: datetime
-
-    def move(self, attempt: PaymentAttempt, to: str, why: str | None = None) -> None:
-        states.move(
-            control_session=self.control_session,
-            machine=ATTEMPT,
-            row=attempt,
-            to=to,
-            actor=self.actor,
-            now=self.now,
-            why=why,
-        )
-
-
-def _succeeded(desk: _Desk, attempt: PaymentAttempt, invoice: Invoice, result: Succeeded) -> None:
-    expected = Money(attempt.amount_minor, attempt.currency)
-    if result.amount != expected or result.order_id != attempt.order_id:
-        why = f"charged {result.amount} for {result.order_id}, expected {expected}"
-        _to_person(desk, attempt, why)
-        return
-    attempt.gateway_payment_id = result.gateway_payment_id
-    attempt.finished_at, attempt.lease_until = desk.now, None
-    desk.move(attempt, "succeeded")
-    payment = Payment(
-        tenant_id=attempt.tenant_id,
-        invoice_id=attempt.invoice_id,
-        attempt_id=attempt.id,
-        gateway=attempt.gateway,
-        gateway_payment_id=result.gateway_payment_id,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
-        paid_at=desk.now,
-    )
-    settle(
-        control_session=desk.control_session,
-        invoice=invoice,
-        payment=payment,
-        actor=desk.actor,
-        now=desk.now,
-    )
-
-
-def settle(
-    *, control_session: Session, invoice: Invoice, payment: Payment, actor: Actor, now: datetime
-) -> None:
-    """This function will book a payment and mark its invoice paid; a blocked tenant opens again.
-
-    Raises: IllegalMove when the invoice is not open any more: nothing is booked then.
-    """
-    control_session.add(payment)
-    invoice.paid_at, invoice.collect_at = now, None
-    states.move(
-        control_session=control_session,
-        machine=INVOICE,
-        row=invoice,
-        to="paid",
-        actor=actor,
-        now=now,
-    )
-    ledger.book_payment(control_session=control_session, payment=payment, now=now)
-    dunning.after_payment(control_session=control_session, invoice=invoice, actor=actor, now=now)
-
-
-def _declined(desk: _Desk, attempt: PaymentAttempt, invoice: Invoice, result: Declined) -> None:
-    attempt.decline_class = result.decline_class.value
-    attempt.decline_code = result.code
-    attempt.decline_message = result.message
-    attempt.gateway_payment_id = result.gateway_payment_id
-    attempt.finished_at, attempt.lease_until = desk.now, None
-    desk.move(attempt, "declined", result.code)
-    dunning.after_decline(
-        control_session=desk.control_session,
-        invoice=invoice,
-        attempt=attempt,
-        actor=desk.actor,
-        now=desk.now,
-    )
-
-
-def _unknown(desk: _Desk, attempt: PaymentAttempt, result: Unknown) -> None:
-    attempt.last_error = result.reason[:2000]
-    if attempt.state == "open":
-        # The reaper may have it at once: its maker is done with it.
-        attempt.lease_until = None
-        desk.move(attempt, "unknown", result.reason)
-    elif attempt.attempts >= settings().work_attempts_max - 1:
-        _to_person(desk, attempt, result.reason)
-
-
-def _to_person(desk: _Desk, attempt: PaymentAttempt, why: str) -> None:
-    attempt.last_error = why[:2000]
-    if attempt.state == "open":
-        desk.move(attempt, "unknown", why)
-    if attempt.state == "unknown":
-        desk.move(attempt, "needs_person", why)
-
-
-def declare_never_charged(
-    *, control_session: Session, attempt_id: UUID, why: str, actor: Actor, now: datetime
-) -> PaymentAttempt:
-    """This function will let finance settle an attempt that only a person could clear up.
-
-    To be used after the gateway's own back office showed that no money moved.
-
-    Raises: NothingToSettle unless the attempt waits for a person.
-    """
-    attempt = control_session.get_one(PaymentAttempt, attempt_id)
-    if attempt.state != "needs_person":
-        raise NothingToSettle("This payment attempt does not wait for a person.")
-    never = Declined(DeclineClass.PERSON_MUST_LOOK, "never_charged", why)
-    return record(
-        control_session=control_session, attempt_id=attempt_id, result=never, actor=actor, now=now
-    )

@@ -101,7 +101,7 @@ def complete_registration(
 
     A browser that comes back twice finds the method that the first time stored.
     """
-    registration = control_session.get_one(CardRegistration, registration_id, with_for_update=True)
+    registration = _locked(control_session, registration_id)
     if registration.completed_at is not None:
         stored = default_method(control_session=control_session, tenant_id=registration.tenant_id)
         if stored is not None:
@@ -127,6 +127,18 @@ def complete_registration(
     _note(control_session, method, "payment_method.registered", actor, now)
     collect_now(control_session=control_session, tenant_id=registration.tenant_id, now=now)
     return method
+
+
+def _locked(control_session: Session, registration_id: UUID) -> CardRegistration:
+    """All of the tenant's registrations are locked: of two at once, one becomes the default."""
+    tenant_id = control_session.get_one(CardRegistration, registration_id).tenant_id
+    control_session.execute(
+        select(CardRegistration.id)
+        .where(CardRegistration.tenant_id == tenant_id)
+        .order_by(CardRegistration.id)
+        .with_for_update()
+    )
+    return control_session.get_one(CardRegistration, registration_id, populate_existing=True)
 
 
 def collect_now(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:

@@ -12,7 +12,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
-from invoices import payment
+from invoices import payment, settlement
 from invoices.models import Invoice, Payment
 
 PAYER_LENGTH_MAX = 100
@@ -60,10 +60,11 @@ def record_transfer(
         amount_minor=amount.amount_minor,
         currency=amount.currency,
         paid_at=now,
+        received_on=paid_on,
         payer=" ".join(payer.split()),
         recorded_by=staff_id,
     )
-    payment.settle(
+    settlement.settle(
         control_session=control_session,
         invoice=invoice,
         payment=received,

@@ -1,34 +1,47 @@
-"""Collection: open invoices are charged to the tenant's card, each by the charge protocol."""
+"""Collection: open invoices are charged to the tenant's card, each by the charge protocol.
+
+Tenants whose invoices stay unpaid after the due date are marked past due on the way.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session
-from invoices import payment
+from invoices import dunning, payment
 from invoices.models import Invoice
 from jobs.steps import Step, anything_due, settle_each
+from tenants.models import Tenant
 
 CHUNK = 20
+TENANTS_AT_ONCE = 200
 
 
 def due(session: Session, now: datetime) -> bool:
-    """This function will tell whether an invoice is to be charged now."""
-    return anything_due(session, Invoice, payment.due_invoices(now))
+    """This function will tell whether an invoice is to be charged now, or a debtor marked."""
+    return anything_due(session, Invoice, payment.due_invoices(now)) or bool(
+        session.scalar(select(exists().where(Tenant.id.is_not(None), dunning.overdue(now))))
+    )
 
 
 def work() -> int:
     """This function will charge a chunk of invoices and return how many it took up."""
-    return settle_each(
+    now = clock.now()
+    with control_session() as session:
+        marked = dunning.mark_overdue(control_session=session, now=now, limit=TENANTS_AT_ONCE)
+    return marked + settle_each(
         step="collection",
         model=Invoice,
-        due=payment.due_invoices(clock.now()),
+        due=payment.due_invoices(now),
         perform_one=_collect,
         limit=CHUNK,
+        order_by=Invoice.collect_at,
+        lease=payment.call_lease(),
     )
 
 

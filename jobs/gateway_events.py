@@ -29,6 +29,7 @@ def work() -> int:
         due=gateway_events.due(),
         perform_one=_apply,
         limit=CHUNK,
+        lease=payment.call_lease(),
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session
 from app.base.errors import Unavailable
-from invoices import payment
+from invoices import payment, payment_queue
 from invoices.models import PaymentAttempt
 from jobs.steps import Step, anything_due, settle_each
 
@@ -22,18 +23,23 @@ class StillUnknown(Unavailable):
 
 
 def due(session: Session, _now: datetime) -> bool:
-    """This function will tell whether an attempt waits to be cleared up."""
-    return anything_due(session, PaymentAttempt, payment.due_attempts())
+    """This function will tell whether an attempt waits to be cleared up, or for a person."""
+    return anything_due(session, PaymentAttempt, payment.due_attempts()) or bool(
+        session.scalar(select(exists().where(payment_queue.exhausted_attempts())))
+    )
 
 
 def work() -> int:
     """This function will clear up a chunk of attempts and return how many it took up."""
-    return settle_each(
+    with control_session() as session:
+        handed_over = payment_queue.hand_over(control_session=session, now=clock.now(), limit=CHUNK)
+    return handed_over + settle_each(
         step="payment",
         model=PaymentAttempt,
         due=payment.due_attempts(),
         perform_one=_clear_up,
         limit=CHUNK,
+        lease=payment.call_lease(),
     )
 
 

@@ -129,6 +129,67 @@ CREATE TRIGGER row_is_final BEFORE UPDATE OR DELETE ON ledger_line
 CREATE TRIGGER row_is_final BEFORE UPDATE OR DELETE ON ledger_entry
     FOR EACH ROW EXECUTE FUNCTION row_is_final();
 
+-- Money that arrived stays as it was written down; who sent it may be forgotten, once.
+CREATE FUNCTION payment_is_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.payer IS NULL
+       AND to_jsonb(OLD) - 'payer' = to_jsonb(NEW) - 'payer' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'payment % cannot be changed', OLD.id USING ERRCODE = 'check_violation';
+END $$;
+CREATE TRIGGER payment_is_frozen BEFORE UPDATE OR DELETE ON payment
+    FOR EACH ROW EXECUTE FUNCTION payment_is_frozen();
+
+-- One evidence for a supply, and it fits: a card slip's charge paid this very invoice, and a tax
+-- invoice stands only where a tax invoice was chosen.
+CREATE FUNCTION vat_evidence_fits() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.payment_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM payment WHERE id = NEW.payment_id AND invoice_id = NEW.invoice_id
+           AND gateway <> 'manual')
+    THEN
+        RAISE EXCEPTION 'no card paid invoice %', NEW.invoice_id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER vat_evidence_fits BEFORE INSERT ON vat_evidence
+    FOR EACH ROW EXECUTE FUNCTION vat_evidence_fits();
+
+CREATE FUNCTION tax_invoice_fits() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM vat_evidence WHERE id = NEW.evidence_id AND invoice_id = NEW.invoice_id
+           AND kind = 'tax_invoice')
+    THEN
+        RAISE EXCEPTION 'the evidence of invoice % is no tax invoice', NEW.invoice_id
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER tax_invoice_fits BEFORE INSERT ON tax_invoice
+    FOR EACH ROW EXECUTE FUNCTION tax_invoice_fits();
+
+-- A tax invoice goes only when its tenant does, after it was set apart.
+CREATE FUNCTION tax_invoice_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM statutory.paper WHERE kind = 'tax_invoice' AND source_id = OLD.id)
+    THEN
+        RAISE EXCEPTION 'tax invoice % is not set apart', OLD.id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER tax_invoice_is_kept BEFORE DELETE ON tax_invoice
+    FOR EACH ROW EXECUTE FUNCTION tax_invoice_is_kept();
+CREATE TRIGGER row_is_final BEFORE UPDATE ON tax_invoice
+    FOR EACH ROW EXECUTE FUNCTION row_is_final();
+CREATE TRIGGER row_is_final BEFORE UPDATE OR DELETE ON vat_evidence
+    FOR EACH ROW EXECUTE FUNCTION row_is_final();
+
+-- The last eight digits of a tax invoice's number: unique by day, gaps allowed.
+CREATE SEQUENCE tax_invoice_serial MAXVALUE 99999999 CYCLE;
+
 -- The runtime role reads and writes rows; what must only ever grow it cannot change.
 GRANT USAGE ON SCHEMA public, statutory TO tenantry_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO tenantry_app;

@@ -33,6 +33,7 @@ def pay(session: Session, now: datetime) -> Payment:
         amount_minor=invoice.total_minor,
         currency=invoice.currency,
         paid_at=now,
+        received_on=now.date(),
     )
     session.add(payment)
     session.flush()

@@ -656,6 +656,7 @@ def upgrade() -> None:
         sa.Column("voided_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("void_reason", sa.Text(), nullable=True),
         sa.Column("collect_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("evidence_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("set_apart_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
@@ -671,6 +672,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invoice")),
         sa.UniqueConstraint("number_text", name=op.f("uq_invoice_number_text")),
         sa.UniqueConstraint("series", "year", "number", name=op.f("uq_invoice_series_year_number")),
+    )
+    op.create_index(
+        "ix_invoice_collect_at", "invoice", ["collect_at"], unique=False, postgresql_where="collect_at IS NOT NULL"
+    )
+    op.create_index(
+        "ix_invoice_evidence_due",
+        "invoice",
+        ["supplied_on"],
+        unique=False,
+        postgresql_where="evidence_at IS NULL AND state IN ('issued', 'paid')",
     )
     op.create_index(op.f("ix_invoice_period"), "invoice", ["period"], unique=False, postgresql_using="gist")
     op.create_index("ix_invoice_state", "invoice", ["state", "issued_at"], unique=False)
@@ -805,6 +816,7 @@ def upgrade() -> None:
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("paid_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("received_on", sa.Date(), nullable=False),
         sa.Column("payer", sa.Text(), nullable=True),
         sa.Column("recorded_by", sa.UUID(), nullable=True),
         sa.Column("id", sa.UUID(), nullable=False),
@@ -825,10 +837,16 @@ def upgrade() -> None:
         sa.Column("invoice_id", sa.UUID(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("payment_id", sa.UUID(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("chosen_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("id", sa.UUID(), nullable=False),
         sa.CheckConstraint("(kind = 'card_slip') = (payment_id IS NOT NULL)", name=op.f("ck_vat_evidence_card_slip")),
-        sa.CheckConstraint("kind IN ('card_slip', 'tax_invoice', 'none_foreign')", name=op.f("ck_vat_evidence_kind")),
+        sa.CheckConstraint(
+            "(kind IN ('none_foreign', 'by_hand')) = (reason IS NOT NULL)", name=op.f("ck_vat_evidence_reason")
+        ),
+        sa.CheckConstraint(
+            "kind IN ('card_slip', 'tax_invoice', 'none_foreign', 'by_hand')", name=op.f("ck_vat_evidence_kind")
+        ),
         sa.ForeignKeyConstraint(["invoice_id"], ["invoice.id"], name=op.f("fk_vat_evidence_invoice_id")),
         sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_vat_evidence_payment_id")),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_vat_evidence_tenant_id")),

@@ -1,0 +1,123 @@
+"""VAT evidence: every supply has exactly one, chosen here once and for all.
+
+Paid by card: the card slip, and no tax invoice (VAT Act §33 ②). Paid by transfer: a tax invoice
+that says received (영수), at once. Unpaid when its deadline comes: a tax invoice that claims
+(청구); a later payment adds none. The deadline is the 10th of the month after the supply (§34); a
+bank holiday would move it later, which nobody needs to use. Claims are issued from the 9th, so
+that a whole day is left to whatever goes wrong. A charge on its way is waited for until noon of
+the 10th.
+
+A supply in arrears of its deadline is claimed at once, but not before its card has had its turn.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, and_, case, exists, or_, select
+from sqlalchemy.orm import Session
+
+from app.base import audit
+from app.base.audit import Actor
+from app.base.config import settings
+from invoices import tax_invoices
+from invoices.models import Invoice, Payment, PaymentAttempt, VatEvidence
+from invoices.periods import months_after
+
+CHOOSER = Actor.job("evidence")
+DEADLINE_DAY = 10
+DAYS_BEFORE = 1
+LAST_CALL_HOUR = 12
+# How long a fresh invoice whose deadline is past already waits for its own card.
+TURN_OF_THE_CARD = timedelta(hours=12)
+
+
+def deadline(supplied_on: date) -> date:
+    """This function will return the last day on which a supply's tax invoice is in time."""
+    return months_after(supplied_on.replace(day=1), 1).replace(day=DEADLINE_DAY)
+
+
+def due(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that an invoice's evidence is to be chosen now."""
+    local = now.astimezone(ZoneInfo(settings().contract_timezone))
+    ripe = _supplied_before(local.date(), DEADLINE_DAY - DAYS_BEFORE)
+    last_call = _supplied_before((local - timedelta(hours=LAST_CALL_HOUR)).date(), DEADLINE_DAY)
+    money_may_come = or_(
+        Invoice.collect_at <= now,
+        exists().where(
+            PaymentAttempt.invoice_id == Invoice.id, PaymentAttempt.state.in_(("open", "unknown"))
+        ),
+    )
+    waits = case(
+        (Invoice.supplied_on < last_call, Invoice.issued_at > now - TURN_OF_THE_CARD), else_=True
+    )
+    return and_(
+        Invoice.evidence_at.is_(None),
+        Invoice.state.in_(("issued", "paid")),
+        Invoice.total_minor > 0,
+        or_(
+            Invoice.state == "paid",
+            and_(Invoice.supplied_on < ripe, ~and_(waits, money_may_come.is_(True))),
+        ),
+    )
+
+
+def _supplied_before(today: date, day_of_month: int) -> date:
+    """Supplies before this day have come to the given day of the month after them."""
+    first = today.replace(day=1)
+    return first if today.day >= day_of_month else months_after(first, -1)
+
+
+def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatEvidence | None:
+    """This function will choose an invoice's evidence, and issue the tax invoice if it is one.
+
+    None when it is not due (any more): looked at again under the invoice's lock.
+    """
+    invoice = control_session.scalar(
+        select(Invoice)
+        .where(Invoice.id == invoice_id, due(now))
+        .with_for_update(of=Invoice)
+        .execution_options(populate_existing=True)
+    )
+    if invoice is None:
+        return None
+    payment = control_session.scalar(select(Payment).where(Payment.invoice_id == invoice_id))
+    evidence = _evidence(invoice, payment, now)
+    control_session.add(evidence)
+    invoice.evidence_at = now
+    control_session.flush()
+    if evidence.kind == "tax_invoice":
+        tax_invoices.issue(
+            control_session=control_session,
+            invoice=invoice,
+            evidence=evidence,
+            purpose="receipt" if payment is not None else "claim",
+            now=now,
+        )
+    audit.append(
+        control_session=control_session,
+        actor=CHOOSER,
+        action=f"vat_evidence.{evidence.kind}",
+        subject_kind="invoice",
+        subject_id=invoice_id,
+        tenant_id=invoice.tenant_id,
+        why=evidence.reason,
+        now=now,
+    )
+    return evidence
+
+
+def _evidence(invoice: Invoice, payment: Payment | None, now: datetime) -> VatEvidence:
+    evidence = VatEvidence(
+        tenant_id=invoice.tenant_id, invoice_id=invoice.id, kind="tax_invoice", chosen_at=now
+    )
+    if payment is not None and payment.gateway != "manual":
+        evidence.kind, evidence.payment_id = "card_slip", payment.id
+    elif reason := tax_invoices.hindrance(invoice):
+        # We neither invent a number for a buyer abroad nor decide their tax: it stays as it was
+        # charged, and a person sees that no paper of ours proves it.
+        abroad = invoice.buyer["country"] != "KR"
+        evidence.kind, evidence.reason = "none_foreign" if abroad else "by_hand", reason
+    return evidence
