@@ -24,6 +24,7 @@ OVERDUE = "overdue"
 STATES = (*INVOICE.states, OVERDUE)
 _ROWS_AT_ONCE = 1_000
 _TEXT_LENGTH_MAX = 100
+_NUMBER_DIGITS_MAX = 18  # what fits a BIGINT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,9 @@ class InvoiceFilters:
     """What a list shows; empty means everything.
 
     `period_start` and `period_end` (half-open) pick invoices whose period touches those days;
-    `issued_from` and `issued_until` (half-open) are days of the seller. `text` is looked for in
-    the number and the tenant's name. `state` is one of STATES.
+    `issued_from` and `issued_until` (half-open) are days of the seller. `text` is the beginning
+    of a number, a bare number, part of a tenant's name or its registration number. `state` is one
+    of STATES.
     """
 
     state: str | None = None
@@ -124,7 +126,8 @@ def find(
     count = sum(each.count for each in sums)
     pages = max(1, -(-count // size))
     number = min(max(page, 1), pages)
-    rows = control_session.execute(_rows(filters, now).limit(size).offset((number - 1) * size))
+    picked = _picked(filters, now).limit(size).offset((number - 1) * size)
+    rows = control_session.execute(_rows(picked)) if count else ()
     today = _today(now)
     return InvoicePage(
         rows=[_row(row, today) for row in rows],
@@ -155,8 +158,6 @@ def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) 
         .group_by(Invoice.currency)
         .order_by(Invoice.currency)
     )
-    if filters.text:
-        query = query.join(Tenant, Tenant.id == Invoice.tenant_id)
     return [
         Totals(
             currency=currency,
@@ -177,7 +178,7 @@ def export_rows(
 
     At most `export_rows_max` rows come; the transaction stays open while they are read.
     """
-    query = _rows(filters, now).limit(settings().export_rows_max)
+    query = _rows(_picked(filters, now).limit(settings().export_rows_max))
     today = _today(now)
     for row in control_session.execute(query.execution_options(yield_per=_ROWS_AT_ONCE)):
         yield _row(row, today)
@@ -188,8 +189,8 @@ def ids(*, control_session: Session, filters: InvoiceFilters, now: datetime) -> 
 
     One more than `bulk_documents_max` come at most, so that the caller can tell when it is passed.
     """
-    query = _rows(filters, now).with_only_columns(Invoice.id)
-    return list(control_session.scalars(query.limit(settings().bulk_documents_max + 1)))
+    most = settings().bulk_documents_max + 1
+    return list(control_session.scalars(_picked(filters, now).limit(most)))
 
 
 def stuck(*, control_session: Session, limit: int = 200) -> list[StuckSubscription]:
@@ -222,7 +223,20 @@ def stuck(*, control_session: Session, limit: int = 200) -> list[StuckSubscripti
     ]
 
 
-def _rows(filters: InvoiceFilters, now: datetime) -> Select[Any]:
+def _newest_first() -> tuple[ColumnElement[Any], ...]:
+    return Invoice.issued_at.desc().nulls_first(), Invoice.id.desc()
+
+
+def _picked(filters: InvoiceFilters, now: datetime) -> Select[Any]:
+    """This function will select the ids of what a filter picks, in order.
+
+    An index alone answers it, so that a page far down the list costs no rows that nobody sees.
+    """
+    return select(Invoice.id).where(*_conditions(filters, now)).order_by(*_newest_first())
+
+
+def _rows(picked: Select[Any]) -> Select[Any]:
+    chosen = picked.subquery()
     return (
         select(
             Invoice.id,
@@ -241,9 +255,9 @@ def _rows(filters: InvoiceFilters, now: datetime) -> Select[Any]:
             Invoice.tax_minor,
             Invoice.total_minor,
         )
+        .join(chosen, chosen.c.id == Invoice.id)
         .join(Tenant, Tenant.id == Invoice.tenant_id)
-        .where(*_conditions(filters, now))
-        .order_by(Invoice.issued_at.desc().nulls_first(), Invoice.id.desc())
+        .order_by(*_newest_first())
     )
 
 
@@ -262,14 +276,34 @@ def _conditions(filters: InvoiceFilters, now: datetime) -> list[ColumnElement[bo
         found.append(Invoice.tenant_id == filters.tenant_id)
     if filters.currency is not None:
         found.append(Invoice.currency == filters.currency)
-    if filters.text and (wanted := filters.text.strip()[:_TEXT_LENGTH_MAX].replace("\x00", "")):
-        found.append(
-            or_(
-                Invoice.number_text.icontains(wanted, autoescape=True),
-                Tenant.name.icontains(wanted, autoescape=True),
-            )
-        )
+    if filters.text and (wanted := _cleaned(filters.text)):
+        found.append(_text(wanted))
     return found
+
+
+def _cleaned(text: str) -> str:
+    return text.strip()[:_TEXT_LENGTH_MAX].replace("\x00", "")
+
+
+def _text(wanted: str) -> ColumnElement[bool]:
+    """This function will return what a search box means: a number's beginning, or a customer.
+
+    A bare figure is an invoice's number; ten digits are a customer's registration number too.
+    """
+    digits = wanted.replace("-", "")
+    customers = select(Tenant.id).where(
+        or_(
+            Tenant.name.icontains(wanted, autoescape=True),
+            Tenant.billing_profile["registration_number"].astext == digits,
+        )
+    )
+    meant = [
+        Invoice.number_text.startswith(wanted.upper(), autoescape=True),
+        Invoice.tenant_id.in_(customers),
+    ]
+    if wanted.isascii() and wanted.isdigit() and len(wanted) <= _NUMBER_DIGITS_MAX:
+        meant.append(Invoice.number == int(wanted))
+    return or_(*meant)
 
 
 def _state(state: str, now: datetime) -> ColumnElement[bool]:

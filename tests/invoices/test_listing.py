@@ -62,8 +62,8 @@ def names(page: InvoicePage) -> set[str]:
     return {row.tenant_name.removeprefix("Company 100% ") for row in page.rows}
 
 
-@pytest.mark.usefixtures("invoices")
 class TestAFilter:
+    @pytest.mark.usefixtures("invoices")
     @pytest.mark.parametrize(
         ("filters", "expected"),
         [
@@ -100,6 +100,7 @@ class TestAFilter:
         assert names(page) == expected
         assert page.count == len(expected)
 
+    @pytest.mark.usefixtures("invoices")
     def test_calls_overdue_what_is_unpaid_past_its_day(self, control_session: Session) -> None:
         on_the_day = MARCH + timedelta(days=settings().payment_term_days)
         assert find(control_session, on_the_day, state="overdue").rows == []
@@ -111,6 +112,17 @@ class TestAFilter:
         with pytest.raises(Invalid, match="Choose one of") as refused:
             find(control_session, state="lost")
         assert refused.value.field == "state"
+
+    def test_finds_an_invoice_by_its_number_and_a_customer_by_theirs(
+        self, control_session: Session, invoices: dict[str, Invoice]
+    ) -> None:
+        wanted = invoices["unpaid"]
+        for text in (wanted.number_text, str(wanted.number), f" {str(wanted.number_text).lower()}"):
+            assert names(find(control_session, text=text)) == {"unpaid"}
+        number = wanted.buyer["registration_number"]
+        for text in (number, f"{number[:3]}-{number[3:5]}-{number[5:]}"):
+            assert "unpaid" in names(find(control_session, text=text))
+        assert names(find(control_session, text="9" * 30)) == set()
 
 
 class TestTheList:

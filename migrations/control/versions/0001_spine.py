@@ -683,8 +683,21 @@ def upgrade() -> None:
         unique=False,
         postgresql_where="evidence_at IS NULL AND state IN ('issued', 'paid')",
     )
+    op.create_index(
+        "ix_invoice_issued_at",
+        "invoice",
+        ["issued_at", "id"],
+        unique=False,
+        postgresql_include=("state", "due_on", "currency", "subtotal_minor", "tax_minor", "total_minor"),
+    )
     op.create_index(op.f("ix_invoice_period"), "invoice", ["period"], unique=False, postgresql_using="gist")
-    op.create_index("ix_invoice_state", "invoice", ["state", "issued_at"], unique=False)
+    op.create_index(
+        "ix_invoice_state",
+        "invoice",
+        ["state", "issued_at", "id"],
+        unique=False,
+        postgresql_include=("due_on", "currency", "subtotal_minor", "tax_minor", "total_minor"),
+    )
     op.create_index(op.f("ix_invoice_tenant_id_issued_at"), "invoice", ["tenant_id", "issued_at"], unique=False)
     op.create_table(
         "ledger_line",
