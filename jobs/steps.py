@@ -64,7 +64,7 @@ def settle_each(
     """
     held = lease or timedelta(seconds=settings().lease_seconds)
     with control_session() as session:
-        keys = leases.claim(
+        keys: Sequence[Any] = leases.claim(
             control_session=session,
             model=model,
             due=due,

@@ -1,0 +1,168 @@
+"""`flask bench NAME`: how fast we are, against a floor or a limit measured in the same run.
+
+Each bench works in a control database made for it, in the same cluster, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import click
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from app.base import clock, ids, installation
+from app.base.config import settings
+from app.base.db import control_engine, control_session
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured thing: `ratio` is ours over the floor; `bar` is what the ratio must keep to."""
+
+    name: str
+    ours: float
+    floor: float
+    ratio: float
+    bar: float
+    better: str
+    unit: str
+    n: int
+
+    @property
+    def holds(self) -> bool:
+        """True when the bar is kept."""
+        return self.ratio <= self.bar if self.better == "lower" else self.ratio >= self.bar
+
+
+@click.command("bench")
+@click.argument("name", type=click.Choice(["provision", "documents", "pages"]))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--n", type=click.IntRange(3, 10_000), help="How often each thing is done.")
+def bench_command(*, name: str, as_json: bool, n: int | None) -> None:
+    """Measure NAME: provision, documents or pages."""
+    try:
+        for figure in BENCHES[name](n):
+            if as_json:
+                click.echo(json.dumps(asdict(figure), ensure_ascii=False))
+            else:
+                verdict = "ok  " if figure.holds else "OVER"
+                click.echo(
+                    f"{verdict} {figure.name:<48} {figure.ours:9.2f} {figure.unit}"
+                    f"  floor {figure.floor:.2f}  ratio {figure.ratio:.2f} (bar {figure.bar})"
+                )
+    except psycopg.OperationalError as error:
+        raise click.ClickException(
+            "A bench makes a database of its own: DATABASE_URL must name the administrator "
+            f"({type(error).__name__})."
+        ) from error
+
+
+def provision(n: int | None) -> Iterator[Figure]:
+    """This function will compare making a tenant with a bare CREATE DATABASE … TEMPLATE."""
+    from tenants.bench import compare_provisioning  # noqa: PLC0415 - each bench loads its own
+
+    times = n or 20
+    with scratch_control():
+        ours, floor = compare_provisioning(n=times, transaction=control_session, now=clock.now())
+    yield compared(
+        "provision", statistics.median(ours) * 1000, statistics.median(floor) * 1000, 3.0, times
+    )
+
+
+def documents(n: int | None) -> Iterator[Figure]:
+    """This function will compare a one-page invoice with a bare warm render of the same HTML."""
+    from invoices.documents.bench import compare_render  # noqa: PLC0415
+
+    times = n or 50
+    ours, floor = compare_render(times)
+    yield compared("documents", ours * 1000, floor * 1000, 1.3, times)
+
+
+def pages(n: int | None) -> Iterator[Figure]:
+    """This function will measure pages over a control database of realistic size."""
+    from app.cli.bench_pages import PAGE_LIMIT_MS, measure  # noqa: PLC0415
+
+    times = n or 30
+    with scratch_control() as database:
+        for path, median_ms in measure(database=database, times=times):
+            yield compared(f"pages {path}", median_ms, PAGE_LIMIT_MS, 1.0, times)
+
+
+def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
+    """This function will put two medians in milliseconds side by side."""
+    return Figure(
+        name, round(ours, 3), round(floor, 3), round(ours / floor, 3), bar, "lower", "ms", n
+    )
+
+
+BENCHES: dict[str, Callable[[int | None], Iterator[Figure]]] = {
+    "provision": provision,
+    "documents": documents,
+    "pages": pages,
+}
+
+
+@contextmanager
+def scratch_control() -> Iterator[str]:
+    """A whole control database, set up as `flask setup` does it; dropped with all that is its own.
+
+    This process works in it meanwhile, with a folder of its own for files.
+    """
+    from tenants import template  # noqa: PLC0415
+
+    name = f"bench_{ids.opaque()}"
+    before = {key: os.environ.get(key) for key in ("DATABASE_URL", "TENANTRY_VAR_DIR")}
+    url = make_url(settings().database_url).set(database=name)
+    with tempfile.TemporaryDirectory(prefix="tenantry-bench-") as folder:
+        _turn_to({"DATABASE_URL": url.render_as_string(hide_password=False)})
+        try:
+            with installation.administrator() as connection:
+                installation.prepare_cluster(connection)
+                installation.create_control_database(connection)
+            _turn_to({"TENANTRY_VAR_DIR": folder})
+            installation.migrate_control()
+            with control_session() as session:
+                template.build_template(control_session=session)
+            yield name
+        finally:
+            control_engine().dispose()
+            _drop(name)
+            _turn_to(before)
+
+
+def _turn_to(values: dict[str, str | None]) -> None:
+    for key, value in values.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
+    settings.cache_clear()
+    control_engine.cache_clear()
+
+
+def _drop(name: str) -> None:
+    """The control database and every tenant database, template and role that bears its mark."""
+    mark = f"tenantry {name} %"
+    with installation.administrator() as connection:
+        marked = connection.execute(
+            "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE %s",
+            (mark,),
+        ).fetchall()
+        for (database,) in [*marked, (name,)]:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+            )
+        roles = connection.execute(
+            "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE %s",
+            (mark,),
+        ).fetchall()
+        for (role,) in roles:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

@@ -1,0 +1,105 @@
+-- Rows for `flask bench pages`: %(now)s is the application clock, %(staff)s a member of staff.
+-- A cluster's worth of customers after some years, most of it long decided, billed and paid.
+
+INSERT INTO application (id, reference, state, dedupe_hash, company, country, registration_number,
+    contact_name, email, email_domain, phone, seats_expected, plan_code, message, language,
+    submitted_at, confirmed_at, sla_due_at, decided_by, decided_at, reject_reason)
+SELECT uuidv7(), 'A-' || n, state, 'bench-' || n, '벤치설비 ' || n, 'KR',
+    lpad((1000000000 + n)::text, 10, '0'), '구매담당', 'buyer@bench-' || n % 4000 || '.example',
+    'bench-' || n % 4000 || '.example', '+8225550' || lpad((n % 1000)::text, 3, '0'), n % 60 + 1,
+    (ARRAY['starter', 'team', 'studio'])[n % 3 + 1], NULL, 'ko', at, at, at + interval '1 day',
+    CASE WHEN state IN ('approved', 'rejected') THEN %(staff)s::uuid END,
+    CASE WHEN state IN ('approved', 'rejected') THEN at END,
+    CASE WHEN state = 'rejected' THEN '다음 기회에 모시겠습니다.' END
+FROM (SELECT n, %(now)s::timestamptz - make_interval(hours => n / 4) AS at,
+        CASE WHEN n <= 300 THEN 'confirmed' WHEN n <= 500 THEN 'submitted'
+            WHEN n % 9 = 0 THEN 'approved' ELSE 'rejected' END AS state
+    FROM generate_series(1, 10000) AS n) rows;
+
+INSERT INTO tenant (id, state, slug, application_id, name, country, language, timezone, currency,
+    plan_code, limits, limits_version, limits_version_written, billing_profile, trial_days,
+    trial_starts_at, trial_ends_at, converted_at, suspended_at, suspend_reason, legal_hold,
+    created_at)
+SELECT uuidv7(), state, 'bench-' || n, application_id, '벤치설비 ' || n, 'KR', 'ko', 'Asia/Seoul',
+    'KRW', 'team', '{"seats": 50, "storage_bytes": 500000000000}', 1, 1,
+    jsonb_build_object('registration_number', '1248100998', 'email', 'billing@bench.example'),
+    14, at, at + interval '14 days', CASE WHEN state <> 'trialing' THEN at END,
+    CASE WHEN state = 'suspended' THEN at END, CASE WHEN state = 'suspended' THEN 'unpaid' END,
+    false, at
+FROM (SELECT row_number() OVER (ORDER BY id) AS n, id AS application_id, submitted_at AS at,
+        CASE WHEN row_number() OVER (ORDER BY id) % 20 = 0 THEN 'trialing'
+            WHEN row_number() OVER (ORDER BY id) % 33 = 0 THEN 'suspended' ELSE 'active' END AS state
+    FROM application WHERE state = 'approved' LIMIT 1000) rows;
+
+INSERT INTO tenant_admin (id, tenant_id, email, name, created_at)
+SELECT uuidv7(), id, 'admin@' || slug || '.example', '관리자', created_at FROM tenant;
+
+INSERT INTO consent (id, subject_id, kind, version, text_sha256, granted, at, channel, details)
+SELECT uuidv7(), id, 'conversion', '1', repeat('0', 64), true, created_at, 'web', '{}' FROM tenant;
+
+INSERT INTO subscription (id, state, tenant_id, plan_version_id, currency, timezone, starts_on,
+    next_bill_on, consent_id, created_at)
+SELECT uuidv7(), 'active', t.id, v.id, 'KRW', 'Asia/Seoul', date '2018-01-01', date '2099-01-01',
+    c.id, t.created_at
+FROM tenant t JOIN consent c ON c.subject_id = t.id
+CROSS JOIN LATERAL (SELECT id FROM plan_version WHERE plan_code = 'team' AND currency = 'KRW'
+    ORDER BY version DESC LIMIT 1) v;
+
+INSERT INTO invoice (id, state, tenant_id, subscription_id, series, year, number, number_text,
+    period, currency, subtotal_minor, tax_minor, total_minor, seller, buyer, supplied_on,
+    created_at, issued_at, due_on, content_sha256, paid_at)
+SELECT uuidv7(), CASE WHEN n % 40 = 0 THEN 'issued' ELSE 'paid' END, tenant_id, id, 'INV',
+    2018 + month / 12, n, 'INV-' || 2018 + month / 12 || '-' || lpad(n::text, 6, '0'),
+    daterange(at::date, (at + interval '1 month')::date), 'KRW', 100000, 10000, 110000,
+    '{"name": "판매자", "bank_account": "데모은행"}',
+    jsonb_build_object('name', '벤치설비', 'email', 'billing@bench.example', 'language', 'ko'),
+    at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END
+FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenant_id,
+        %(now)s::timestamptz - make_interval(months => 99 - month) AS at
+    FROM subscription s CROSS JOIN generate_series(0, 99) AS month) rows;
+
+INSERT INTO number_series (series, year, next_number) VALUES ('INV', 2026, 200000);
+
+INSERT INTO invoice_line (id, invoice_id, position, charge, name_ko, name_en, period, quantity,
+    unit_amount, amount_minor, tax_minor, price_id, evidence)
+SELECT uuidv7(), i.id, p.n, p.charge, '기본료', 'Base fee', i.period, 1, 50000, 50000, 5000, p.id,
+    '{}'
+FROM invoice i CROSS JOIN (
+    SELECT row_number() OVER (ORDER BY p.position) AS n, p.charge, p.id FROM price p
+    JOIN plan_version v ON v.id = p.plan_version_id
+    WHERE v.plan_code = 'team' AND v.currency = 'KRW' AND p.charge IN ('base', 'seats')) p;
+
+INSERT INTO billed_span (id, subscription_id, charge, period, invoice_id, state)
+SELECT uuidv7(), subscription_id, 'base', period, id, 'billed' FROM invoice;
+
+INSERT INTO payment (id, tenant_id, invoice_id, gateway, gateway_payment_id, amount_minor, currency,
+    paid_at, payer, recorded_by)
+SELECT uuidv7(), tenant_id, id, 'manual', id::text, total_minor, currency, paid_at, '벤치설비',
+    %(staff)s::uuid
+FROM invoice WHERE state = 'paid';
+
+INSERT INTO vat_evidence (id, tenant_id, invoice_id, kind, chosen_at)
+SELECT uuidv7(), tenant_id, id, 'tax_invoice', issued_at FROM invoice;
+
+INSERT INTO tax_invoice (id, evidence_id, tenant_id, invoice_id, state, issue_id, purpose,
+    written_on, issued_at, supply_minor, tax_minor, total_minor, data, content_sha256)
+SELECT uuidv7(), e.id, i.tenant_id, i.id, 'issued', i.number_text, 'receipt', i.supplied_on,
+    i.issued_at, i.subtotal_minor, i.tax_minor, i.total_minor, '{}', repeat('0', 64)
+FROM vat_evidence e JOIN invoice i ON i.id = e.invoice_id;
+
+INSERT INTO document (id, state, tenant_id, kind, subject_id, language, file_name, data,
+    data_sha256, created_at, template_version, rendered_at, sha256, size_bytes)
+SELECT uuidv7(), 'ready', tenant_id, 'invoice', id, 'ko', number_text || '.pdf', '{}',
+    repeat('0', 64), issued_at, '1', issued_at, repeat('0', 64), 50000
+FROM invoice;
+
+INSERT INTO audit_event (id, at, actor_kind, actor_id, action, subject_kind, subject_id, tenant_id,
+    from_state, to_state, details)
+SELECT uuidv7(), issued_at, 'job', 'invoicing', 'invoice.issued', 'invoice', id::text, tenant_id,
+    'draft', 'issued', '{}'
+FROM invoice;
+
+INSERT INTO visit_event (at, id, visitor_id, kind, page, utm)
+SELECT %(now)s::timestamptz - make_interval(mins => n), uuidv7(), gen_random_uuid(), 'page',
+    '/pricing', '{}'
+FROM generate_series(1, 50000) AS n;
