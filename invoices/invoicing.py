@@ -20,7 +20,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
-from invoices import drafting, issuing, ledger, rating, schedule
+from invoices import drafting, dunning, issuing, ledger, rating, schedule
 from invoices.invoice_papers import days_of
 from invoices.issuing import ISSUER
 from invoices.models import (
@@ -360,10 +360,8 @@ def void(
         actor=actor,
         now=now,
         why=why,
+        values={"voided_at": now, "void_reason": why, "collect_at": None},
     )
-    invoice.voided_at = now
-    invoice.void_reason = why
-    invoice.collect_at = None
     control_session.execute(
         update(BilledSpan)
         .where(BilledSpan.invoice_id == invoice_id)
@@ -378,6 +376,10 @@ def void(
     )
     if was_issued:
         ledger.book_void(control_session=control_session, invoice=invoice, now=now)
+        # Whoever was shut out for want of this money owes it no longer.
+        dunning.after_payment(
+            control_session=control_session, invoice=invoice, actor=actor, now=now
+        )
     notify(control_session, "invoicing")
     control_session.flush()
     return invoice

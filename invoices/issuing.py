@@ -77,7 +77,9 @@ def _with_card(control_session: Session, tenant_ids: set[UUID]) -> set[UUID]:
     return set(
         control_session.scalars(
             select(PaymentMethod.tenant_id).where(
-                PaymentMethod.tenant_id.in_(tenant_ids), PaymentMethod.revoked_at.is_(None)
+                PaymentMethod.tenant_id.in_(tenant_ids),
+                PaymentMethod.revoked_at.is_(None),
+                PaymentMethod.is_default,
             )
         )
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base import clock, states
@@ -20,7 +20,8 @@ from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money, Rounding, exponent
 from invoices import catalogue, periods
 from invoices.fingerprints import plain_decimal
-from invoices.models import SUBSCRIPTION, PaymentMethod, PlanVersion, Subscription
+from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
+from invoices.payment_methods import default_method
 from invoices.periods import Period
 from tenants import lifecycle
 from tenants.consents import Notice
@@ -146,7 +147,8 @@ def convert(
         control_session=control_session, plan_code=plan_code, currency=currency
     )
     starts_on = clock.today(now, tenant.timezone)
-    if consent.method == "card" and not has_card(control_session, tenant_id):
+    card = default_method(control_session=control_session, tenant_id=tenant_id)
+    if consent.method == "card" and card is None:
         raise NoCardRegistered("Please register a card first.", field="method")
     recorded = _record_consent(
         control_session=control_session,
@@ -223,19 +225,6 @@ def _record_consent(
     control_session.add(row)
     control_session.flush()
     return row
-
-
-def has_card(control_session: Session, tenant_id: UUID) -> bool:
-    """This function will tell whether the tenant has a card that may be charged."""
-    return bool(
-        control_session.scalar(
-            select(
-                exists().where(
-                    PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None)
-                )
-            )
-        )
-    )
 
 
 def active(*, control_session: Session, tenant_id: UUID) -> Subscription | None:

@@ -26,6 +26,7 @@ from invoices.models import (
     NumberSeries,
     Subscription,
 )
+from tenants import lifecycle
 from tenants.models import Tenant
 from tests.factories import make_card, make_readings, make_subscription, make_tenant, span
 
@@ -472,6 +473,25 @@ class TestVoiding:
         )
         with pytest.raises(IllegalMove):
             void("once more")
+
+    def test_opens_the_doors_that_were_shut_for_want_of_it(
+        self, control_session: Session, subscription: Subscription
+    ) -> None:
+        bill(control_session, subscription, on=START)
+        (invoice,) = invoices_of(control_session, subscription)
+        late = seoul(date(2026, 2, 20))
+        tenant = subscription.tenant_id
+        lifecycle.mark_past_due(
+            control_session=control_session, tenant_id=tenant, actor=FINANCE, now=late
+        )
+        invoicing.void(
+            control_session=control_session,
+            invoice_id=invoice.id,
+            reason="billed by mistake",
+            actor=FINANCE,
+            now=late,
+        )
+        assert control_session.get_one(Tenant, tenant).state == "active"
 
     def test_is_refused_once_it_is_paid(
         self, control_session: Session, subscription: Subscription
