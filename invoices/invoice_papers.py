@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from sqlalchemy.dialects.postgresql import Range
@@ -15,7 +15,9 @@ from app.base.money import exponent
 from invoices import parties
 from invoices.documents import papers
 from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod, TaxTreatment
+from invoices.fingerprints import plain_decimal
 from invoices.models import Invoice, InvoiceLine
+from invoices.rating import STORAGE_STEP_GB
 
 _UNITS = {
     ("base", "ko"): "개월",
@@ -78,9 +80,9 @@ def _line(line: InvoiceLine, currency: str, language: str) -> papers.InvoiceLine
         detail=_detail(line.charge, line.evidence, language),
         period_start=start,
         period_end=end,
-        quantity=line.quantity,
+        quantity=_short(line.quantity),
         unit=_UNITS[line.charge, language],
-        unit_price_minor=line.unit_amount.scaleb(exponent(currency)),
+        unit_price_minor=_short(line.unit_amount.scaleb(exponent(currency))),
         amount_minor=line.amount_minor,
     )
 
@@ -89,8 +91,14 @@ def _detail(charge: str, evidence: dict[str, Any], language: str) -> str:
     pattern = _MEASURED.get((charge, language))
     if pattern is None or "measured" not in evidence:
         return ""
-    shown = round(Decimal(evidence["measured"]), 3).normalize()
-    return pattern.format(measured=f"{shown:,f}")
+    # Cut as the billed quantity is, so that the printed figures subtract to it.
+    shown = Decimal(evidence["measured"]).quantize(STORAGE_STEP_GB, rounding=ROUND_DOWN)
+    return pattern.format(measured=f"{_short(shown):,f}")
+
+
+def _short(value: Decimal) -> Decimal:
+    """A stored decimal without the zeros that its column pads it with."""
+    return Decimal(plain_decimal(value))
 
 
 def days_of(period: Range[date]) -> tuple[date, date]:

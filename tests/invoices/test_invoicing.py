@@ -217,6 +217,27 @@ class TestAMonthLater:
         assert line.readings_sha256
         assert len(line.readings_sha256) == 64
 
+    def test_the_paper_prints_figures_that_a_calculator_confirms(
+        self, control_session: Session, subscription: Subscription
+    ) -> None:
+        control_session.execute(
+            text("UPDATE reading SET quantity = 337.5129 WHERE meter = 'storage_gb_days'")
+        )
+        bill(control_session, subscription, on=date(2026, 2, 28))
+        second = invoices_of(control_session, subscription)[1]
+        stored = control_session.scalars(
+            select(Document).where(Document.subject_id == second.id, Document.language == "en")
+        ).one()
+        printed = shelf.from_json(stored.data)
+        assert [
+            (line.detail, str(line.quantity), str(line.unit_price_minor), line.amount_minor)
+            for line in printed.lines
+        ] == [
+            ("", "1", "190000", 190_000),
+            ("peak 14 seats", "4", "15000", 60_000),
+            ("average 337.512 GB", "237.512", "200", 47_502),
+        ]
+
 
 class TestRunningAgain:
     def test_bills_nothing_twice(
