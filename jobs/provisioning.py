@@ -22,18 +22,19 @@ def due(control_session: Session, _now: datetime) -> bool:
 
 def work() -> int:
     """This function will take a chunk of runs as far as they go and return how many it took."""
-    return settle_each(
-        step="provisioning",
-        model=ProvisioningRun,
-        due=provisioning.due_condition(),
-        perform_one=_advance,
-        limit=settings().provisioning_chunk,
-        order_by=ProvisioningRun.started_at,
-    )
+    with provisioning.gather_crew() as crew:
+        return settle_each(
+            step="provisioning",
+            model=ProvisioningRun,
+            due=provisioning.due_condition(),
+            perform_one=lambda tenant_id: _advance(tenant_id, crew),
+            limit=settings().provisioning_chunk,
+            order_by=ProvisioningRun.started_at,
+        )
 
 
-def _advance(tenant_id: UUID) -> None:
-    provisioning.advance(transaction=transaction, tenant_id=tenant_id, now=clock.now)
+def _advance(tenant_id: UUID, crew: provisioning.Crew) -> None:
+    provisioning.advance(transaction=transaction, tenant_id=tenant_id, now=clock.now, crew=crew)
 
 
 STEP = Step(name="provisioning", queue="default", due=due, work=work)

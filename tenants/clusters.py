@@ -187,6 +187,10 @@ def close(connection: Connection, *, database: str, run: str) -> None:
     """
     if not _is_there(find_database(connection, database), run):
         return
+    _shut(connection, database)
+
+
+def _shut(connection: Connection, database: str) -> None:
     connection.execute(
         sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(database))
     )
@@ -225,10 +229,17 @@ def drop_database(connection: Connection, *, database: str, run: str) -> None:
 
 
 def drop_any_database(connection: Connection, database: str) -> None:
-    """This function will drop a database without asking whose it is: ask first."""
-    connection.execute(
-        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-    )
+    """This function will drop a database without asking whose it is: ask first.
+
+    Not WITH (FORCE): unless a superuser asks, that is refused while an autovacuum worker is inside,
+    whereas a plain DROP sends such a worker away.
+    """
+    found = find_database(connection, database)
+    if found is None:
+        return
+    if found.connection_limit != INVALID_DATABASE:
+        _shut(connection, database)
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database)))
 
 
 def drop_role(connection: Connection, *, role: str, run: str) -> None:

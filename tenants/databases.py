@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from select import select as select_ready
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import PGconn, PollingStatus
+from psycopg.pq.abc import PGconn as Attempt
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -290,6 +293,31 @@ def sign_in(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         application_name="tenantry verification",
     )
+
+
+def knock(cluster_url: str, *, database: str, role: str, password_sealed: str) -> Attempt:
+    """This function will begin a sign-in that is expected to be refused; `answer` ends it.
+
+    The server works on several of them at once.
+    """
+    url = _with_login(cluster_url, role, secrets.decrypt(password_sealed)).set(database=database)
+    return PGconn.connect_start(url.render_as_string(hide_password=False).encode())
+
+
+def answer(attempt: Attempt) -> bool:
+    """This function will tell whether a sign-in was let in, and close it.
+
+    Raises: TenantDatabaseUnavailable when nobody answers in time: silence is no refusal.
+    """
+    try:
+        while (status := attempt.connect_poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
+            reading = [attempt.socket] if status == PollingStatus.READING else []
+            writing = [] if reading else [attempt.socket]
+            if not any(select_ready(reading, writing, [], CONNECT_TIMEOUT_SECONDS)):
+                raise TenantDatabaseUnavailable("A database did not answer a sign-in in time.")
+        return bool(status == PollingStatus.OK)
+    finally:
+        attempt.finish()
 
 
 def without_login(url: URL) -> str:

@@ -77,22 +77,22 @@ class VerificationFailed(Conflict):
     """The new tenant can do what it must not, or cannot do what it must."""
 
 
-def verify(place: Placement, *, neighbour: str | None) -> None:
-    """This function will sign in as the tenant's role and try what it may and may not do.
+def verify(connection: psycopg.Connection[Any], place: Placement, *, neighbour: str | None) -> None:
+    """This function will try, signed in as the tenant's role, what it may and may not do.
 
-    `neighbour` is another tenant's database on the same cluster, if there is one yet.
+    `connection` is such a sign-in to the tenant's own database; `neighbour` is another tenant's
+    database on the same cluster, if there is one yet.
 
     Raises: VerificationFailed naming what is wrong.
     """
-    with databases.sign_in(
-        place.cluster_url,
-        database=place.database,
-        role=place.role,
-        password_sealed=place.password_sealed,
-    ) as connection:
-        _check_rows_can_be_written(connection)
-        _check_forbidden(connection)
-        _check_privileges(connection)
+    who, where = _one(connection, "SELECT session_user, current_database()")
+    if (who, where) != (place.role, place.database):
+        raise VerificationFailed(
+            f"Expected {place.role} in {place.database}, found {who}, {where}."
+        )
+    _check_rows_can_be_written(connection)
+    _check_forbidden(connection)
+    _check_privileges(connection)
     _check_doors_shut(place, neighbour)
 
 
@@ -138,15 +138,15 @@ def _check_doors_shut(place: Placement, neighbour: str | None) -> None:
     doors = [(place.cluster_url, "postgres"), (_control_url(), clusters.control_name())]
     if neighbour is not None:
         doors.append((place.cluster_url, neighbour))
-    for url, database in doors:
-        try:
-            connection = databases.sign_in(
-                url, database=database, role=place.role, password_sealed=place.password_sealed
-            )
-        except psycopg.OperationalError:
-            continue
-        connection.close()
-        raise VerificationFailed(f"The tenant's role signed in to {database}.")
+    attempts = [
+        databases.knock(
+            url, database=database, role=place.role, password_sealed=place.password_sealed
+        )
+        for url, database in doors
+    ]
+    for (_, database), attempt in zip(doors, attempts, strict=True):
+        if databases.answer(attempt):
+            raise VerificationFailed(f"The tenant's role signed in to {database}.")
 
 
 def _control_url() -> str:

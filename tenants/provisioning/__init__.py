@@ -8,7 +8,7 @@ a lease can run out under a slow worker and CREATE DATABASE knows no transaction
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from uuid import UUID
 
@@ -21,12 +21,22 @@ from app.base.errors import Conflict
 from tenants import clusters
 from tenants.models import Cluster, ProvisioningRun, TenantDatabase
 from tenants.provisioning.activation import invite
-from tenants.provisioning.order import STEPS, NoRoom, NoSuchRun, Order, RunMoved, begin, record
-from tenants.provisioning.site import ClusterTrouble, Site, open_site, perform
+from tenants.provisioning.order import (
+    STEPS,
+    NoRoom,
+    NoSuchRun,
+    Order,
+    RunMoved,
+    begin,
+    record,
+    stands,
+)
+from tenants.provisioning.site import ClusterTrouble, Crew, Site, gather_crew, open_site, perform
 
 __all__ = [
     "STEPS",
     "ClusterTrouble",
+    "Crew",
     "NoRoom",
     "NoSuchRun",
     "Order",
@@ -36,6 +46,7 @@ __all__ = [
     "advance",
     "begin",
     "due_condition",
+    "gather_crew",
     "invite",
     "open_site",
     "perform",
@@ -63,11 +74,13 @@ def advance(
     tenant_id: UUID,
     now: Callable[[], datetime],
     after_step: AfterStep = lambda _step, _what: None,
+    crew: Crew | None = None,
 ) -> None:
     """This function will take one run from wherever it stands to a tenant on trial.
 
     `transaction` opens one on control, for each step its own; `after_step(step, "performed")` and
-    `after_step(step, "recorded")` are told of each boundary.
+    `after_step(step, "recorded")` are told of each boundary. Runs that follow one another share
+    their connections through a `crew`.
 
     Raises: NoSuchRun, NoRoom, ClusterTrouble, VerificationFailed, NotOurs; the run may be
     advanced again after any of them.
@@ -77,10 +90,11 @@ def advance(
     if order is None:
         return
     after_step("reserve", "recorded")
-    with open_site(order) as site:
+    with _crew(crew) as workers, open_site(order, workers) as site:
         with transaction() as session:
-            # Waiting for the lock takes time, and whoever held it may have finished.
-            order = begin(control_session=session, tenant_id=tenant_id, now=now())
+            # Waiting for the lock takes time, and whoever held it may have gone on.
+            if not stands(control_session=session, order=order):
+                order = begin(control_session=session, tenant_id=tenant_id, now=now())
         while order is not None:
             perform(order, site, now=now())
             after_step(order.step, "performed")
@@ -88,6 +102,10 @@ def advance(
             with transaction() as session:
                 order = record(control_session=session, order=order, now=now())
             after_step(done, "recorded")
+
+
+def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:
+    return gather_crew() if crew is None else nullcontext(crew)
 
 
 def undo(*, transaction: Transaction, tenant_id: UUID, actor: Actor, now: datetime) -> None:
@@ -101,7 +119,7 @@ def undo(*, transaction: Transaction, tenant_id: UUID, actor: Actor, now: dateti
         order = begin(control_session=session, tenant_id=tenant_id, now=now)
     if order is None:
         raise RunFinished("This tenant is on trial already. Suspend it and let it be destroyed.")
-    with open_site(order) as site:
+    with gather_crew() as crew, open_site(order, crew) as site:
         clusters.drop_database(site.cluster, database=order.place.database, run=order.run)
         clusters.drop_role(site.cluster, role=order.place.role, run=order.run)
         with transaction() as session:

@@ -9,12 +9,10 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from app.base import secrets
 from app.base.errors import Unavailable
-from app.base.installation import TENANT_SCHEMA_ROLE
 from tenants import clusters, databases, template, verification
 from tenants.databases import Placement
 from tenants.provisioning.order import Order
@@ -33,17 +31,48 @@ class Site:
     _inside: psycopg.Connection[Any] | None = None
 
     def inside(self, place: Placement) -> psycopg.Connection[Any]:
-        """This function will return the provisioner's connection inside the new database."""
+        """This function will return a connection inside the new database, as its own role.
+
+        The first connection to a cold database is the dear one; verification goes on with it.
+        """
         if self._inside is None:
             self._inside = self._stack.enter_context(
-                databases.provisioner_connection(place.cluster_url, database=place.database)
+                databases.sign_in(
+                    place.cluster_url,
+                    database=place.database,
+                    role=place.role,
+                    password_sealed=place.password_sealed,
+                )
             )
         return self._inside
 
 
+@dataclass(slots=True)
+class Crew:
+    """The provisioner's connections that a chunk of runs shares, one a cluster."""
+
+    _stack: ExitStack
+    _connections: dict[str, psycopg.Connection[Any]]
+
+    def connection(self, cluster_url: str) -> psycopg.Connection[Any]:
+        """This function will return a connection that is open, as far as we know."""
+        known = self._connections.get(cluster_url)
+        if known is None or known.closed:
+            known = self._stack.enter_context(databases.provisioner_connection(cluster_url))
+            self._connections[cluster_url] = known
+        return known
+
+
 @contextmanager
-def open_site(order: Order) -> Iterator[Site]:
-    """This function will connect to the cluster and hold this run's lock there.
+def gather_crew() -> Iterator[Crew]:
+    """This function will keep connections for the runs of one chunk and close them after it."""
+    with ExitStack() as stack:
+        yield Crew(stack, {})
+
+
+@contextmanager
+def open_site(order: Order, crew: Crew) -> Iterator[Site]:
+    """This function will hold one run's lock on its cluster while its steps work there.
 
     A killed worker's last statement may still be running: its server process holds the lock until
     it ends, and the next worker waits for it.
@@ -52,11 +81,14 @@ def open_site(order: Order) -> Iterator[Site]:
     """
     with ExitStack() as stack:
         stack.enter_context(_trouble_named())
-        cluster = stack.enter_context(databases.provisioner_connection(order.place.cluster_url))
-        cluster.execute(
-            "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (clusters.mark(order.run),)
-        )
-        yield Site(cluster, stack)
+        cluster = crew.connection(order.place.cluster_url)
+        lock = (clusters.mark(order.run),)
+        cluster.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", lock)
+        try:
+            yield Site(cluster, stack)
+        finally:
+            if not cluster.closed:
+                cluster.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", lock)
 
 
 @contextmanager
@@ -95,7 +127,7 @@ def perform(order: Order, site: Site, *, now: datetime) -> None:
         case "seed":
             _seed(site.inside(place), order, now)
         case "verify":
-            verification.verify(place, neighbour=order.neighbour)
+            verification.verify(site.inside(place), place, neighbour=order.neighbour)
         case "activate":
             pass  # Control's alone: see `record`.
 
@@ -110,7 +142,6 @@ def _migrate(inside: psycopg.Connection[Any], place: Placement) -> None:
 def _seed(inside: psycopg.Connection[Any], order: Order, now: datetime) -> None:
     """The first member takes a seat once, however often this runs."""
     with inside.transaction():
-        inside.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(TENANT_SCHEMA_ROLE)))
         inside.execute(
             "WITH invited AS (INSERT INTO member (id, email, name, role, invited_at)"
             " VALUES (%(id)s, %(email)s, %(name)s, 'admin', %(now)s)"

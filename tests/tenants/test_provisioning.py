@@ -21,6 +21,7 @@ from app.base.messages import Message
 from jobs import provisioning as job
 from tenants import clusters, databases, provisioning, reconcile, template, verification
 from tenants.clusters import NotOurs
+from tenants.databases import Placement
 from tenants.models import Cluster, ProvisioningRun, Tenant, TenantAdmin, TenantDatabase
 from tenants.provisioning import STEPS, NoRoom, NoSuchRun, RunFinished
 from tenants.schema import Member, PlanLimit, SeatEvent
@@ -53,6 +54,16 @@ def reserved() -> int:
 def findings() -> list[tuple[str, str]]:
     with transaction() as session:
         return [(item.kind, item.name) for item in reconcile.findings(control_session=session)]
+
+
+def verify(place: Placement) -> None:
+    with databases.sign_in(
+        place.cluster_url,
+        database=place.database,
+        role=place.role,
+        password_sealed=place.password_sealed,
+    ) as connection:
+        verification.verify(connection, place, neighbour=None)
 
 
 def stop_after(step: str) -> Callable[[str, str], None]:
@@ -338,20 +349,20 @@ class TestVerification:
             with administrator(place.database) as connection:
                 connection.execute(gift.format(name=place.database).encode())
                 with pytest.raises(VerificationFailed, match=named):
-                    verification.verify(place, neighbour=None)
+                    verify(place)
                 connection.execute(back.format(name=place.database).encode())
-        verification.verify(place, neighbour=None)
+        verify(place)
 
     def test_catches_a_right_too_few(self, now: datetime) -> None:
         place = provision(approve(now=now), now=now)
         with administrator(place.database) as connection:
             connection.execute("REVOKE INSERT ON storage_event FROM tenantry_tenant_rows")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            verification.verify(place, neighbour=None)
+            verify(place)
 
     def test_leaves_nothing_behind(self, now: datetime) -> None:
         place = provision(approve(now=now), now=now)
-        verification.verify(place, neighbour=None)
+        verify(place)
         with databases.tenant_session(place) as session:
             assert session.scalar(select(func.count()).select_from(Member)) == 1
             assert session.scalar(select(func.count()).select_from(SeatEvent)) == 1

@@ -172,6 +172,7 @@ class TestTheTemplate:
             with administrator("tpl_empty_for_tests") as connection:
                 connection.execute("CREATE TABLE alembic_version (version_num text)")
                 connection.execute("ALTER TABLE alembic_version OWNER TO tenantry_tenant_schema")
+                connection.execute("GRANT SELECT ON alembic_version TO tenantry_tenant_rows")
             place = provision(approve(now=now), now=now)
         finally:
             with administrator() as connection:
