@@ -13,13 +13,11 @@ from sqlalchemy.orm import Session, selectinload
 
 from app.base import files
 from app.base.errors import NotFound
-from invoices import fingerprints
+from invoices import fingerprints, paper_files, statutory
 from invoices.issuing import content_sha256
 from invoices.models import Document, Invoice, StatutoryPaper, TaxInvoice
 
 ROWS_AT_ONCE = 500
-# Where the bytes of rendered papers stand.
-PAPERS_PREFIX = "papers"
 Wrong = tuple[str, str, str]
 
 # The triggers without which an issued row could be changed at all.
@@ -82,6 +80,7 @@ def _tax_invoices(control_session: Session) -> Iterator[Wrong]:
 def _documents(control_session: Session) -> Iterator[Wrong]:
     rows = select(
         Document.id,
+        Document.tenant_id,
         Document.state,
         Document.file_name,
         Document.data,
@@ -93,7 +92,7 @@ def _documents(control_session: Session) -> Iterator[Wrong]:
         if row.data_sha256 != fingerprints.sha256(row.data):
             yield "document", str(row.id), f"{row.file_name}: its data was changed"
         if row.state == "ready":
-            wrong = _bytes_wrong(row.sha256)
+            wrong = _bytes_wrong(paper_files.prefix_of(row.tenant_id), row.sha256)
             if wrong:
                 yield "document", str(row.id), f"{row.file_name}: {wrong}"
 
@@ -104,16 +103,16 @@ def _set_apart(control_session: Session) -> Iterator[Wrong]:
         if paper.data_sha256 != fingerprints.sha256(paper.data):
             yield "statutory.paper", str(paper.id), f"{paper.number_text}: its data was changed"
         if paper.file_sha256 is not None:
-            wrong = _bytes_wrong(paper.file_sha256)
+            wrong = _bytes_wrong(statutory.prefix_of(paper.tenant_id), paper.file_sha256)
             if wrong:
                 yield "statutory.paper", str(paper.id), f"{paper.number_text}: {wrong}"
 
 
-def _bytes_wrong(sha256: str | None) -> str | None:
+def _bytes_wrong(prefix: str, sha256: str | None) -> str | None:
     if sha256 is None:
         return "ready, but no file was noted"
     try:
-        with files.open_stored(prefix=PAPERS_PREFIX, sha256=sha256) as file:
+        with files.open_stored(prefix=prefix, sha256=sha256) as file:
             digest = hashlib.sha256()
             for chunk in files.chunks_of(file):
                 digest.update(chunk)

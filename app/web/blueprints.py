@@ -7,7 +7,19 @@ from flask import Blueprint
 from app.web.console.accounts import console_accounts
 from app.web.console.review import review
 from app.web.console.trails import console_trails
+from app.web.hooks import hooks
 from app.web.ops import ops
+from app.web.portal import portal
 from app.web.site import site
+from app.web.workspace import workspace
 
-BLUEPRINTS: list[Blueprint] = [ops, site, console_accounts, console_trails, review]
+BLUEPRINTS: list[Blueprint] = [
+    ops,
+    site,
+    hooks,
+    console_accounts,
+    console_trails,
+    review,
+    portal,
+    workspace,
+]

@@ -1,0 +1,253 @@
+"""What the law makes us keep of a tenant that is destroyed, set apart from everything else.
+
+Its invoices, tax invoices and printed papers are copied, data and bytes, into a schema and a
+folder of their own; then the working tables forget who the customer was. Sums, numbers, bookings
+and the choice of evidence stay where they are: they name nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, exists, func, select, text, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from app.base import clock, files, ids
+from app.base.config import settings
+from app.base.errors import Conflict, NotFound
+from invoices import fingerprints, paper_files
+from invoices.models import (
+    CardRegistration,
+    Document,
+    Invoice,
+    Payment,
+    PaymentAttempt,
+    PaymentMethod,
+    StatutoryPaper,
+    TaxInvoice,
+    VatEvidence,
+)
+from invoices.paper_files import OpenPaper
+from invoices.payment import UNDER_WAY
+from tenants.models import Tenant
+
+# Books and tax evidence: five years from the deadline of the return for their year, seven where
+# the trade crossed the border. That is longer than the five years that contracts, payments and
+# supplies are kept from their own day, and than the five of commercial vouchers. The ledger, a
+# commercial book kept for ten, names no customer and stays in place.
+# Source: 국세기본법 §85의3, 법인세법 §116; 전자상거래법 시행령 §6; 상법 §33.
+YEARS_KEPT, YEARS_KEPT_ABROAD = 5, 7
+RETURN_DUE = (3, 31)  # for a business year that is the calendar year
+
+
+class MoneyUnderWay(Conflict):
+    """A charge's outcome is open: what is set apart now would miss it."""
+
+
+def prefix_of(tenant_id: UUID) -> str:
+    """This function will return where the bytes of a destroyed tenant's papers are kept."""
+    return f"statutory/{tenant_id}"
+
+
+def keep_until(issued_on: date, *, abroad: bool) -> date:
+    """This function will return the last day on which a paper must still be there."""
+    years = YEARS_KEPT_ABROAD if abroad else YEARS_KEPT
+    return date(issued_on.year + 1 + years, *RETURN_DUE)
+
+
+def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> int:
+    """This function will copy a tenant's papers to where the law's are kept, and forget the rest.
+
+    Twice is harmless. The files at `paper_files.prefix_of` stay: they go with the tenant's. It
+    returns how many papers were set apart now.
+
+    Raises: MoneyUnderWay while a charge's outcome is open; FileMissing, StoreUnavailable.
+    """
+    invoices = list(
+        control_session.scalars(
+            select(Invoice)
+            .where(Invoice.tenant_id == tenant_id, Invoice.issued_at.is_not(None))
+            .order_by(Invoice.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+    )
+    open_charge = exists().where(
+        PaymentAttempt.tenant_id == tenant_id, PaymentAttempt.state.in_(UNDER_WAY)
+    )
+    if control_session.scalar(select(open_charge)):
+        raise MoneyUnderWay("A card charge of this tenant is under way. Its outcome comes first.")
+    abroad = control_session.get_one(Tenant, tenant_id).country != "KR"
+    papers = [
+        *(_invoice(control_session, row) for row in invoices if row.set_apart_at is None),
+        *_tax_invoices(control_session, tenant_id),
+        *_documents(control_session, tenant_id),
+    ]
+    kept = _keep(control_session, papers, abroad=abroad, now=now)
+    _forget(control_session, tenant_id, now)
+    return kept
+
+
+def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
+    payment = control_session.scalar(select(Payment).where(Payment.invoice_id == invoice.id))
+    evidence = control_session.scalar(
+        select(VatEvidence).where(VatEvidence.invoice_id == invoice.id)
+    )
+    return {
+        "tenant_id": invoice.tenant_id,
+        "kind": "invoice",
+        "source_id": invoice.id,
+        "number_text": invoice.number_text,
+        "issued_on": _day(cast(datetime, invoice.issued_at)),
+        "data": _plain(
+            {
+                **_columns(invoice),
+                "lines": [_columns(line) for line in invoice.lines],
+                "payment": _columns(payment) if payment else None,
+                "evidence": _columns(evidence) if evidence else None,
+            }
+        ),
+    }
+
+
+def _tax_invoices(control_session: Session, tenant_id: UUID) -> list[dict[str, Any]]:
+    rows = control_session.scalars(
+        select(TaxInvoice).where(TaxInvoice.tenant_id == tenant_id).order_by(TaxInvoice.id)
+    )
+    return [
+        {
+            "tenant_id": tenant_id,
+            "kind": "tax_invoice",
+            "source_id": row.id,
+            "number_text": row.issue_id,
+            "issued_on": row.written_on,
+            "data": _plain(_columns(row)),
+        }
+        for row in rows
+    ]
+
+
+def _documents(control_session: Session, tenant_id: UUID) -> list[dict[str, Any]]:
+    """This function will copy the bytes too. A paper not rendered yet is kept by what it says."""
+    rows = control_session.scalars(
+        select(Document).where(Document.tenant_id == tenant_id).order_by(Document.id)
+    )
+    return [
+        {
+            "tenant_id": tenant_id,
+            "kind": "document",
+            "source_id": row.id,
+            "number_text": row.file_name,
+            "issued_on": _day(row.created_at),
+            "data": _plain(_columns(row)),
+            "file_sha256": _copied(tenant_id, row.sha256),
+        }
+        for row in rows
+    ]
+
+
+def _copied(tenant_id: UUID, sha256: str | None) -> str | None:
+    if sha256 is None:
+        return None
+    with files.open_stored(prefix=paper_files.prefix_of(tenant_id), sha256=sha256) as stream:
+        stored = files.put(prefix=prefix_of(tenant_id), chunks=files.chunks_of(stream))
+    if stored.sha256 != sha256:
+        raise files.FileMissing("A stored paper's bytes were changed; a person must look.")
+    return sha256
+
+
+def _keep(
+    control_session: Session, papers: list[dict[str, Any]], *, abroad: bool, now: datetime
+) -> int:
+    rows = [
+        {
+            "id": ids.uuid7(),
+            "file_sha256": None,
+            **paper,
+            "keep_until": keep_until(paper["issued_on"], abroad=abroad),
+            "data_sha256": fingerprints.sha256(paper["data"]),
+            "set_apart_at": now,
+        }
+        for paper in papers
+    ]
+    if not rows:
+        return 0
+    statement = postgresql.insert(StatutoryPaper).on_conflict_do_nothing(
+        index_elements=["kind", "source_id"]
+    )
+    return len(control_session.scalars(statement.returning(StatutoryPaper.id), rows).all())
+
+
+def _forget(control_session: Session, tenant_id: UUID, now: datetime) -> None:
+    """This function will take the customer out of the working tables, now that copies are kept."""
+
+    def of(column: Any) -> ColumnElement[bool]:
+        return cast(ColumnElement[bool], column == tenant_id)
+
+    country = Invoice.buyer["country"]
+    nameless = func.jsonb_build_object(
+        text("'country'"), country, text("'set_apart'"), text("true")
+    )
+    scrubbed = {"execution_options": {"synchronize_session": False}}
+    control_session.execute(
+        update(Invoice)
+        .where(
+            of(Invoice.tenant_id), Invoice.issued_at.is_not(None), Invoice.set_apart_at.is_(None)
+        )
+        .values(buyer=nameless, set_apart_at=now, collect_at=None),
+        **scrubbed,
+    )
+    control_session.execute(
+        update(Payment).where(of(Payment.tenant_id), Payment.payer.is_not(None)).values(payer=None),
+        **scrubbed,
+    )
+    # Without its token the card can't be charged by anybody, whatever the gateway remembers.
+    control_session.execute(
+        update(PaymentMethod)
+        .where(of(PaymentMethod.tenant_id))
+        .values(
+            token_sealed="",
+            masked="",
+            is_default=False,
+            revoked_at=func.coalesce(PaymentMethod.revoked_at, now),
+        ),
+        **scrubbed,
+    )
+    for model in (CardRegistration, Document, TaxInvoice):
+        control_session.execute(delete(model).where(of(model.tenant_id)), **scrubbed)
+    control_session.expire_all()
+
+
+def open_paper(*, control_session: Session, paper_id: UUID) -> OpenPaper:
+    """This function will open the printed copy of a paper that was set apart, for staff.
+
+    Raises: NotFound for no such paper, or one that has no printed copy; FileMissing.
+    """
+    paper = control_session.get(StatutoryPaper, paper_id)
+    if paper is None or paper.file_sha256 is None:
+        raise NotFound("There is no such paper.")
+    stream = files.open_stored(prefix=prefix_of(paper.tenant_id), sha256=paper.file_sha256)
+    return OpenPaper(stream, paper.number_text, int(paper.data["size_bytes"]))
+
+
+def _columns(row: Any) -> dict[str, Any]:
+    return {
+        attribute.key: _bounds(getattr(row, attribute.key))
+        for attribute in row.__mapper__.column_attrs
+    }
+
+
+def _bounds(value: Any) -> Any:
+    return [value.lower, value.upper] if isinstance(value, postgresql.Range) else value
+
+
+def _plain(data: dict[str, Any]) -> dict[str, Any]:
+    return cast(dict[str, Any], json.loads(fingerprints.canonical_json(data)))
+
+
+def _day(moment: datetime) -> date:
+    return clock.today(moment, settings().contract_timezone)
