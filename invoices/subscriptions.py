@@ -92,10 +92,10 @@ def conversion_terms(
         anchor_day=starts_on.day,
         free=Money.zero(version.currency),
         plan=version.name_ko if spoken == "ko" else version.name_en,
-        base=_price(version, "base"),
-        seat=_price(version, "seats"),
+        base=unit_price(version, "base"),
+        seat=unit_price(version, "seats"),
         seats_included=plain_decimal(seats.included if seats else Decimal(0)),
-        gigabyte=_price(version, "storage"),
+        gigabyte=unit_price(version, "storage"),
         storage_included=plain_decimal(storage.included if storage else Decimal(0)),
         vat_percent=s.vat_rate_percent,
         method=_METHOD_NAMES[method, spoken],
@@ -105,8 +105,8 @@ def conversion_terms(
     return Notice("conversion", TERMS_VERSION, spoken, text, digest)
 
 
-def _price(version: PlanVersion, charge: str) -> str:
-    """A unit price in words of money; one with more decimals than its currency keeps them all."""
+def unit_price(version: PlanVersion, charge: str) -> str:
+    """This function will write a unit price as money; one with more decimals keeps them all."""
     price = catalogue.charge_of(version, charge)
     amount = price.unit_amount if price else Decimal(0)
     money = Money.of(amount, version.currency, Rounding.DOWN)
@@ -215,7 +215,7 @@ def _record_consent(
             "plan": version.plan_code,
             "plan_version": version.version,
             "price_before": str(Money.zero(version.currency)),
-            "price": _price(version, "base"),
+            "price": unit_price(version, "base"),
             "currency": version.currency,
             "method": consent.method,
             "how_to_cancel": f"{settings().public_url}/portal/plan",

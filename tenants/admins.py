@@ -55,13 +55,15 @@ def authenticate(
     return opened
 
 
-def invited(*, control_session: Session, token: str, now: datetime) -> tuple[TenantAdmin, Tenant]:
-    """This function will tell whom an invitation is for, without using it up.
+def holder(
+    *, control_session: Session, purpose: str, token: str, now: datetime
+) -> tuple[TenantAdmin, Tenant]:
+    """This function will tell whom an invitation or a reset link is for, without using it up.
 
     Raises: LinkExpired, LinkUsed, NoSuchAdmin.
     """
     admin_id = accounts.peek_token(
-        control_session=control_session, purpose=INVITATION, token=token, now=now
+        control_session=control_session, purpose=purpose, token=token, now=now
     )
     return _with_tenant(control_session, admin_id)
 
@@ -69,7 +71,9 @@ def invited(*, control_session: Session, token: str, now: datetime) -> tuple[Ten
 def _with_tenant(control_session: Session, admin_id: UUID) -> tuple[TenantAdmin, Tenant]:
     admin = control_session.get(TenantAdmin, admin_id)
     tenant = control_session.get(Tenant, admin.tenant_id) if admin else None
-    if admin is None or tenant is None or tenant.state in ("destroying", "destroyed"):
+    if admin is None or admin.disabled_at is not None:
+        raise NoSuchAdmin("This account does not exist any more.")
+    if tenant is None or tenant.state in ("destroying", "destroyed"):
         raise NoSuchAdmin("This account does not exist any more.")
     return admin, tenant
 

@@ -1,0 +1,147 @@
+"""The papers of an invoice, for the portal and the console alike: what there is, and its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from sqlalchemy import select
+
+from app.base import files
+from app.base.config import settings
+from app.base.errors import Conflict, NotFound
+from app.base.money import exponent
+from app.web.db import control
+from app.web.exports import download
+from app.web.format import number
+from app.web.i18n import gettext, language, lazy
+from invoices.models import Document, Invoice, Payment, TaxInvoice
+from invoices.paper_files import prefix_of
+
+NAMES = {
+    "invoice": lazy("Invoice"),
+    "tax_invoice_supplier": lazy("Tax invoice, supplier's copy"),
+    "tax_invoice_buyer": lazy("Tax invoice, buyer's copy"),
+    "receipt": lazy("Payment receipt"),
+}
+# What a customer is handed: the supplier's copy stays with us.
+CUSTOMER_KINDS = ("invoice", "tax_invoice_buyer", "receipt")
+_ORDER = tuple(NAMES)
+_BOUNDS = (("lower", "upper"), ("start", "end"), ("period_start", "period_end"))
+_LANGUAGES = {"ko": "한국어", "en": "English"}
+
+
+class NoSuchPaper(NotFound):
+    """There is no such paper, or not of this invoice."""
+
+
+class PaperNotReady(Conflict):
+    """The paper is still being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRow:
+    """One paper as a list shows it; `trouble` says why one is not there yet."""
+
+    document: Document
+    name: str
+    language: str
+    ready: bool
+    trouble: str
+
+
+def of_invoice(
+    *, invoice_id: UUID, tenant_id: UUID, kinds: tuple[str, ...] = _ORDER
+) -> list[PaperRow]:
+    """This function will list the papers that go with an invoice, ready or still to come."""
+    subjects = [
+        select(Payment.id).where(Payment.invoice_id == invoice_id),
+        select(TaxInvoice.id).where(TaxInvoice.invoice_id == invoice_id),
+    ]
+    found = control().scalars(
+        select(Document).where(
+            Document.tenant_id == tenant_id,
+            Document.kind.in_(kinds),
+            (Document.subject_id == invoice_id)
+            | Document.subject_id.in_(subjects[0])
+            | Document.subject_id.in_(subjects[1]),
+        )
+    )
+    mine = language()
+    ordered = sorted(found, key=lambda d: (_ORDER.index(d.kind), d.language != mine, d.language))
+    return [_row(document) for document in ordered]
+
+
+def _row(document: Document) -> PaperRow:
+    return PaperRow(
+        document=document,
+        name=str(NAMES[document.kind]),
+        language=_LANGUAGES.get(document.language, document.language),
+        ready=document.state == "ready",
+        trouble=trouble(document),
+    )
+
+
+def trouble(document: Document) -> str:
+    """This function will say in the reader's words why a paper is not there yet."""
+    if document.state == "ready":
+        return ""
+    if document.last_error and "librar" in document.last_error.lower():
+        return gettext(
+            "A system library for PDFs is missing on our side. The paper follows by itself once "
+            "it is installed; nothing is lost."
+        )
+    if document.attempts >= settings().work_attempts_max:
+        return gettext("This paper could not be made. Our staff look into it.")
+    return gettext("Being made; usually ready within a minute.")
+
+
+def send(
+    *, rows: list[PaperRow], document_id: UUID, inline: bool = False, staff: bool = False
+) -> Response:
+    """This function will send one of the papers listed.
+
+    Raises: NoSuchPaper; PaperNotReady.
+    """
+    row = next((each for each in rows if each.document.id == document_id), None)
+    if row is None:
+        raise NoSuchPaper("There is no such paper.")
+    document: Any = row.document
+    if not row.ready or document.sha256 is None:
+        detail = f" ({document.last_error})" if staff and document.last_error else ""
+        raise PaperNotReady(row.trouble + detail)
+    return download(
+        files.open_stored(prefix=prefix_of(document.tenant_id), sha256=document.sha256),
+        file_name=document.file_name,
+        media_type="application/pdf",
+        size_bytes=document.size_bytes,
+        inline=inline,
+    )
+
+
+def days(period: Any) -> str:
+    """This function will write a half-open period by its first and its last day."""
+    start, end = next(
+        (getattr(period, first), getattr(period, last))
+        for first, last in _BOUNDS
+        if hasattr(period, first)
+    )
+    return f"{start:%Y-%m-%d} – {end - timedelta(days=1):%Y-%m-%d}"
+
+
+def lines_of(invoice: Invoice) -> list[dict[str, Any]]:
+    """This function will return an invoice's lines as the money table prints them."""
+    korean = language() == "ko"
+    return [
+        {
+            "text": line.name_ko if korean else line.name_en,
+            "note": days(line.period),
+            "quantity": number(line.quantity),
+            "unit_minor": int(line.unit_amount.scaleb(exponent(invoice.currency))),
+            "amount_minor": line.amount_minor,
+        }
+        for line in invoice.lines
+    ]

@@ -1,0 +1,8 @@
+"""The portal: where a tenant's administrator pays, reads papers and looks after the account."""
+
+from __future__ import annotations
+
+from app.web.portal import access, account, overview, papers, payment, plan
+from app.web.portal.door import portal
+
+__all__ = ["access", "account", "overview", "papers", "payment", "plan", "portal"]

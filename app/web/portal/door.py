@@ -1,0 +1,76 @@
+"""The portal's door: who may enter, for which tenant, and what the frame shows of them.
+
+The tenant comes from the session alone, never from an address or a form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Blueprint, g, request, session, url_for
+
+from app.base.audit import Actor
+from app.web.auth import to_sign_in
+from app.web.db import db
+from app.web.papers import days, lines_of
+from tenants.models import Tenant, TenantAdmin
+
+View = TypeVar("View", bound=Callable[..., Any])
+GONE = ("destroying", "destroyed")
+
+portal = Blueprint("portal", __name__, url_prefix="/portal")
+
+
+def portal_required(view: View) -> View:
+    """This function will let only a tenant's own administrator through, suspended or not.
+
+    The view finds `g.admin`, `g.tenant` and `g.actor`.
+    """
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        found = current_admin()
+        if found is None:
+            return to_sign_in("portal.sign_in")
+        g.admin, g.tenant = found
+        g.actor = Actor.admin(g.admin.id)
+        return view(*args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
+
+
+def current_admin() -> tuple[TenantAdmin, Tenant] | None:
+    """This function will return who is signed in and their tenant, unless either is shut out."""
+    user_id = getattr(session, "user_id", None)
+    if user_id is None or session.audience != "portal":  # type: ignore[attr-defined]
+        return None
+    admin = db.session.get(TenantAdmin, user_id)
+    if admin is None or admin.disabled_at is not None:
+        return None
+    if admin.tenant_id != session.tenant_id:  # type: ignore[attr-defined]
+        return None
+    tenant = db.session.get(Tenant, admin.tenant_id)
+    return (admin, tenant) if tenant is not None and tenant.state not in GONE else None
+
+
+@portal.app_context_processor
+def who() -> dict[str, Any]:
+    """This function will tell the portal's frame who is signed in and for whom."""
+    if not request.path.startswith("/portal") or not hasattr(g, "admin"):
+        return {}
+    return {
+        "admin": g.admin,
+        "tenant": g.tenant,
+        "tenant_name": g.tenant.name,
+        "account": {
+            "name": g.admin.name,
+            "detail": g.admin.email,
+            "sign_out_url": url_for("portal.leave"),
+        },
+    }
+
+
+portal.add_app_template_filter(days, "days")
+portal.add_app_template_global(lines_of, "lines_of")

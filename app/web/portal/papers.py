@@ -1,0 +1,97 @@
+"""Invoices and the papers that go with them: lists, details, PDFs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import g, render_template, request
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from app.base import clock
+from app.base.errors import NotFound
+from app.web import papers
+from app.web.db import control
+from app.web.paging import page_number
+from app.web.portal.door import portal, portal_required
+from invoices import listing
+from invoices.listing import InvoiceFilters
+from invoices.models import Invoice, Payment, PaymentAttempt, VatEvidence
+
+
+class NoSuchInvoice(NotFound):
+    """There is no such invoice, or it is another company's."""
+
+
+@portal.get("/invoices")
+@portal_required
+def invoices() -> str:
+    """This function will list the tenant's own invoices, newest first."""
+    state = request.args.get("state")
+    wanted = state if state in ("issued", "paid", listing.OVERDUE) else None
+    found = listing.find(
+        control_session=control(),
+        filters=InvoiceFilters(tenant_id=g.tenant.id, state=wanted),
+        now=clock.now(),
+        page=page_number(),
+    )
+    return render_template("portal/invoices.html", found=found, state=wanted or "")
+
+
+@portal.get("/invoices/<uuid:invoice_id>")
+@portal_required
+def invoice(invoice_id: UUID) -> str:
+    """This function will show one invoice: its lines, its papers, how it was paid."""
+    found = own_invoice(invoice_id)
+    payment = control().scalar(select(Payment).where(Payment.invoice_id == found.id))
+    return render_template(
+        "portal/invoice.html",
+        invoice=found,
+        payment=payment,
+        attempts=list(
+            control().scalars(
+                select(PaymentAttempt)
+                .where(PaymentAttempt.invoice_id == found.id)
+                .order_by(PaymentAttempt.attempt_number)
+            )
+        ),
+        evidence=control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == found.id)),
+        papers=_papers(found),
+        today=clock.today(clock.now(), g.tenant.timezone),
+    )
+
+
+def own_invoice(invoice_id: UUID) -> Invoice:
+    """This function will find an invoice of the tenant who is signed in; drafts are nobody's yet.
+
+    Raises: NoSuchInvoice, the same for another tenant's as for none.
+    """
+    found = control().scalar(
+        select(Invoice)
+        .where(
+            Invoice.id == invoice_id,
+            Invoice.tenant_id == g.tenant.id,
+            Invoice.number.is_not(None),
+        )
+        .options(selectinload(Invoice.lines))
+    )
+    if found is None:
+        raise NoSuchInvoice("There is no such invoice.")
+    return found
+
+
+def _papers(found: Invoice) -> list[papers.PaperRow]:
+    return papers.of_invoice(
+        invoice_id=found.id, tenant_id=g.tenant.id, kinds=papers.CUSTOMER_KINDS
+    )
+
+
+@portal.get("/invoices/<uuid:invoice_id>/papers/<uuid:document_id>")
+@portal_required
+def paper(invoice_id: UUID, document_id: UUID) -> Any:
+    """This function will send one paper of the tenant's own as a PDF."""
+    found = own_invoice(invoice_id)
+    return papers.send(
+        rows=_papers(found), document_id=document_id, inline=request.args.get("show") == "1"
+    )

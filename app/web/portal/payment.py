@@ -1,0 +1,121 @@
+"""How the tenant pays: cards registered at the gateway's own page, and where to transfer."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+from flask import flash, g, redirect, render_template, request, url_for
+
+from app.base import clock
+from app.base.config import settings
+from app.base.errors import Unavailable
+from app.web.auth import see_other
+from app.web.db import control
+from app.web.i18n import gettext, language
+from app.web.portal.door import portal, portal_required
+from app.web.portal.overview import open_invoices
+from app.web.security import limiter
+from invoices import parties, payment_methods
+from invoices.gateways.port import RegistrationRefused
+
+log = structlog.get_logger()
+# Where a card is asked for on the way to something else, and where that goes on.
+_ONWARDS = {"plan": "portal.convert"}
+
+
+@portal.get("/payment")
+@portal_required
+def payment() -> str:
+    """This function will show the cards that work, what is unpaid, and where to transfer."""
+    unpaid = open_invoices()
+    seller = parties.seller_snapshot()
+    return render_template(
+        "portal/payment.html",
+        methods=payment_methods.methods(control_session=control(), tenant_id=g.tenant.id),
+        unpaid=unpaid,
+        bank=parties.bank_account(
+            seller, reference=(unpaid[0].number_text or "") if unpaid else g.tenant.name
+        ),
+        contact=settings().mail_reply_to,
+    )
+
+
+@portal.post("/payment/cards")
+@portal_required
+@limiter.limit("10/minute")
+def begin_card() -> Any:
+    """This function will send the browser to the gateway's page, where the card is typed in."""
+    registration = payment_methods.begin_registration(
+        control_session=control(), tenant_id=g.tenant.id, now=clock.now()
+    )
+    # The gateway is asked in no transaction; what it sends back finds the row by its id.
+    control().commit()
+    try:
+        page = payment_methods.registration_page(registration=registration, language=language())
+    except Unavailable:
+        log.warning("registration_page_unavailable", tenant_id=str(g.tenant.id))
+        return _gateway_away()
+    return see_other(page)
+
+
+def _gateway_away() -> Any:
+    flash(
+        gettext(
+            "The payment service does not answer just now. Nothing was changed; "
+            "please try again in a few minutes, or pay by bank transfer."
+        ),
+        "bad",
+    )
+    return see_other(url_for("portal.payment"))
+
+
+@portal.get("/payment/registered/<uuid:registration_id>")
+@portal_required
+def registered(registration_id: UUID) -> Any:
+    """This function will take what the gateway gave the browser and store the method for good."""
+    registration = payment_methods.begun(
+        control_session=control(), tenant_id=g.tenant.id, registration_id=registration_id
+    )
+    if registration.completed_at is None:
+        control().commit()
+        try:
+            found = payment_methods.exchange(registration=registration, params=request.args)
+        except Unavailable:
+            return _gateway_away()
+        except RegistrationRefused as error:
+            flash(gettext(error.message), "bad")
+            return see_other(url_for("portal.payment"))
+        payment_methods.complete_registration(
+            control_session=control(),
+            registration_id=registration_id,
+            registered=found,
+            actor=g.actor,
+            now=clock.now(),
+        )
+        control().commit()
+        flash(gettext("The card is registered. Open invoices are charged to it now."), "good")
+    # A redirect, so that the gateway's parameters leave the address bar.
+    return redirect(url_for("portal.payment"))
+
+
+@portal.post("/payment/cards/<uuid:method_id>/remove")
+@portal_required
+def remove_card(method_id: UUID) -> Any:
+    """This function will stop using a card, here at once and at the gateway as soon as it hears."""
+    method = payment_methods.revoke(
+        control_session=control(),
+        tenant_id=g.tenant.id,
+        method_id=method_id,
+        actor=g.actor,
+        now=clock.now(),
+    )
+    control().commit()
+    try:
+        payment_methods.forget_at_gateway(method=method)
+    except Unavailable:
+        # It is never charged from here again; the gateway's own copy is only dead weight there.
+        log.warning("card_not_forgotten_at_gateway", method_id=str(method.id))
+    flash(gettext("The card is removed and will not be charged any more."), "good")
+    return see_other(url_for("portal.payment"))

@@ -1,0 +1,177 @@
+"""The buyer as papers name them: checked field by field, and used by the papers that come after.
+
+Papers issued before keep their own copy; changing the profile changes none of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy.orm import Session
+
+from app.base import audit
+from app.base.audit import Actor
+from app.base.config import settings
+from app.base.errors import Invalid, NotFound
+from tenants.identifiers import normalise_phone, normalise_registration_number
+from tenants.models import Tenant
+from tenants.trial_form import one_line
+
+# How much room the standard tax invoice has. Source: its XML schema, KEC 1.0.
+LENGTHS_MAX = {
+    "name": 70,
+    "registration_number": 40,
+    "branch_number": 4,
+    "representative": 30,
+    "address": 150,
+    "business_type": 40,
+    "business_item": 40,
+    "contact": 30,
+    "email": 40,
+    "phone": 20,
+}
+FIELDS = tuple(LENGTHS_MAX)
+_REQUIRED = {
+    "name": "Enter the company's legal name, as it is registered.",
+    "representative": "Enter the representative's name: the tax invoice has a field for it.",
+    "address": "Enter the address of the place of business.",
+    "email": "Enter the e-mail address to which tax papers go.",
+}
+
+
+class ProfileInvalid(Invalid):
+    """Fields of the profile are wrong; `errors` has one sentence for each, by field."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__("Some answers need another look.", field=next(iter(errors)))
+        self.errors = errors
+
+
+class NoSuchTenant(NotFound):
+    """There is no such tenant."""
+
+
+def profile_of(tenant: Tenant) -> dict[str, str]:
+    """This function will return every field of a tenant's profile as text, empty where unknown."""
+    profile = tenant.billing_profile
+    return {field: str(profile.get(field) or "") for field in FIELDS} | {
+        "name": str(profile.get("name") or tenant.name)
+    }
+
+
+def missing(tenant: Tenant) -> list[str]:
+    """This function will list the fields without which tax papers are not complete."""
+    profile = profile_of(tenant)
+    wanted = ["name", "address", "email"]
+    if tenant.country == "KR":
+        wanted += ["registration_number", "representative"]
+    return [field for field in FIELDS if field in wanted and not profile[field]]
+
+
+def update(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    typed: Mapping[str, str],
+    actor: Actor,
+    now: datetime,
+) -> Tenant:
+    """This function will check every field and keep them for the papers to come.
+
+    What finance noted in the profile (the VAT treatment and its reason) stays as it is. The audit
+    trail names the fields that changed, never their contents.
+
+    Raises: ProfileInvalid with every fault; NoSuchTenant.
+    """
+    tenant = control_session.get(Tenant, tenant_id, with_for_update=True, populate_existing=True)
+    if tenant is None or tenant.state in ("destroying", "destroyed"):
+        raise NoSuchTenant("There is no such tenant.")
+    checked = check(typed=typed, country=tenant.country)
+    before = profile_of(tenant)
+    changed = [field for field in FIELDS if checked[field] != before[field]]
+    if not changed:
+        return tenant
+    tenant.billing_profile = {**tenant.billing_profile, **checked}
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action="tenant.billing_profile_changed",
+        subject_kind="tenant",
+        subject_id=tenant.id,
+        tenant_id=tenant.id,
+        details={"fields": changed},
+        now=now,
+    )
+    return tenant
+
+
+def check(*, typed: Mapping[str, str], country: str) -> dict[str, str]:
+    """This function will return the fields as they are kept: one line each, one spelling.
+
+    Raises: ProfileInvalid with every fault, in the order of the form.
+    """
+    lines = {field: one_line(typed.get(field, "")) for field in FIELDS}
+    errors: dict[str, str] = {}
+    for field, read in _readers(country).items():
+        try:
+            lines[field] = _fitting(field, read(lines[field]))
+        except Invalid as error:
+            errors[field] = error.message
+    if errors:
+        raise ProfileInvalid({field: errors[field] for field in FIELDS if field in errors})
+    return lines
+
+
+def _readers(country: str) -> dict[str, Callable[[str], str]]:
+    korean = country == "KR"
+    readers: dict[str, Callable[[str], str]] = dict.fromkeys(FIELDS, lambda text: text)
+    for field in ("name", "address") + (("representative",) if korean else ()):
+        readers[field] = _required(field)
+    return readers | {
+        "registration_number": lambda text: normalise_registration_number(text, country) or "",
+        "branch_number": _branch,
+        "email": _email,
+        "phone": lambda text: normalise_phone(text, country) if text else "",
+    }
+
+
+def _required(field: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not any(character.isalnum() for character in text):
+            raise Invalid(_REQUIRED[field])
+        return text
+
+    return read
+
+
+def _fitting(field: str, text: str) -> str:
+    most = LENGTHS_MAX[field]
+    if len(text) > most:
+        raise Invalid(f"That is too long: the tax form has room for {most} characters here.")
+    return text
+
+
+def _branch(text: str) -> str:
+    if text and not re.fullmatch(r"[0-9]{4}", text):
+        raise Invalid("A branch number has four digits.")
+    return text
+
+
+def _email(text: str) -> str:
+    if not text:
+        raise Invalid(_REQUIRED["email"])
+    try:
+        found = validate_email(
+            text,
+            check_deliverability=False,
+            allow_smtputf8=False,
+            # Demonstrations use names that can never be anybody's: *.test, *.example.
+            test_environment=settings().environment != "production",
+        )
+    except EmailNotValidError as error:
+        raise Invalid("Enter an e-mail address like name@company.com.") from error
+    return found.normalized
