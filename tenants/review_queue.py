@@ -17,9 +17,11 @@ from app.base.config import settings
 from app.base.errors import NotFound
 from tenants import visits
 from tenants.models import Application, Tenant, VisitEvent
+from tenants.trial_form import one_line
 
 # Each tab of the queue is a state; `confirmed` is the to-do list, its most urgent first.
 TABS = ("confirmed", "submitted", "approved", "rejected")
+PAGE_MAX = 10_000
 DUPLICATES_MAX = 20
 HISTORY_MAX = 100
 # Mailboxes that anybody may open: two strangers share such a domain without being one company.
@@ -118,8 +120,9 @@ def queue(
 ) -> Page:
     """This function will return a page of one tab: breaching and most urgent first."""
     condition = Application.state == (tab if tab in TABS else TABS[0])
-    if search.strip():
-        condition = and_(condition, _matches(search.strip()))
+    wanted = one_line(search)
+    if wanted:
+        condition = and_(condition, _matches(wanted))
     order: Any = Application.sla_due_at
     if tab == "submitted":
         order = Application.submitted_at.desc()
@@ -131,7 +134,7 @@ def queue(
         .where(condition)
         .order_by(order, Application.id)
         .limit(size)
-        .offset((max(page, 1) - 1) * size)
+        .offset((min(max(page, 1), PAGE_MAX) - 1) * size)
     ).all()
     total = control_session.scalar(select(func.count()).select_from(Application).where(condition))
     return Page(rows, total or 0)

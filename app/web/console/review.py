@@ -23,10 +23,11 @@ from app.web.console.review_words import (
     conflict_words,
 )
 from app.web.db import control, db
-from app.web.i18n import _
+from app.web.i18n import _, language
 from invoices import catalogue
 from tenants import review as room
 from tenants.models import Application
+from tenants.trial_form import one_line
 
 review = Blueprint("review", __name__, url_prefix="/console/review")
 
@@ -114,7 +115,8 @@ def _held_by(found: Any, now: datetime) -> str:
 
 def _plans() -> list[tuple[str, str]]:
     offered = catalogue.offers(control_session=control(), currency=settings().currency)
-    return [(version.plan_code, version.plan_code) for version in offered]
+    korean = language() == "ko"
+    return [(v.plan_code, v.name_ko if korean else v.name_en) for v in offered]
 
 
 def _history(found: Any) -> list[dict[str, Any]]:
@@ -183,7 +185,7 @@ def approve(application_id: UUID) -> Any:
             raise Invalid("Choose a currency.", field="currency")
         version = catalogue.current(
             control_session=control(),
-            plan_code=request.form.get("plan_code", "")[:40],
+            plan_code=one_line(request.form.get("plan_code", "")),
             currency=currency,
         )
         tenant = room.approve(
@@ -282,7 +284,7 @@ def _refusal(
     errors: dict[str, str] | None = None,
 ) -> str:
     found = room.details(control_session=control(), application_id=application_id)
-    language = found.application.language
+    reader = found.application.language
     return render_template(
         "console/review/reject.html",
         application=found.application,
@@ -290,7 +292,7 @@ def _refusal(
         grounds=list(GROUND_NAMES.items()),
         ground=request.form.get("ground", ""),
         reason=request.form.get("reason", ""),
-        sentences=[(GROUND_NAMES[key], text[language]) for key, text in GROUND_SENTENCES.items()],
+        sentences=[(GROUND_NAMES[key], text[reader]) for key, text in GROUND_SENTENCES.items()],
         preview=preview,
         errors=errors or {},
     )

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from babel import Locale
 from flask import Blueprint, Response, render_template, request, url_for
-from flask_limiter import RequestLimit
 from werkzeug.exceptions import TooManyRequests
 
 from app.base import clock, secrets
@@ -91,18 +90,19 @@ def _countries(locale: str) -> list[tuple[str, str]]:
     return [("KR", names["KR"]), *((code, name) for name, code in rest)]
 
 
-def _too_many(_limit: RequestLimit) -> Response:
+@trial.errorhandler(TooManyRequests)
+def _too_many(_error: TooManyRequests) -> tuple[str, int]:
     """The form again with all that was typed: a limit must not cost anybody their answers."""
     said = gettext(
         "Too many applications came from your network. Please try again in an hour, or write "
         "to %(address)s.",
         address=settings().mail_reply_to,
     )
-    return Response(_page(_typed(), {"": said}), status=TooManyRequests.code)
+    return _page(_typed(), {"": said}), TooManyRequests.code
 
 
 @trial.post("/trial")
-@limiter.limit(APPLICATIONS_RATE, on_breach=_too_many)
+@limiter.limit(APPLICATIONS_RATE)
 def apply() -> Any:
     """This function will take the form, or show it again with every fault by its field."""
     typed = _typed()

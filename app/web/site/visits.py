@@ -126,12 +126,10 @@ def note_action() -> tuple[str, int]:
         return "", 204
     request.max_content_length = BEACON_BYTES_MAX
     said = request.get_json(force=True, silent=True)
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or not isinstance(said.get("action"), str):
         raise Invalid("An action is named in lower-case letters, digits, dots and dashes.")
-    action = clean_action(str(said.get("action", "")))
-    _buffer(
-        _record(visitor, kind="action", page=clean_page(str(said.get("page", "/"))), action=action)
-    )
+    page, action = clean_page(str(said.get("page", "/"))), clean_action(said["action"])
+    _buffer(_record(visitor, kind="action", page=page, action=action))
     return "", 204
 
 

@@ -13,10 +13,23 @@ class _Quiet(WSGIRequestHandler):
         """Addresses hold links that are secrets: nothing is written."""
 
 
+def _whole(app: Any) -> Any:
+    """Answers in one piece: a browser that leaves early must not leave our files open."""
+
+    def answer(environ: Any, start_response: Any) -> list[bytes]:
+        body = app(environ, start_response)
+        try:
+            return [b"".join(body)]
+        finally:
+            body.close()
+
+    return answer
+
+
 @contextmanager
 def serve(app: Any) -> Iterator[str]:
     """This function will serve an application for as long as the block lasts; it yields where."""
-    server = make_server("localhost", 0, app, threaded=True, request_handler=_Quiet)
+    server = make_server("localhost", 0, _whole(app), threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
