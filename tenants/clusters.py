@@ -45,6 +45,10 @@ class Found:
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+# These need not reach the disk one by one: the seed's commit takes all of the cluster's log along,
+# and a run that is resumed looks at every step again.
+_UNHURRIED = "SET LOCAL synchronous_commit = off;"
+
 _DATABASES = """
 SELECT datname, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
        datallowconn, datconnlimit FROM pg_database
@@ -110,7 +114,7 @@ def create_role(connection: Connection, *, run: str, role: str, password: str) -
     timeout_ms = settings().tenant_statement_timeout_seconds * 1000
     connection.execute(
         sql.SQL(
-            "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT"
+            _UNHURRIED + "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT"
             " CONNECTION LIMIT {limit} PASSWORD {verifier} IN ROLE {rows};"
             "ALTER ROLE {role} SET statement_timeout = {timeout};"
             "COMMENT ON ROLE {role} IS {comment}"
@@ -141,7 +145,7 @@ def create_database(connection: Connection, *, run: str, database: str, template
         )
     )
     connection.execute(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+        sql.SQL(_UNHURRIED + "COMMENT ON DATABASE {} IS {}").format(
             sql.Identifier(database), sql.Literal(mark(run))
         )
     )
@@ -173,7 +177,7 @@ def lock_down(connection: Connection, *, database: str, role: str) -> None:
     """
     connection.execute(
         sql.SQL(
-            "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
+            _UNHURRIED + "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
             "GRANT CONNECT ON DATABASE {database} TO {role};"
             "ALTER DATABASE {database} ALLOW_CONNECTIONS true"
         ).format(database=sql.Identifier(database), role=sql.Identifier(role))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -95,6 +96,10 @@ def advance(
             # Waiting for the lock takes time, and whoever held it may have gone on.
             if not stands(control_session=session, order=order):
                 order = begin(control_session=session, tenant_id=tenant_id, now=now())
+        if order is not None:
+            # What a crash of the server took back after it was noted is made good first.
+            for step in STEPS[1 : STEPS.index(order.step)]:
+                perform(replace(order, step=step), site, now=now())
         while order is not None:
             perform(order, site, now=now())
             after_step(order.step, "performed")

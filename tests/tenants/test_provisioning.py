@@ -165,6 +165,21 @@ class TestARunThatIsLeftAlone:
             provision(uuid4(), now=now)
 
 
+class TestARunThatIsResumed:
+    def test_makes_good_what_a_crash_of_the_server_took_back(
+        self, now: datetime, provisioner: clusters.Connection
+    ) -> None:
+        tenant_id = approve(now=now)
+        advance_until(tenant_id, "seed", now)
+        run = run_of(tenant_id).run
+        clusters.drop_database(provisioner, database=clusters.object_name(run), run=run)
+        clusters.drop_role(provisioner, role=clusters.object_name(run), run=run)
+        place = provision(tenant_id, now=now)
+        with databases.tenant_session(place) as session:
+            assert session.scalars(select(SeatEvent.seats_after)).all() == [1]
+        assert findings() == []
+
+
 class TestTheRoleOfATenant:
     def test_can_do_little_and_keeps_its_password_to_itself(self, now: datetime) -> None:
         place = provision(approve(now=now), now=now)
