@@ -22,6 +22,8 @@ from tenants.models import Tenant
 
 OVERDUE = "overdue"
 STATES = (*INVOICE.states, OVERDUE)
+# What a list may be sorted by; a minus before the word turns the order around.
+SORTS = ("issued", "due", "total")
 _ROWS_AT_ONCE = 1_000
 _TEXT_LENGTH_MAX = 100
 _NUMBER_DIGITS_MAX = 18  # what fits a BIGINT
@@ -114,21 +116,25 @@ def find(
     now: datetime,
     page: int = 1,
     page_size: int | None = None,
+    sort: str = "-issued",
+    sums: list[Totals] | None = None,
 ) -> InvoicePage:
     """This function will return one page of the invoices that a filter picks, newest first.
 
-    A page past the end is the last one.
+    A page past the end is the last one. `sort` is one of SORTS, turned by a minus. Who has the
+    totals of the filter already gives them as `sums`.
 
-    Raises: Invalid for an unknown state.
+    Raises: Invalid for an unknown state or order.
     """
     size = page_size or settings().page_size
-    sums = totals(control_session=control_session, filters=filters, now=now)
+    if sums is None:
+        sums = totals(control_session=control_session, filters=filters, now=now)
     count = sum(each.count for each in sums)
     pages = max(1, -(-count // size))
     number = min(max(page, 1), pages)
-    picked = _picked(filters, now).limit(size).offset((number - 1) * size)
-    rows = control_session.execute(_rows(picked)) if count else ()
-    today = _today(now)
+    picked = _picked(filters, now, sort).limit(size).offset((number - 1) * size)
+    rows = control_session.execute(_rows(picked, sort)) if count else ()
+    today = today_of(now)
     return InvoicePage(
         rows=[_row(row, today) for row in rows],
         totals=sums,
@@ -154,7 +160,7 @@ def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) 
             added(Invoice.total_minor, counts),
             added(Invoice.total_minor, Invoice.state == "issued"),
         )
-        .where(*_conditions(filters, now))
+        .where(*conditions(filters, now))
         .group_by(Invoice.currency)
         .order_by(Invoice.currency)
     )
@@ -172,14 +178,14 @@ def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) 
 
 
 def export_rows(
-    *, control_session: Session, filters: InvoiceFilters, now: datetime
+    *, control_session: Session, filters: InvoiceFilters, now: datetime, sort: str = "-issued"
 ) -> Iterator[InvoiceRow]:
     """This function will yield every invoice that a filter picks, through a server-side cursor.
 
     At most `export_rows_max` rows come; the transaction stays open while they are read.
     """
-    query = _rows(_picked(filters, now).limit(settings().export_rows_max))
-    today = _today(now)
+    query = _rows(_picked(filters, now, sort).limit(settings().export_rows_max), sort)
+    today = today_of(now)
     for row in control_session.execute(query.execution_options(yield_per=_ROWS_AT_ONCE)):
         yield _row(row, today)
 
@@ -223,19 +229,31 @@ def stuck(*, control_session: Session, limit: int = 200) -> list[StuckSubscripti
     ]
 
 
-def _newest_first() -> tuple[ColumnElement[Any], ...]:
-    return Invoice.issued_at.desc().nulls_first(), Invoice.id.desc()
+def _order(sort: str) -> tuple[ColumnElement[Any], ...]:
+    column = _SORT_COLUMNS.get(sort.removeprefix("-"))
+    if column is None:
+        raise Invalid(f"Choose one of {', '.join(SORTS)}.", field="sort")
+    if sort.startswith("-"):
+        return column.desc().nulls_first(), Invoice.id.desc()
+    return column.asc().nulls_last(), Invoice.id.asc()
 
 
-def _picked(filters: InvoiceFilters, now: datetime) -> Select[Any]:
+_SORT_COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
+    "issued": Invoice.issued_at,
+    "due": Invoice.due_on,
+    "total": Invoice.total_minor,
+}
+
+
+def _picked(filters: InvoiceFilters, now: datetime, sort: str = "-issued") -> Select[Any]:
     """This function will select the ids of what a filter picks, in order.
 
     An index alone answers it, so that a page far down the list costs no rows that nobody sees.
     """
-    return select(Invoice.id).where(*_conditions(filters, now)).order_by(*_newest_first())
+    return select(Invoice.id).where(*conditions(filters, now)).order_by(*_order(sort))
 
 
-def _rows(picked: Select[Any]) -> Select[Any]:
+def _rows(picked: Select[Any], sort: str) -> Select[Any]:
     chosen = picked.subquery()
     return (
         select(
@@ -257,11 +275,15 @@ def _rows(picked: Select[Any]) -> Select[Any]:
         )
         .join(chosen, chosen.c.id == Invoice.id)
         .join(Tenant, Tenant.id == Invoice.tenant_id)
-        .order_by(*_newest_first())
+        .order_by(*_order(sort))
     )
 
 
-def _conditions(filters: InvoiceFilters, now: datetime) -> list[ColumnElement[bool]]:
+def conditions(filters: InvoiceFilters, now: datetime) -> list[ColumnElement[bool]]:
+    """This function will turn a filter into conditions on invoices.
+
+    Raises: Invalid for an unknown state.
+    """
     found: list[ColumnElement[bool]] = []
     if filters.state is not None:
         found.append(_state(filters.state, now))
@@ -310,7 +332,7 @@ def _state(state: str, now: datetime) -> ColumnElement[bool]:
     if state not in STATES:
         raise Invalid(f"Choose one of {', '.join(STATES)}.", field="state")
     if state == OVERDUE:
-        return and_(Invoice.state == "issued", Invoice.due_on < _today(now))
+        return and_(Invoice.state == "issued", Invoice.due_on < today_of(now))
     return Invoice.state == state
 
 
@@ -336,7 +358,8 @@ def _row(row: Any, today: date) -> InvoiceRow:
     )
 
 
-def _today(now: datetime) -> date:
+def today_of(now: datetime) -> date:
+    """This function will return the seller's day: what is overdue is counted by it."""
     return clock.today(now, settings().contract_timezone)
 
 
@@ -347,5 +370,5 @@ def _midnight(day: date) -> datetime:
 
 def month_before(now: datetime) -> tuple[date, date]:
     """This function will return the seller's last whole month, the period finance asks for most."""
-    first = _today(now).replace(day=1)
+    first = today_of(now).replace(day=1)
     return (first - timedelta(days=1)).replace(day=1), first
