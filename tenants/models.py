@@ -77,6 +77,7 @@ class Application(Keyed, Base):
         ),
         CheckConstraint("(claimed_by IS NULL) = (claimed_at IS NULL)", name="claimed"),
         Index("ix_application_queue", "state", "submitted_at"),
+        Index("ix_application_due", "sla_due_at", "id", postgresql_where="state = 'confirmed'"),
         Index(None, "registration_number"),
         Index("ix_application_email", text("lower(email)")),
         Index("ix_application_email_domain", "email_domain"),

@@ -19,6 +19,7 @@ from app.base.errors import Conflict, Invalid
 from tenants.models import APPLICATION, TENANT, Application, ProvisioningRun, Tenant, TenantAdmin
 from tenants.review_queue import (
     FREE_MAIL,
+    PAGE_SIZE,
     ApplicationNotFound,
     counts,
     details,
@@ -31,6 +32,7 @@ from tenants.trial_extension import extend_trial
 
 __all__ = [
     "GROUNDS",
+    "PAGE_SIZE",
     "ApplicationNotFound",
     "Claimed",
     "Decided",

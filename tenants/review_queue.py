@@ -21,6 +21,8 @@ from tenants.trial_form import one_line
 
 # Each tab of the queue is a state; `confirmed` is the to-do list, its most urgent first.
 TABS = ("confirmed", "submitted", "approved", "rejected")
+# One screen of a reviewer; the whole queue is worked off from its top.
+PAGE_SIZE = 20
 PAGE_MAX = 10_000
 DUPLICATES_MAX = 20
 HISTORY_MAX = 100
@@ -128,13 +130,12 @@ def queue(
         order = Application.submitted_at.desc()
     elif tab in ("approved", "rejected"):
         order = Application.decided_at.desc()
-    size = settings().page_size
     rows = control_session.scalars(
         select(Application)
         .where(condition)
         .order_by(order, Application.id)
-        .limit(size)
-        .offset((min(max(page, 1), PAGE_MAX) - 1) * size)
+        .limit(PAGE_SIZE)
+        .offset((min(max(page, 1), PAGE_MAX) - 1) * PAGE_SIZE)
     ).all()
     total = control_session.scalar(select(func.count()).select_from(Application).where(condition))
     return Page(rows, total or 0)

@@ -67,7 +67,7 @@ def _desk(
         rows=listed.rows,
         total=listed.total,
         page=page,
-        pages=max(-(-listed.total // settings().page_size), 1),
+        pages=max(-(-listed.total // room.PAGE_SIZE), 1),
         search=search,
         tab=tab,
         tabs=[

@@ -308,6 +308,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("dedupe_hash", name=op.f("uq_application_dedupe_hash")),
         sa.UniqueConstraint("reference", name=op.f("uq_application_reference")),
     )
+    op.create_index(
+        "ix_application_due", "application", ["sla_due_at", "id"], unique=False, postgresql_where="state = 'confirmed'"
+    )
     op.create_index("ix_application_email", "application", [sa.literal_column("lower(email)")], unique=False)
     op.create_index("ix_application_email_domain", "application", ["email_domain"], unique=False)
     op.create_index(op.f("ix_application_phone"), "application", ["phone"], unique=False)
