@@ -104,8 +104,6 @@ def upload(
 ) -> Drawing:
     """This function will store a file and list it; `stream` can be read again from its beginning.
 
-    When it raises after the bytes were written, `sweep` takes them away again.
-
     Raises: NameMissing, FileEmpty, WrongType, FileTooLarge; StorageFull telling the limit;
     StoreUnavailable.
     """
@@ -116,6 +114,8 @@ def upload(
     held, last_at = _held(tenant_session)
     added = 0 if _in_use(tenant_session, stored.sha256) else stored.size_bytes
     if room is not None and held + added > room:
+        # Nobody uses these bytes, and whoever is uploading the same ones looks again under this lock.
+        files.delete(prefix=_prefix(tenant_session), sha256=stored.sha256)
         raise StorageFull(bytes_max=room, bytes_held=held)
     if not files.path(prefix=_prefix(tenant_session), sha256=stored.sha256).exists():
         # Somebody deleted the last drawing with the same bytes while ours were being written.

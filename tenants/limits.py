@@ -142,3 +142,8 @@ def lock(*, tenant_session: TenantSession, key: str) -> int | None:
     return tenant_session.scalars(
         select(PlanLimit.value).where(PlanLimit.key == key).with_for_update()
     ).one()
+
+
+def read(*, tenant_session: TenantSession, key: str) -> int | None:
+    """This function will return a limit for showing it; None is no limit."""
+    return tenant_session.scalar(select(PlanLimit.value).where(PlanLimit.key == key))
