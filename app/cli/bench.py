@@ -46,10 +46,17 @@ class Figure:
 @click.argument("name", type=click.Choice(["provision", "documents", "pages"]))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--n", type=click.IntRange(3, 10_000), help="How often each thing is done.")
-def bench_command(*, name: str, as_json: bool, n: int | None) -> None:
+@click.option(
+    "--months",
+    type=click.IntRange(1, 100),
+    default=100,
+    show_default=True,
+    help="pages only: months of a thousand subscriptions; less is a quick look.",
+)
+def bench_command(*, name: str, as_json: bool, n: int | None, months: int) -> None:
     """Measure NAME: provision, documents or pages."""
     try:
-        for figure in BENCHES[name](n):
+        for figure in BENCHES[name](n, months):
             if as_json:
                 click.echo(json.dumps(asdict(figure), ensure_ascii=False))
             else:
@@ -65,7 +72,7 @@ def bench_command(*, name: str, as_json: bool, n: int | None) -> None:
         ) from error
 
 
-def provision(n: int | None) -> Iterator[Figure]:
+def provision(n: int | None, _months: int) -> Iterator[Figure]:
     """This function will compare making a tenant with a bare CREATE DATABASE … TEMPLATE."""
     from tenants.bench import compare_provisioning  # noqa: PLC0415 - each bench loads its own
 
@@ -77,7 +84,7 @@ def provision(n: int | None) -> Iterator[Figure]:
     )
 
 
-def documents(n: int | None) -> Iterator[Figure]:
+def documents(n: int | None, _months: int) -> Iterator[Figure]:
     """This function will compare a one-page invoice with a bare warm render of the same HTML."""
     from invoices.documents.bench import compare_render  # noqa: PLC0415
 
@@ -86,13 +93,13 @@ def documents(n: int | None) -> Iterator[Figure]:
     yield compared("documents", ours * 1000, floor * 1000, 1.3, times)
 
 
-def pages(n: int | None) -> Iterator[Figure]:
+def pages(n: int | None, months: int) -> Iterator[Figure]:
     """This function will measure pages over a control database of realistic size."""
     from app.cli.bench_pages import PAGE_LIMIT_MS, measure  # noqa: PLC0415
 
     times = n or 30
     with scratch_control() as database:
-        for path, median_ms in measure(database=database, times=times):
+        for path, median_ms in measure(database=database, times=times, months=months):
             yield compared(f"pages {path}", median_ms, PAGE_LIMIT_MS, 1.0, times)
 
 
@@ -103,7 +110,7 @@ def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure
     )
 
 
-BENCHES: dict[str, Callable[[int | None], Iterator[Figure]]] = {
+BENCHES: dict[str, Callable[[int | None, int], Iterator[Figure]]] = {
     "provision": provision,
     "documents": documents,
     "pages": pages,

@@ -1,4 +1,4 @@
--- Rows for `flask bench pages`: %(now)s is the application clock, %(staff)s a member of staff.
+-- Rows for `flask bench pages`: bench.now is the application clock, bench.staff somebody of ours.
 -- A cluster's worth of customers after some years, most of it long decided, billed and paid.
 
 INSERT INTO application (id, reference, state, dedupe_hash, company, country, registration_number,
@@ -8,10 +8,10 @@ SELECT uuidv7(), 'A-' || n, state, 'bench-' || n, '벤치설비 ' || n, 'KR',
     lpad((1000000000 + n)::text, 10, '0'), '구매담당', 'buyer@bench-' || n % 4000 || '.example',
     'bench-' || n % 4000 || '.example', '+8225550' || lpad((n % 1000)::text, 3, '0'), n % 60 + 1,
     (ARRAY['starter', 'team', 'studio'])[n % 3 + 1], NULL, 'ko', at, at, at + interval '1 day',
-    CASE WHEN state IN ('approved', 'rejected') THEN %(staff)s::uuid END,
+    CASE WHEN state IN ('approved', 'rejected') THEN current_setting('bench.staff')::uuid END,
     CASE WHEN state IN ('approved', 'rejected') THEN at END,
     CASE WHEN state = 'rejected' THEN '다음 기회에 모시겠습니다.' END
-FROM (SELECT n, %(now)s::timestamptz - make_interval(hours => n / 4) AS at,
+FROM (SELECT n, current_setting('bench.now')::timestamptz - make_interval(hours => n / 4) AS at,
         CASE WHEN n <= 300 THEN 'confirmed' WHEN n <= 500 THEN 'submitted'
             WHEN n % 9 = 0 THEN 'approved' ELSE 'rejected' END AS state
     FROM generate_series(1, 10000) AS n) rows;
@@ -55,8 +55,8 @@ SELECT uuidv7(), CASE WHEN n % 40 = 0 THEN 'issued' ELSE 'paid' END, tenant_id, 
     jsonb_build_object('name', '벤치설비', 'email', 'billing@bench.example', 'language', 'ko'),
     at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END
 FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenant_id,
-        %(now)s::timestamptz - make_interval(months => 99 - month) AS at
-    FROM subscription s CROSS JOIN generate_series(0, 99) AS month) rows;
+        current_setting('bench.now')::timestamptz - make_interval(months => 99 - month) AS at
+    FROM subscription s CROSS JOIN generate_series(100 - current_setting('bench.months')::int, 99) AS month) rows;
 
 INSERT INTO number_series (series, year, next_number) VALUES ('INV', 2026, 200000);
 
@@ -73,9 +73,10 @@ INSERT INTO billed_span (id, subscription_id, charge, period, invoice_id, state)
 SELECT uuidv7(), subscription_id, 'base', period, id, 'billed' FROM invoice;
 
 INSERT INTO payment (id, tenant_id, invoice_id, gateway, gateway_payment_id, amount_minor, currency,
-    paid_at, payer, recorded_by)
-SELECT uuidv7(), tenant_id, id, 'manual', id::text, total_minor, currency, paid_at, '벤치설비',
-    %(staff)s::uuid
+    paid_at, received_on, payer, recorded_by)
+SELECT uuidv7(), tenant_id, id, 'manual', id::text, total_minor, currency, paid_at,
+    paid_at::date, '벤치설비',
+    current_setting('bench.staff')::uuid
 FROM invoice WHERE state = 'paid';
 
 INSERT INTO vat_evidence (id, tenant_id, invoice_id, kind, chosen_at)
@@ -100,6 +101,6 @@ SELECT uuidv7(), issued_at, 'job', 'invoicing', 'invoice.issued', 'invoice', id:
 FROM invoice;
 
 INSERT INTO visit_event (at, id, visitor_id, kind, page, utm)
-SELECT %(now)s::timestamptz - make_interval(mins => n), uuidv7(), gen_random_uuid(), 'page',
+SELECT current_setting('bench.now')::timestamptz - make_interval(mins => n), uuidv7(), gen_random_uuid(), 'page',
     '/pricing', '{}'
 FROM generate_series(1, 50000) AS n;

@@ -1,0 +1,33 @@
+"""The benches: one JSON object a line, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import Scenario, administrator
+
+KEYS = {"name", "ours", "floor", "ratio", "bar", "better", "unit", "n"}
+
+
+def bench_objects() -> list[str]:
+    with administrator() as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'bench%'"
+            " OR shobj_description(oid, 'pg_database') LIKE 'tenantry bench%'"
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+@pytest.mark.parametrize("name", ["provision", "pages"])
+def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str) -> None:
+    done = scenario.flask("bench", name, "--json", "--n", "3", "--months", "2")
+    assert done.returncode == 0, done.stderr
+    figures = [json.loads(line) for line in done.stdout.splitlines()]
+    assert figures
+    for figure in figures:
+        assert set(figure) == KEYS
+        assert figure["ratio"] == pytest.approx(figure["ours"] / figure["floor"], rel=0.01)
+        assert figure["n"] == 3
+    assert bench_objects() == []
