@@ -191,6 +191,7 @@ def revoke(
     remaining = methods(control_session=control_session, tenant_id=tenant_id)
     if remaining and not remaining[0].is_default:
         remaining[0].is_default = True
+        control_session.flush()
     _note(control_session, method, "payment_method.revoked", actor, now)
     return method
 
