@@ -12,9 +12,10 @@ from app.base.audit import AccessEntry
 from app.base.config import settings
 from app.base.db import control_session
 from app.base.messages import Message
+from invoices import bundles
 from invoices.models import CardRegistration, DocumentBundle
 from jobs.models import Slot
-from tenants import visits
+from tenants import exports, visits
 from tenants.models import TenantExport
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ def expire_exports(now: datetime) -> None:
         ).all()
     for tenant_id, sha256 in expired:
         if sha256 is not None:
-            files.delete(prefix=f"tenants/{tenant_id}/exports", sha256=sha256)
+            files.delete(prefix=exports.prefix(tenant_id), sha256=sha256)
 
 
 def expire_bundles(now: datetime) -> None:
@@ -126,4 +127,4 @@ def expire_bundles(now: datetime) -> None:
         ).all()
     for sha256 in expired:
         if sha256 is not None:
-            files.delete(prefix="bundles", sha256=sha256)
+            files.delete(prefix=bundles.PREFIX, sha256=sha256)

@@ -1,0 +1,141 @@
+"""What has had its time goes, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from app.base import files
+from app.base.audit import AccessEntry
+from app.base.config import settings
+from app.base.db import control_session
+from app.base.messages import Message
+from app.base.sessions import WebSession
+from invoices import bundles
+from invoices.models import DocumentBundle
+from jobs.housekeeping import keep_house
+from jobs.models import Slot
+from tenants import exports
+from tenants.models import TenantExport
+from tests.factories import make_staff, make_tenant
+
+pytestmark = pytest.mark.usefixtures("scenario")
+DAY = timedelta(days=1)
+
+
+def count(model: type) -> int:
+    with control_session() as session:
+        return session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def test_may_run_on_an_empty_system_and_twice(now: datetime) -> None:
+    keep_house(now, now)
+    keep_house(now, now)
+
+
+def test_an_access_entry_lives_as_long_as_its_term(now: datetime) -> None:
+    term = timedelta(days=settings().access_log_retention_days)
+    with control_session() as session:
+        for age in (term - DAY, term + DAY):
+            session.add(AccessEntry(at=now - age, event="signed_in", audience="staff"))
+    keep_house(now, now)
+    assert count(AccessEntry) == 1
+
+
+def test_a_session_lives_by_the_real_clock(now: datetime) -> None:
+    real = datetime.now(tz=now.tzinfo)
+    with control_session() as session:
+        for key, expires in (("a", real - DAY), ("b", real + DAY)):
+            session.add(
+                WebSession(
+                    id_hash=key,
+                    audience="staff",
+                    user_id=make_staff(session).id,
+                    created_at=real,
+                    seen_at=real,
+                    expires_at=expires,
+                    absolute_expires_at=expires,
+                )
+            )
+    keep_house(now + 365 * DAY, now + 365 * DAY)
+    with control_session() as session:
+        assert session.scalars(select(WebSession.id_hash)).all() == ["b"]
+
+
+def test_a_message_that_is_still_due_is_never_thrown_away(now: datetime) -> None:
+    with control_session() as session:
+        for state in ("due", "sent", "failed"):
+            session.add(
+                Message(
+                    state=state,
+                    channel="mail",
+                    kind="test",
+                    recipient="somebody@customer.example",
+                    language="ko",
+                    subject="s",
+                    text="t",
+                    html="h",
+                    created_at=now - 400 * DAY,
+                )
+            )
+    keep_house(now, now)
+    with control_session() as session:
+        assert set(session.scalars(select(Message.state))) == {"due", "failed"}
+
+
+def test_the_latest_slot_of_a_task_is_remembered_for_ever(now: datetime) -> None:
+    with control_session() as session:
+        for age in (400, 300):
+            session.add(Slot(task="old", due_at=now - age * DAY, done_at=now))
+        session.add(Slot(task="undone", due_at=now - 400 * DAY))
+        session.add(Slot(task="undone", due_at=now - DAY, done_at=now))
+    keep_house(now, now)
+    with control_session() as session:
+        kept = session.execute(select(Slot.task, Slot.due_at).order_by(Slot.due_at)).all()
+    assert [(task, (now - due_at).days) for task, due_at in kept] == [
+        ("undone", 400),
+        ("old", 300),
+        ("undone", 1),
+    ]
+
+
+def test_an_export_and_a_bundle_lose_their_files_when_their_term_is_over(now: datetime) -> None:
+    bundle = files.put(prefix=bundles.PREFIX, chunks=[b"bundle"])
+    with control_session() as session:
+        tenant = make_tenant(session)
+        staff = make_staff(session)
+        export = files.put(prefix=exports.prefix(tenant.id), chunks=[b"export"])
+        session.add(
+            TenantExport(
+                tenant_id=tenant.id,
+                state="ready",
+                requested_at=now - 9 * DAY,
+                ready_at=now - 9 * DAY,
+                expires_at=now - DAY,
+                sha256=export.sha256,
+                size_bytes=6,
+            )
+        )
+        session.add(
+            DocumentBundle(
+                state="ready",
+                requested_by=staff.id,
+                requested_at=now - 9 * DAY,
+                filters={},
+                ready_at=now - 9 * DAY,
+                expires_at=now - DAY,
+                sha256=bundle.sha256,
+                size_bytes=6,
+            )
+        )
+    keep_house(now, now)
+    with control_session() as session:
+        states = (
+            session.scalar(select(TenantExport.state)),
+            session.scalar(select(DocumentBundle.state)),
+        )
+    assert states == ("expired", "expired")
+    assert files.is_empty(prefix=exports.prefix(tenant.id))
+    assert files.is_empty(prefix=bundles.PREFIX)

@@ -1,0 +1,30 @@
+"""From the approval's commit to a tenant on trial: nobody waits for a sweep."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from app.base.db import control_session
+from tenants.models import Tenant
+from tests.conftest import Scenario
+from tests.jobs.running import eventually, machinery
+from tests.tenants.approved import approve
+
+
+def trialing(tenant_id: UUID) -> bool:
+    with control_session() as session:
+        return session.get_one(Tenant, tenant_id).state == "trialing"
+
+
+def test_an_approved_tenant_is_on_trial_within_three_seconds(
+    scenario: Scenario, now: datetime, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with machinery(scenario, log, TENANTRY_SWEEP_SECONDS="3600"):
+        first = approve(now=now)
+        eventually(lambda: trialing(first), log)
+        second = approve(now=now)
+        took = eventually(lambda: trialing(second), log)
+    assert took < 3, f"{took:.2f} s"
