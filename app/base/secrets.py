@@ -48,6 +48,12 @@ def _fernet() -> MultiFernet:
     )
 
 
+def forget() -> None:
+    """This function will make the next use read the keys from the settings again."""
+    for cached in (_keys, _fernet):
+        cached.cache_clear()
+
+
 def encrypt(text: str) -> str:
     """This function will encrypt a text under the current key, for a column of the database."""
     return _fernet().encrypt(text.encode()).decode()

@@ -6,12 +6,15 @@ import sys
 
 import click
 import psycopg
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
-from app.base import accounts, installation, metrics
+from app.base import accounts, clock, installation, metrics
+from app.base.audit import SYSTEM
 from app.base.db import control_engine, control_session
 from app.base.errors import TenantryError
 from app.cli.staff import add_person
+from invoices import catalogue
+from invoices.models import Plan
 
 
 @click.command("setup")
@@ -40,8 +43,19 @@ def setup_command(
     with control_session() as session:
         name = template.build_template(control_session=session)
     click.echo(f"tenant template: {name}")
+    _price_list()
     metrics.forget_ended_processes()
     _first_admin(admin_email, admin_name, admin_password)
+
+
+def _price_list() -> None:
+    """Without plans nobody can apply: begin with the default ones, to be replaced by versions."""
+    with control_session() as session:
+        if session.scalar(select(exists().where(Plan.code.is_not(None)))):
+            click.echo("price list: there already")
+            return
+        catalogue.publish_default(control_session=session, actor=SYSTEM, now=clock.now())
+    click.echo("price list: the default plans")
 
 
 def _first_admin(email: str | None, name: str | None, password: str | None) -> None:

@@ -1,0 +1,127 @@
+"""`flask demo`: the main job on real input, in a whole system of its own, over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from app.base.config import CHECKOUT
+from app.base.errors import TenantryError
+from app.cli.demo import cast, ending, months, road
+from app.cli.demo.browser import Browser
+from app.cli.demo.mailbox import Mailbox
+from app.cli.demo.report import Report
+from app.cli.demo.road import Customer, Play
+from app.cli.demo.stage import Stage
+from app.cli.staff import add_person
+from app.embedded.errors import EmbeddedError
+
+PROSPECTS = CHECKOUT / "tests" / "data" / "prospects.csv"
+
+
+@click.command("demo")
+@click.option(
+    "--prospects",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=PROSPECTS,
+    help="The table of prospects to play.",
+)
+@click.option("--keep", is_flag=True, help="Keep the scratch folder, to look into its logs.")
+def demo_command(*, prospects: Path, keep: bool) -> None:
+    """Play two months of business, from the trial forms to the tax papers."""
+    console = Console()
+    report = Report(console)
+    results = CHECKOUT / "var" / "demo"
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    scratch = Path(tempfile.mkdtemp(prefix="tenantry-demo-"))
+    stage = None
+    checked = 1
+    try:
+        with report.step("start"):
+            stage = Stage(scratch)
+        play = _play(stage, report, prospects)
+        _walk(play, results)
+        checked = _check(report)
+    except (TenantryError, EmbeddedError) as error:
+        report.expect(False, str(error))
+    finally:
+        if stage is not None:
+            with report.step("stop"):
+                stage.system.stop()
+        _clear(scratch, results, keep=keep or bool(report.problems))
+    report.show()
+    report.write(results / "report.json", check_exit_code=checked)
+    console.print(f"Papers and report: [bold]{results.relative_to(CHECKOUT)}[/]")
+    if report.problems or checked:
+        for problem in report.problems:
+            console.print(f"[bold red]✗[/] {problem}")
+        sys.exit(1)
+
+
+def _play(stage: Stage, report: Report, prospects: Path) -> Play:
+    play = Play(
+        stage=stage,
+        report=report,
+        mailbox=Mailbox(stage.system.addresses["mailbox"]),
+        customers=[
+            Customer(prospect, Browser(stage.site, language=prospect.language))
+            for prospect in cast.read(prospects)
+        ],
+        sales=Browser(stage.site, language="ko"),
+        finance=Browser(stage.site, language="en"),
+    )
+    with report.step("staff") as step:
+        for role, email in cast.STAFF.items():
+            add_person(email=email, name=role.title(), role=role, password=play.staff_password)
+            step.count += 1
+    return play
+
+
+def _walk(play: Play, results: Path) -> None:
+    road.apply(play)
+    road.confirm(play)
+    road.review(play)
+    road.provision(play)
+    road.welcome(play)
+    months.work(play)
+    months.convert(play)
+    road.sign_in_staff(play, "finance")
+    months.live(play)
+    months.papers(play, results)
+    ending.verify(play)
+
+
+def _check(report: Report) -> int:
+    with report.step("check") as step:
+        done = _flask("check")
+        step.note(invariants="hold" if done.returncode == 0 else "BROKEN")
+    click.echo(done.stdout, nl=False)
+    if done.returncode:
+        click.echo(done.stderr, err=True, nl=False)
+    return done.returncode
+
+
+def _flask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flask", *arguments],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=CHECKOUT,
+    )
+
+
+def _clear(scratch: Path, results: Path, *, keep: bool) -> None:
+    """The logs stay where somebody may want to read them: always beside the report."""
+    shutil.copytree(scratch / "log", results / "log", dirs_exist_ok=True)
+    if not keep:
+        shutil.rmtree(scratch, ignore_errors=True)
