@@ -1,5 +1,6 @@
 """The reviewers' desk over HTTP: who may act, who was first, and what the mail says."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,7 +22,10 @@ def waiting(client: Any) -> list[UUID]:
     """Three confirmed applications, most urgent first."""
     with control_session() as session:
         make_catalogue(session)
-        return [make_application(session, state="confirmed").id for _ in range(3)]
+        return [
+            make_application(session, state="confirmed", sla_due_at=NOW + timedelta(hours=place)).id
+            for place in range(3)
+        ]
 
 
 def approve(client: Any, application_id: UUID, **changes: str) -> Any:
