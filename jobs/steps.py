@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from app.base import leases
+from app.base import leases, logs
 from app.base.config import settings
 from app.base.db import control_session
 from app.base.errors import TenantryError
@@ -86,8 +86,15 @@ def settle_each(
         if elapsed > held / 2:
             _renew(model, keys[done:], held)
             leased_at = time.monotonic()
-        _settle(step, model, key, perform_one)
+        with logs.bound(**{_name(model): str(key)}):
+            _settle(step, model, key, perform_one)
     return len(keys)
+
+
+def _name(model: Any) -> str:
+    """What a row's key is called in logs: `tenant_id` where the row is a tenant's only one."""
+    column: str = model.__mapper__.primary_key[0].name
+    return column if column != "id" else f"{model.__tablename__}_id"
 
 
 def _in_order(

@@ -72,7 +72,7 @@ def configure(*, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings().log_level.upper())
-    for name in ("httpx", "httpcore", "apscheduler", "rq.worker", "fontTools", "weasyprint"):
+    for name in ("httpx", "httpcore", "alembic", "apscheduler", "rq.worker", "fontTools"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from flask import Flask, jsonify, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
@@ -23,6 +23,7 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(TenantryError, _ours)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(DataError, _unstorable)
     app.register_error_handler(OperationalError, _database)
     app.register_error_handler(PoolExhausted, _database)
     app.register_error_handler(Exception, _unexpected)
@@ -49,6 +50,12 @@ def _http(error: HTTPException) -> Any:
         429: gettext("Too many requests. Please wait a minute and try again."),
     }
     return _answer(error.code, messages.get(error.code, gettext("The request was not understood.")))
+
+
+def _unstorable(_: DataError) -> Any:
+    """A value that no column can hold: a NUL byte, a number beyond all bounds."""
+    db.session.rollback()
+    return _answer(400, gettext("Something in that can't be stored. Please check what you typed."))
 
 
 def _database(error: Exception) -> Any:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, g, request, session, url_for
 
+from app.base import logs
 from app.base.audit import Actor
 from app.web.auth import to_sign_in
 from app.web.db import db
-from app.web.papers import days, lines_of
+from app.web.papers import days, lines_of, plus_days
 from tenants.models import Tenant, TenantAdmin
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -36,6 +37,7 @@ def portal_required(view: View) -> View:
             return to_sign_in("portal.sign_in")
         g.admin, g.tenant = found
         g.actor = Actor.admin(g.admin.id)
+        logs.bind(tenant_id=str(g.tenant.id))
         return view(*args, **kwargs)
 
     return guarded  # type: ignore[return-value]
@@ -73,4 +75,5 @@ def who() -> dict[str, Any]:
 
 
 portal.add_app_template_filter(days, "days")
+portal.add_app_template_filter(plus_days, "plus_days")
 portal.add_app_template_global(lines_of, "lines_of")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from flask import g, render_template, session
 
+from app.base import logs
 from app.base.audit import Actor
 from app.base.errors import Forbidden
 from app.web.auth import to_sign_in
@@ -55,6 +56,7 @@ def workspace_required(*roles: str) -> Callable[[View], View]:
                 tenant_session.expunge(member)
                 g.tenant, g.tenant_session, g.member = tenant, tenant_session, member
                 g.actor = Actor("member", str(member.id))
+                logs.bind(tenant_id=str(tenant.id))
                 if roles and member.role not in roles:
                     log.warning("refused", member_id=str(member.id), role=member.role)
                     raise Forbidden("Only an admin of your company may do this.")
