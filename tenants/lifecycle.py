@@ -250,6 +250,7 @@ def _note(
     now: datetime,
     why: str,
 ) -> None:
+    control_session.flush()
     audit.append(
         control_session=control_session,
         actor=actor,
