@@ -122,6 +122,39 @@ def _set(control_session: Session, admin: TenantAdmin, password: str, now: datet
     )
 
 
+def set_access(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    admin_id: UUID,
+    disabled: bool,
+    actor: Actor,
+    now: datetime,
+    why: str | None = None,
+) -> TenantAdmin:
+    """This function will shut an administrator out of the portal, or let them in again.
+
+    Ending their sessions is the door's part.
+
+    Raises: NoSuchAdmin.
+    """
+    admin = control_session.get(TenantAdmin, admin_id)
+    if admin is None or admin.tenant_id != tenant_id:
+        raise NoSuchAdmin("There is no such administrator.")
+    admin.disabled_at = now if disabled else None
+    append(
+        control_session=control_session,
+        actor=actor,
+        action="admin.disabled" if disabled else "admin.enabled",
+        subject_kind="tenant_admin",
+        subject_id=admin.id,
+        tenant_id=tenant_id,
+        why=why,
+        now=now,
+    )
+    return admin
+
+
 def request_reset(*, control_session: Session, email: str, language: str, now: datetime) -> int:
     """This function will mail a link for each account that an address has; it says how many.
 

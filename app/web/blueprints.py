@@ -5,7 +5,10 @@ from __future__ import annotations
 from flask import Blueprint
 
 from app.web.console.accounts import console_accounts
+from app.web.console.attention import console_attention
+from app.web.console.invoice_exports import console_invoices
 from app.web.console.review import review
+from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails
 from app.web.hooks import hooks
 from app.web.ops import ops
@@ -20,6 +23,9 @@ BLUEPRINTS: list[Blueprint] = [
     console_accounts,
     console_trails,
     review,
+    console_tenants,
+    console_invoices,
+    console_attention,
     portal,
     workspace,
 ]

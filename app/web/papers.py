@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import Response
 from sqlalchemy import select
 
-from app.base import files
 from app.base.config import settings
-from app.base.errors import Conflict, NotFound
+from app.base.errors import NotFound
 from app.base.money import exponent
 from app.web.db import control
 from app.web.exports import download
 from app.web.format import number
 from app.web.i18n import gettext, language, lazy
+from invoices import paper_files
 from invoices.models import Document, Invoice, Payment, TaxInvoice
-from invoices.paper_files import prefix_of
 
 NAMES = {
     "invoice": lazy("Invoice"),
@@ -36,10 +35,6 @@ _LANGUAGES = {"ko": "한국어", "en": "English"}
 
 class NoSuchPaper(NotFound):
     """There is no such paper, or not of this invoice."""
-
-
-class PaperNotReady(Conflict):
-    """The paper is still being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ def trouble(document: Document) -> str:
     """This function will say in the reader's words why a paper is not there yet."""
     if document.state == "ready":
         return ""
-    if document.last_error and "librar" in document.last_error.lower():
+    if document.last_error and "pango" in document.last_error.lower():
         return gettext(
             "A system library for PDFs is missing on our side. The paper follows by itself once "
             "it is installed; nothing is lost."
@@ -100,24 +95,29 @@ def trouble(document: Document) -> str:
 
 
 def send(
-    *, rows: list[PaperRow], document_id: UUID, inline: bool = False, staff: bool = False
+    *,
+    rows: list[PaperRow],
+    document_id: UUID,
+    tenant_id: UUID | None,
+    inline: bool = False,
 ) -> Response:
-    """This function will send one of the papers listed.
+    """This function will send one of the papers listed; staff name no tenant.
 
-    Raises: NoSuchPaper; PaperNotReady.
+    Raises: NoSuchPaper; PaperNotReady (staff hear the machine's own reason); FileMissing.
     """
     row = next((each for each in rows if each.document.id == document_id), None)
     if row is None:
         raise NoSuchPaper("There is no such paper.")
-    document: Any = row.document
-    if not row.ready or document.sha256 is None:
-        detail = f" ({document.last_error})" if staff and document.last_error else ""
-        raise PaperNotReady(row.trouble + detail)
+    if not row.ready and tenant_id is not None:
+        raise paper_files.PaperNotReady(row.trouble)
+    opened = paper_files.open_paper(
+        control_session=control(), document_id=document_id, tenant_id=tenant_id
+    )
     return download(
-        files.open_stored(prefix=prefix_of(document.tenant_id), sha256=document.sha256),
-        file_name=document.file_name,
-        media_type="application/pdf",
-        size_bytes=document.size_bytes,
+        opened.stream,
+        file_name=opened.file_name,
+        media_type=opened.media_type,
+        size_bytes=opened.size_bytes,
         inline=inline,
     )
 
@@ -130,6 +130,11 @@ def days(period: Any) -> str:
         if hasattr(period, first)
     )
     return f"{start:%Y-%m-%d} – {end - timedelta(days=1):%Y-%m-%d}"
+
+
+def plus_days(day: date, number_of_days: int) -> str:
+    """This function will write the day so many days later, short."""
+    return f"{day + timedelta(days=number_of_days):%m-%d}"
 
 
 def lines_of(invoice: Invoice) -> list[dict[str, Any]]:

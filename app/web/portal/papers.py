@@ -93,5 +93,8 @@ def paper(invoice_id: UUID, document_id: UUID) -> Any:
     """This function will send one paper of the tenant's own as a PDF."""
     found = own_invoice(invoice_id)
     return papers.send(
-        rows=_papers(found), document_id=document_id, inline=request.args.get("show") == "1"
+        rows=_papers(found),
+        document_id=document_id,
+        tenant_id=g.tenant.id,
+        inline=request.args.get("show") == "1",
     )

@@ -1,0 +1,87 @@
+"""How an invoice came to be where it is: acts, attempts and money in one line of time."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from app.base.accounts import Staff
+from app.base.audit import AuditEvent
+from app.web.console.event_words import said
+from app.web.db import control
+from app.web.i18n import gettext
+from invoices.models import Invoice, PaymentAttempt
+
+EVENTS_MAX = 100
+
+
+def story(invoice: Invoice) -> list[dict[str, Any]]:
+    """This function will return an invoice's events, newest first, as the timeline prints them."""
+    attempts = {
+        str(attempt.id): attempt
+        for attempt in control().scalars(
+            select(PaymentAttempt).where(PaymentAttempt.invoice_id == invoice.id)
+        )
+    }
+    events = list(
+        control().scalars(
+            select(AuditEvent)
+            .where(
+                or_(
+                    _about("invoice", [str(invoice.id)]),
+                    _about("payment_attempt", list(attempts)),
+                )
+            )
+            .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+            .limit(EVENTS_MAX)
+        )
+    )
+    names = staff_names(events)
+    return [_entry(event, names, attempts) for event in events] + _begun(attempts, events)
+
+
+def _about(kind: str, ids: list[str]) -> Any:
+    return (AuditEvent.subject_kind == kind) & AuditEvent.subject_id.in_(ids)
+
+
+def _entry(
+    event: AuditEvent, names: dict[str, str], attempts: dict[str, PaymentAttempt]
+) -> dict[str, Any]:
+    entry = said(event, names)
+    attempt = attempts.get(event.subject_id)
+    if attempt is not None:
+        entry["what"] = gettext(
+            "%(what)s (attempt %(number)s)", what=entry["what"], number=attempt.attempt_number
+        )
+        if event.to_state == "declined" and attempt.decline_message:
+            entry["why"] = f"{attempt.decline_code}: {attempt.decline_message}"
+    return entry
+
+
+def _begun(attempts: dict[str, PaymentAttempt], events: list[AuditEvent]) -> list[dict[str, Any]]:
+    """Attempts that nothing has been written about yet: under way this very moment."""
+    told = {event.subject_id for event in events}
+    return [
+        {
+            "at": attempt.begun_at,
+            "who": gettext("Job: %(step)s", step="collection"),
+            "what": gettext(
+                "Card charge begun (attempt %(number)s)", number=attempt.attempt_number
+            ),
+            "why": "",
+            "tone": "calm",
+        }
+        for attempt_id, attempt in attempts.items()
+        if attempt_id not in told
+    ]
+
+
+def staff_names(events: list[AuditEvent]) -> dict[str, str]:
+    """This function will look up the names of staff in a list of events, in one query."""
+    ids = {UUID(each.actor_id) for each in events if each.actor_kind == "staff" and each.actor_id}
+    if not ids:
+        return {}
+    rows = control().execute(select(Staff.id, Staff.name).where(Staff.id.in_(ids)))
+    return {str(staff_id): name for staff_id, name in rows}

@@ -1,0 +1,247 @@
+"""Finance's desk: the invoices, one beside the list, and what may be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, g, render_template, request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from app.base import clock
+from app.base.config import settings
+from app.base.errors import Conflict, Invalid, NotFound, TenantryError
+from app.base.money import Money, exponent
+from app.web import papers
+from app.web.auth import see_other, staff_required
+from app.web.console import invoice_filters, tallies
+from app.web.console.invoice_story import story
+from app.web.db import control
+from app.web.i18n import gettext
+from app.web.paging import page_number
+from invoices import evidence, invoicing, listing, payment_queue, transfers
+from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
+from tenants.models import Tenant
+
+console_invoices = Blueprint("console_invoices", __name__, url_prefix="/console/invoices")
+
+FINANCE = ("finance",)
+
+
+class NoSuchInvoice(NotFound):
+    """There is no such invoice."""
+
+
+@console_invoices.get("")
+@staff_required()
+def index() -> str:
+    """This function will list the invoices that the address asks for, with their sums."""
+    return _desk(None)
+
+
+@console_invoices.get("/<uuid:invoice_id>")
+@staff_required()
+def details(invoice_id: UUID) -> str:
+    """This function will show one invoice beside the list that it was picked from."""
+    return _desk(invoice_id)
+
+
+def _desk(
+    invoice_id: UUID | None,
+    *,
+    error: TenantryError | None = None,
+    failed: str = "",
+) -> str:
+    now = clock.now()
+    filters, sort = invoice_filters.asked(), invoice_filters.sort_asked()
+    by_state = tallies.by_state(filters, now)
+    found = listing.find(
+        control_session=control(),
+        filters=filters,
+        now=now,
+        page=page_number(),
+        sort=sort,
+        sums=by_state[filters.state or ""],
+    )
+    return render_template(
+        "console/invoices/desk.html",
+        found=found,
+        tabs=_tabs(by_state, filters.state or ""),
+        filters=filters,
+        chips=invoice_filters.chips(filters, now),
+        carried=invoice_filters.carried(),
+        sort=sort,
+        many=found.count > settings().bulk_documents_max,
+        may_act=g.staff.role in ("finance", "admin"),
+        error=error,
+        failed=failed,
+        now=now,
+        **(_details(invoice_id, now) if invoice_id else {"open": None}),
+    )
+
+
+def _tabs(by_state: dict[str, list[listing.Totals]], lit: str) -> list[dict[str, Any]]:
+    carried = {k: v for k, v in invoice_filters.carried().items() if k != "state"}
+    return [
+        {
+            "label": name,
+            "url": url_for(".index", **carried, **({"state": state} if state else {})),
+            "count": sum(totals.count for totals in by_state[state]),
+            "active": state == lit,
+        }
+        for state, name in invoice_filters.tab_names().items()
+    ]
+
+
+def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
+    invoice = _invoice(invoice_id)
+    today = listing.today_of(now)
+    late = invoice.state == "issued" and invoice.due_on is not None and invoice.due_on < today
+    return {
+        "open": invoice,
+        "tenant": control().get_one(Tenant, invoice.tenant_id),
+        "shown_state": listing.OVERDUE if late else invoice.state,
+        "payment": control().scalar(select(Payment).where(Payment.invoice_id == invoice.id)),
+        "evidence_words": _evidence_words(invoice),
+        "rule_words": rule_words,
+        "papers": papers.of_invoice(invoice_id=invoice.id, tenant_id=invoice.tenant_id),
+        "story": story(invoice),
+        "today": today,
+        "typed": request.form,
+    }
+
+
+def _evidence_words(invoice: Invoice) -> str:
+    """Which one evidence the supply has, or until when it must have one."""
+    chosen = control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == invoice.id))
+    if chosen is None:
+        if invoice.state not in ("issued", "paid") or not invoice.total_minor:
+            return gettext("None needed")
+        return gettext("Not chosen yet, by %(day)s", day=evidence.deadline(invoice.supplied_on))
+    if chosen.kind == "tax_invoice":
+        issue_id = control().scalar(
+            select(TaxInvoice.issue_id).where(TaxInvoice.invoice_id == invoice.id)
+        )
+        return gettext("Tax invoice %(number)s, not transmitted", number=issue_id or "–")
+    if chosen.kind == "card_slip":
+        return gettext("Card slip")
+    return gettext("None made here: %(why)s", why=chosen.reason or chosen.kind)
+
+
+def rule_words(rule: str) -> str:
+    """This function will say in words how a line's quantity was found."""
+    return {
+        "flat": gettext("Flat fee"),
+        "peak_over_included": gettext("Highest day of the period, less what is included"),
+        "average_over_included": gettext("Average over the period, less what is included"),
+    }.get(rule, rule)
+
+
+def _invoice(invoice_id: UUID) -> Invoice:
+    found = control().scalar(
+        select(Invoice).where(Invoice.id == invoice_id).options(selectinload(Invoice.lines))
+    )
+    if found is None:
+        raise NoSuchInvoice("There is no such invoice.")
+    return found
+
+
+@console_invoices.get("/<uuid:invoice_id>/papers/<uuid:document_id>")
+@staff_required()
+def paper(invoice_id: UUID, document_id: UUID) -> Any:
+    """This function will send one paper of an invoice; `?show=1` shows it in a frame of ours."""
+    invoice = _invoice(invoice_id)
+    rows = papers.of_invoice(invoice_id=invoice.id, tenant_id=invoice.tenant_id)
+    return papers.send(
+        rows=rows, document_id=document_id, tenant_id=None, inline=request.args.get("show") == "1"
+    )
+
+
+def _act(invoice_id: UUID, name: str, act: Callable[[], object], said: str) -> Any:
+    """This function will do one act; what it refuses is told in the open pane, input kept."""
+    try:
+        act()
+    except (Invalid, Conflict) as error:
+        control().rollback()
+        return _desk(invoice_id, error=error, failed=name), error.status
+    control().commit()
+    flash(said, "good")
+    return see_other(url_for(".details", invoice_id=invoice_id, **invoice_filters.carried()))
+
+
+@console_invoices.post("/<uuid:invoice_id>/transfer")
+@staff_required(*FINANCE)
+def transfer(invoice_id: UUID) -> Any:
+    """This function will write down that a bank transfer settled an invoice."""
+    invoice = _invoice(invoice_id)
+    return _act(
+        invoice_id,
+        "transfer",
+        lambda: transfers.record_transfer(
+            control_session=control(),
+            invoice_id=invoice_id,
+            amount=_amount(request.form.get("amount", ""), invoice.currency),
+            payer=request.form.get("payer", "").replace("\x00", ""),
+            paid_on=_day(request.form.get("paid_on", "")),
+            staff_id=g.staff.id,
+            now=clock.now(),
+        ),
+        gettext("Recorded. The receipt and the tax invoice follow by themselves."),
+    )
+
+
+def _amount(text: str, currency: str) -> Money:
+    """An amount as people type it: 1,234,000 or 12.50; never a fraction of the smallest coin."""
+    plain = text.replace(",", "").replace(" ", "").lstrip("₩$")
+    try:
+        units = Decimal(plain) if plain.isascii() and len(plain) <= 18 else Decimal("NaN")
+    except InvalidOperation:
+        units = Decimal("NaN")
+    minor = units.scaleb(exponent(currency)) if units.is_finite() else units
+    if not minor.is_finite() or minor != minor.to_integral_value():
+        raise Invalid("Enter the amount in figures, as the bank statement says.", field="amount")
+    return Money(int(minor), currency)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError as error:
+        raise Invalid("Enter the day as 2026-03-10.", field="paid_on") from error
+
+
+@console_invoices.post("/<uuid:invoice_id>/void")
+@staff_required(*FINANCE)
+def void(invoice_id: UUID) -> Any:
+    """This function will take an unpaid invoice back, for a reason that everybody can read."""
+    return _act(
+        invoice_id,
+        "void",
+        lambda: invoicing.void(
+            control_session=control(),
+            invoice_id=invoice_id,
+            reason=request.form.get("reason", "").replace("\x00", "")[:500],
+            actor=g.actor,
+            now=clock.now(),
+        ),
+        gettext("Voided. What it billed is billed anew by the next run."),
+    )
+
+
+@console_invoices.post("/<uuid:invoice_id>/collect")
+@staff_required(*FINANCE)
+def collect(invoice_id: UUID) -> Any:
+    """This function will have the tenant's card charged once more, at once."""
+    _invoice(invoice_id)
+    return _act(
+        invoice_id,
+        "collect",
+        lambda: payment_queue.try_again(
+            control_session=control(), invoice_id=invoice_id, actor=g.actor, now=clock.now()
+        ),
+        gettext("The card is charged again within seconds."),
+    )

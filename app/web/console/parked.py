@@ -1,0 +1,162 @@
+"""Work that failed too often and waits for a person: what it is, whose, and why it failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.base import leases
+from app.base.audit import Actor, append
+from app.base.config import settings
+from app.base.db import notify
+from app.base.errors import NotFound
+from app.web.i18n import lazy
+from invoices.models import Document, DocumentBundle, GatewayEvent
+from tenants.models import (
+    DestructionRun,
+    MeteringDay,
+    ProvisioningRun,
+    Tenant,
+    TenantDatabase,
+    TenantExport,
+)
+
+
+class NothingParked(NotFound):
+    """This work does not wait for anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of work: its table, what is open in it, and the step that does it."""
+
+    model: Any
+    name: Any
+    step: str
+    unfinished: ColumnElement[bool]
+    has_tenant: bool = True
+
+    @property
+    def key(self) -> Any:
+        """The column by which a row is known."""
+        return self.model.__mapper__.primary_key[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One row that nobody tries any more."""
+
+    kind: str
+    name: str
+    key: UUID
+    what: str
+    tenant_id: UUID | None
+    tenant_name: str
+    attempts: int
+    error: str
+
+
+KINDS = {
+    "provisioning": Kind(
+        ProvisioningRun,
+        lazy("Making a database"),
+        "provisioning",
+        ProvisioningRun.finished_at.is_(None),
+    ),
+    "metering": Kind(MeteringDay, lazy("Reading usage"), "metering", MeteringDay.done_at.is_(None)),
+    "limits": Kind(TenantDatabase, lazy("Writing limits"), "limits", TenantDatabase.attempts > 0),
+    "destruction": Kind(
+        DestructionRun, lazy("Erasing data"), "destruction", DestructionRun.finished_at.is_(None)
+    ),
+    "exports": Kind(TenantExport, lazy("Making an export"), "exports", TenantExport.state == "due"),
+    "documents": Kind(Document, lazy("Making a paper"), "documents", Document.state == "due"),
+    "bundles": Kind(
+        DocumentBundle,
+        lazy("Making a ZIP"),
+        "bundles",
+        DocumentBundle.state == "due",
+        has_tenant=False,
+    ),
+    "gateway_events": Kind(
+        GatewayEvent,
+        lazy("Reading a gateway's message"),
+        "gateway_events",
+        GatewayEvent.applied_at.is_(None),
+        has_tenant=False,
+    ),
+}
+
+
+def listed(*, control_session: Session, limit: int) -> list[Parked]:
+    """This function will list parked work of every kind, at most `limit` of each."""
+    found: list[Parked] = []
+    for word, kind in KINDS.items():
+        query = (
+            select(kind.model, Tenant.id, Tenant.name) if kind.has_tenant else select(kind.model)
+        )
+        if kind.has_tenant:
+            query = query.join(Tenant, Tenant.id == kind.model.tenant_id)
+        rows = control_session.execute(query.where(_worn_out(kind)).limit(limit))
+        found += [_parked(word, kind, *row) for row in rows]
+    return found
+
+
+def _worn_out(kind: Kind) -> ColumnElement[bool]:
+    worn: ColumnElement[bool] = kind.model.attempts >= settings().work_attempts_max
+    return kind.unfinished & worn
+
+
+def _parked(
+    word: str, kind: Kind, row: Any, tenant_id: UUID | None = None, tenant_name: str = ""
+) -> Parked:
+    what = next(
+        (
+            str(getattr(row, name))
+            for name in ("day", "file_name", "step", "kind")
+            if getattr(row, name, None)
+        ),
+        "",
+    )
+    return Parked(
+        kind=word,
+        name=str(kind.name),
+        key=getattr(row, kind.key.key),
+        what=what,
+        tenant_id=tenant_id,
+        tenant_name=tenant_name,
+        attempts=row.attempts,
+        error=(row.last_error or "")[:300],
+    )
+
+
+def try_again(
+    *, control_session: Session, word: str, key: UUID, actor: Actor, now: datetime
+) -> None:
+    """This function will have parked work tried at once: somebody saw to what was wrong.
+
+    Raises: NothingParked.
+    """
+    kind = KINDS.get(word)
+    row = (
+        control_session.scalar(select(kind.model).where(kind.key == key, _worn_out(kind)))
+        if kind
+        else None
+    )
+    if kind is None or row is None:
+        raise NothingParked("This work does not wait for anybody any more.")
+    leases.release(control_session=control_session, model=kind.model, keys=[key])
+    append(
+        control_session=control_session,
+        actor=actor,
+        action="work.tried_again",
+        subject_kind=word,
+        subject_id=key,
+        tenant_id=row.tenant_id if kind.has_tenant else None,
+        now=now,
+    )
+    notify(control_session, kind.step)

@@ -1,0 +1,349 @@
+"""The companies we serve: who is where in its life, and what staff may do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, g, render_template, request, url_for
+from sqlalchemy import ColumnElement, Text, cast, func, or_, select
+
+from app.base import audit, clock
+from app.base.audit import AuditEvent
+from app.base.config import settings
+from app.base.errors import Conflict, Invalid, NotFound, TenantryError
+from app.web import usage
+from app.web.auth import see_other, staff_required
+from app.web.console.event_words import said
+from app.web.console.invoice_story import staff_names
+from app.web.db import control
+from app.web.i18n import gettext
+from app.web.paging import page_number
+from app.web.sessions import end_everywhere
+from invoices import listing, payment_methods, subscriptions
+from invoices.listing import InvoiceFilters
+from invoices.models import PlanVersion, Subscription
+from tenants import admins, lifecycle
+from tenants.models import TENANT, Cluster, ProvisioningRun, Tenant, TenantAdmin, TenantDatabase
+from tenants.review import extend_trial
+from tenants.trial_form import one_line
+
+console_tenants = Blueprint("console_tenants", __name__, url_prefix="/console/tenants")
+
+# Who may act; an admin may do all of it.
+CARERS = ("sales", "finance")
+REASON_LENGTH_MAX = 500
+TEXT_LENGTH_MAX = 100
+EVENTS_SHOWN = 60
+INVOICES_SHOWN = 8
+
+
+class NoSuchTenant(NotFound):
+    """There is no such company."""
+
+
+class ReasonMissing(Invalid):
+    """What staff does to a customer is done for a reason that can be read."""
+
+
+@console_tenants.get("")
+@staff_required()
+def index() -> str:
+    """This function will list companies by state, or those that a search finds."""
+    state = request.args.get("state", "")
+    text = one_line(request.args.get("q", ""))[:TEXT_LENGTH_MAX]
+    conditions = [Tenant.state == state] if state in TENANT.states else []
+    if text:
+        conditions.append(_found(text))
+    page, size = page_number(), settings().page_size
+    counts = _counts([_found(text)] if text else [])
+    total = counts.get(state, 0) if state in TENANT.states else sum(counts.values())
+    pages = max(1, -(-total // size))
+    page = min(page, pages)
+    rows = control().scalars(
+        select(Tenant)
+        .where(*conditions)
+        .order_by(Tenant.created_at.desc(), Tenant.id.desc())
+        .limit(size)
+        .offset((page - 1) * size)
+    )
+    return render_template(
+        "console/tenants/list.html",
+        rows=list(rows),
+        tabs=_tabs(counts, state, text),
+        text=text,
+        state=state,
+        page=page,
+        pages=pages,
+        total=total,
+        now=clock.now(),
+    )
+
+
+def _found(text: str) -> ColumnElement[bool]:
+    digits = "".join(character for character in text if character in "0123456789")
+    number = cast(Tenant.billing_profile["registration_number"].astext, Text)
+    return or_(
+        Tenant.name.icontains(text, autoescape=True),
+        Tenant.slug.startswith(text.lower(), autoescape=True),
+        number == (digits or text),
+    )
+
+
+def _counts(conditions: list[ColumnElement[bool]]) -> dict[str, int]:
+    rows = control().execute(
+        select(Tenant.state, func.count()).where(*conditions).group_by(Tenant.state)
+    )
+    return dict(rows)
+
+
+def _tabs(counts: dict[str, int], lit: str, text: str) -> list[dict[str, Any]]:
+    names = {
+        "": gettext("All"),
+        "trialing": gettext("On trial"),
+        "active": gettext("Active"),
+        "past_due": gettext("Payment overdue"),
+        "suspended": gettext("Suspended"),
+        "approved": gettext("Being set up"),
+        "destroyed": gettext("Erased"),
+    }
+    return [
+        {
+            "label": name,
+            "url": url_for(".index", state=state or None, q=text or None),
+            "count": counts.get(state, 0) if state else sum(counts.values()),
+            "active": state == lit,
+        }
+        for state, name in names.items()
+    ]
+
+
+@console_tenants.get("/<uuid:tenant_id>")
+@staff_required()
+def details(tenant_id: UUID) -> str:
+    """This function will show all that is known of one company, and its acts."""
+    return _page(tenant_id)
+
+
+def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = "") -> str:
+    tenant, now = _tenant(tenant_id), clock.now()
+    subscription = subscriptions.active(control_session=control(), tenant_id=tenant_id)
+    events = _events(tenant_id)
+    names = staff_names(events)
+    return render_template(
+        "console/tenants/details.html",
+        tenant=tenant,
+        subscription=subscription,
+        past=_past_subscriptions(tenant_id) if subscription is None else [],
+        version=control().get_one(PlanVersion, subscription.plan_version_id)
+        if subscription
+        else None,
+        usage=usage.so_far(tenant=tenant, subscription=subscription, now=now),
+        people=list(
+            control().scalars(
+                select(TenantAdmin)
+                .where(TenantAdmin.tenant_id == tenant_id)
+                .order_by(TenantAdmin.created_at)
+            )
+        ),
+        card=payment_methods.default_method(control_session=control(), tenant_id=tenant_id),
+        invoices=listing.find(
+            control_session=control(),
+            filters=InvoiceFilters(tenant_id=tenant_id),
+            now=now,
+            page_size=INVOICES_SHOWN,
+        ),
+        placement=_placement(tenant_id),
+        run=control().get(ProvisioningRun, tenant_id),
+        story=[said(event, names) for event in events],
+        acts=_acts(tenant),
+        error=error,
+        failed=failed,
+        typed=request.form,
+        now=now,
+    )
+
+
+def _tenant(tenant_id: UUID) -> Tenant:
+    found = control().get(Tenant, tenant_id)
+    if found is None:
+        raise NoSuchTenant("There is no such company.")
+    return found
+
+
+def _events(tenant_id: UUID) -> list[AuditEvent]:
+    return list(
+        control().scalars(
+            select(AuditEvent)
+            .where(AuditEvent.tenant_id == tenant_id)
+            .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+            .limit(EVENTS_SHOWN)
+        )
+    )
+
+
+def _past_subscriptions(tenant_id: UUID) -> list[Subscription]:
+    return list(
+        control().scalars(
+            select(Subscription)
+            .where(Subscription.tenant_id == tenant_id)
+            .order_by(Subscription.created_at.desc())
+            .limit(5)
+        )
+    )
+
+
+def _placement(tenant_id: UUID) -> tuple[TenantDatabase, Cluster] | None:
+    found = (
+        control()
+        .execute(
+            select(TenantDatabase, Cluster)
+            .join(Cluster, Cluster.id == TenantDatabase.cluster_id)
+            .where(TenantDatabase.tenant_id == tenant_id)
+        )
+        .first()
+    )
+    return (found[0], found[1]) if found else None
+
+
+def _acts(tenant: Tenant) -> dict[str, bool]:
+    """Which acts this person may take on this company now; each is checked again when taken."""
+    carer = g.staff.role in (*CARERS, "admin")
+    ended = tenant.state == "suspended" and tenant.suspend_reason == "trial_ended"
+    alive = tenant.state not in ("approved", "destroying", "destroyed")
+    return {
+        "extend": carer and (tenant.state == "trialing" or ended),
+        "suspend": carer and alive and tenant.state != "suspended",
+        "unblock": carer and tenant.state == "suspended" and tenant.suspend_reason == "staff",
+        "hold": g.staff.role == "admin" and alive,
+    }
+
+
+def _act(tenant_id: UUID, name: str, act: Callable[[], object], words: str) -> Any:
+    """This function will do one act; what it refuses is told on the page, input kept."""
+    try:
+        act()
+    except (Invalid, Conflict) as error:
+        control().rollback()
+        return _page(tenant_id, error=error, failed=name), error.status
+    control().commit()
+    flash(words, "good")
+    return see_other(url_for(".details", tenant_id=tenant_id))
+
+
+def _reason() -> str:
+    reason = one_line(request.form.get("why", ""))
+    if not reason:
+        raise ReasonMissing("Please say why: it is written to the audit trail.", field="why")
+    return reason[:REASON_LENGTH_MAX]
+
+
+@console_tenants.post("/<uuid:tenant_id>/extend")
+@staff_required(*CARERS)
+def extend(tenant_id: UUID) -> Any:
+    """This function will lengthen a trial, running or ended."""
+    return _act(
+        tenant_id,
+        "extend",
+        lambda: extend_trial(
+            control_session=control(),
+            tenant_id=tenant_id,
+            days=_days(request.form.get("days", "")),
+            actor=g.actor,
+            now=clock.now(),
+        ),
+        gettext("The trial is extended and its administrators are told."),
+    )
+
+
+def _days(text: str) -> int:
+    digits = text.strip()
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 4:
+        raise Invalid("Enter how many days, as a whole number.", field="days")
+    return int(digits)
+
+
+@console_tenants.post("/<uuid:tenant_id>/suspend")
+@staff_required(*CARERS)
+def suspend(tenant_id: UUID) -> Any:
+    """This function will shut a workspace at once, for a reason."""
+
+    def act() -> None:
+        reason, now = _reason(), clock.now()
+        lifecycle.suspend(
+            control_session=control(), tenant_id=tenant_id, reason="staff", actor=g.actor, now=now
+        )
+        audit.append(
+            control_session=control(),
+            actor=g.actor,
+            action="tenant.suspension_explained",
+            subject_kind="tenant",
+            subject_id=tenant_id,
+            tenant_id=tenant_id,
+            why=reason,
+            now=now,
+        )
+
+    return _act(tenant_id, "suspend", act, gettext("The workspace is closed."))
+
+
+@console_tenants.post("/<uuid:tenant_id>/unblock")
+@staff_required(*CARERS)
+def unblock(tenant_id: UUID) -> Any:
+    """This function will open a workspace again that staff closed."""
+
+    def act() -> None:
+        opened = lifecycle.unblock(
+            control_session=control(),
+            tenant_id=tenant_id,
+            actor=g.actor,
+            now=clock.now(),
+            why=_reason(),
+        )
+        if not opened:
+            raise Conflict("Only what staff closed is opened here: a payment opens the rest.")
+
+    return _act(tenant_id, "unblock", act, gettext("The workspace is open again."))
+
+
+@console_tenants.post("/<uuid:tenant_id>/hold")
+@staff_required("admin")
+def hold(tenant_id: UUID) -> Any:
+    """This function will keep a company's data from erasure, or let its term run again."""
+    wish = request.form.get("wish") == "set"
+    _tenant(tenant_id)
+    return _act(
+        tenant_id,
+        "hold",
+        lambda: lifecycle.set_legal_hold(
+            control_session=control(),
+            tenant_id=tenant_id,
+            hold=wish,
+            actor=g.actor,
+            now=clock.now(),
+            why=_reason(),
+        ),
+        gettext("The data is kept.") if wish else gettext("The term of retention runs again."),
+    )
+
+
+@console_tenants.post("/<uuid:tenant_id>/admins/<uuid:admin_id>/access")
+@staff_required("admin")
+def admin_access(tenant_id: UUID, admin_id: UUID) -> Any:
+    """This function will shut an administrator of a customer out of the portal, or let them in."""
+    disable = request.form.get("wish") == "disable"
+    admins.set_access(
+        control_session=control(),
+        tenant_id=tenant_id,
+        admin_id=admin_id,
+        disabled=disable,
+        actor=g.actor,
+        now=clock.now(),
+        why=_reason(),
+    )
+    if disable:
+        end_everywhere(user_id=admin_id)
+    control().commit()
+    flash(gettext("Saved."), "good")
+    return see_other(url_for(".details", tenant_id=tenant_id))
