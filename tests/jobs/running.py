@@ -16,7 +16,7 @@ import psutil
 
 from tests.conftest import ROOT, Scenario
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 
 

@@ -18,7 +18,7 @@ def trialing(tenant_id: UUID) -> bool:
         return session.get_one(Tenant, tenant_id).state == "trialing"
 
 
-def test_an_approved_tenant_is_on_trial_within_three_seconds(
+def test_an_approval_is_heard_of_without_any_sweep(
     scenario: Scenario, now: datetime, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -26,5 +26,5 @@ def test_an_approved_tenant_is_on_trial_within_three_seconds(
         first = approve(now=now)
         eventually(lambda: trialing(first), log)
         second = approve(now=now)
-        took = eventually(lambda: trialing(second), log)
-    assert took < 3, f"{took:.2f} s"
+        # No sweep for an hour: only the notification can have brought it.
+        eventually(lambda: trialing(second), log)
