@@ -9,7 +9,7 @@ from app.base.config import settings
 from app.web import errors, i18n, look, parts, security
 from app.web.blueprints import BLUEPRINTS
 from app.web.db import db
-from app.web.sessions import StoredSessions
+from app.web.sessions import StoredSessions, refuse_unread
 
 
 def register(app: Flask) -> None:
@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = "postgresql+psycopg://"
     db.init_app(app)
     app.session_interface = StoredSessions()
+    app.before_request(refuse_unread)
     security.init_security(app)
     i18n.init_i18n(app)
     parts.init_parts(app)

@@ -13,10 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from flask import Flask, Request, Response, session
 from flask.sessions import SessionInterface, SessionMixin
 from itsdangerous import BadData, URLSafeTimedSerializer
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.datastructures import CallbackDict
 
 from app.base import clock, secrets
@@ -26,6 +29,8 @@ from app.base.sessions import WebSession
 from app.web.db import control, db
 from app.web.valkey import ValkeyAway, breaker
 
+log = structlog.get_logger(__name__)
+DATABASE_AWAY = (OperationalError, PoolExhausted)
 AUDIENCES = {"/console": "staff", "/portal": "portal", "/workspace": "workspace"}
 CACHE_SECONDS = 60
 # How stale the epoch may be: the longest that a session ended during an outage could be seen.
@@ -49,6 +54,8 @@ class BrowserSession(CallbackDict[str, Any], SessionMixin):
         self.user_id: UUID | None = None
         self.tenant_id: UUID | None = None
         self.seen_at: datetime | None = None
+        # Why the stored session could not be read; nothing may be decided without it.
+        self.fault: Exception | None = None
 
     @property
     def id_hash(self) -> str | None:
@@ -68,7 +75,13 @@ class StoredSessions(SessionInterface):
         audience = audience_of(request.path)
         cookie = request.cookies.get(cookie_name(audience), "")
         if cookie.startswith("s."):
-            found = self._load(cookie[2:], audience)
+            try:
+                found = self._load(cookie[2:], audience)
+            except DATABASE_AWAY as error:
+                # Flask opens sessions before its error handlers stand: `refuse_unread` raises it.
+                unread = BrowserSession({}, audience=audience)
+                unread.fault = error
+                return unread
             if found is not None:
                 return found
         elif cookie.startswith("a."):
@@ -77,13 +90,19 @@ class StoredSessions(SessionInterface):
 
     def save_session(self, app: Flask, session: Any, response: Response) -> None:
         """This function will write back what changed and set the cookie."""
+        if session.fault is not None:
+            return  # the cookie is good; an outage must sign nobody out
         name = cookie_name(session.audience)
         if session.user_id is None:
             if session.modified:
                 _set_cookie(response, name, "a." + self._signer.dumps(dict(session)))
             return
         if session.modified:
-            self._save(session)
+            try:
+                self._save(session)
+            except DATABASE_AWAY as error:
+                # The answer stands; only a notice or the idle clock's last minutes are lost.
+                log.warning("session.not_saved", error=type(error).__name__)
         if session.get("_fresh"):
             _set_cookie(response, name, f"s.{session.token}")
 
@@ -174,6 +193,16 @@ def _record(row: Any) -> dict[str, Any]:
         "seen_at": row.seen_at.isoformat(),
         "ends_at": min(row.expires_at, row.absolute_expires_at).isoformat(),
     }
+
+
+def refuse_unread() -> None:
+    """This function will stop a request whose stored session could not be read.
+
+    Raises: the fault itself, so that it is answered as an outage anywhere else is.
+    """
+    fault = _current().fault
+    if fault is not None:
+        raise fault
 
 
 def audience_of(path: str) -> str:
