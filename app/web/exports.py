@@ -163,4 +163,5 @@ def _size(stream: BinaryIO) -> int:
 
 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    yield from chunks_of(stream)
+    with stream:
+        yield from chunks_of(stream)

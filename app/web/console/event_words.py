@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.base.audit import AuditEvent
+from app.base.errors import TenantryError
+from app.base.states import IllegalMove
 from app.web.chips import chip_face
 from app.web.i18n import gettext, lazy
 
@@ -73,3 +75,10 @@ def what(event: AuditEvent) -> str:
     if event.to_state and kind:
         return f"{kind}: {chip_face(event.subject_kind, event.to_state).word}"
     return event.action.replace("_", " ").replace(".", ": ")
+
+
+def words_of(error: TenantryError) -> str:
+    """This function will say a refusal in the reader's language."""
+    if isinstance(error, IllegalMove):
+        return gettext("Its state has changed meanwhile. Nothing was done; please look again.")
+    return gettext(error.message)

@@ -11,6 +11,7 @@ from flask import flash, g, jsonify, render_template, request, url_for
 
 from app.base import clock
 from app.base.audit import append
+from app.base.config import settings
 from app.base.errors import Invalid, NotFound
 from app.web.auth import see_other, staff_required
 from app.web.chips import chip_face
@@ -117,10 +118,19 @@ def request_bundle() -> Any:
         )
     except Invalid as error:
         control().rollback()
-        flash(gettext(error.message), "bad")
+        flash(_refusal(error), "bad")
         return see_other(url_for(".index", **invoice_filters.carried()))
     control().commit()
     return see_other(url_for(".bundle", bundle_id=bundle.id))
+
+
+def _refusal(error: Invalid) -> str:
+    if isinstance(error, bundles.TooMuchToBundle):
+        return gettext(
+            "Choose a shorter period: one ZIP holds up to %(most)s invoices.",
+            most=settings().bulk_documents_max,
+        )
+    return gettext(error.message)
 
 
 @console_invoices.get("/bundles")

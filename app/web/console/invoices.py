@@ -19,6 +19,7 @@ from app.base.money import Money, exponent
 from app.web import papers
 from app.web.auth import see_other, staff_required
 from app.web.console import invoice_filters, tallies
+from app.web.console.event_words import words_of
 from app.web.console.invoice_story import story
 from app.web.db import control
 from app.web.i18n import gettext
@@ -77,6 +78,7 @@ def _desk(
         sort=sort,
         many=found.count > settings().bulk_documents_max,
         may_act=g.staff.role in ("finance", "admin"),
+        told=words_of(error) if error else "",
         error=error,
         failed=failed,
         now=now,

@@ -15,7 +15,7 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.web import usage
 from app.web.auth import see_other, staff_required
-from app.web.console.event_words import said
+from app.web.console.event_words import said, words_of
 from app.web.console.invoice_story import staff_names
 from app.web.db import control
 from app.web.i18n import gettext
@@ -158,6 +158,7 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         run=control().get(ProvisioningRun, tenant_id),
         story=[said(event, names) for event in events],
         acts=_acts(tenant),
+        told=words_of(error) if error else "",
         error=error,
         failed=failed,
         typed=request.form,
@@ -249,7 +250,7 @@ def extend(tenant_id: UUID) -> Any:
         lambda: extend_trial(
             control_session=control(),
             tenant_id=tenant_id,
-            days=_days(request.form.get("days", "")),
+            days=_days(request.form.get("days", ""), _tenant(tenant_id)),
             actor=g.actor,
             now=clock.now(),
         ),
@@ -257,10 +258,14 @@ def extend(tenant_id: UUID) -> Any:
     )
 
 
-def _days(text: str) -> int:
+def _days(text: str, tenant: Tenant) -> int:
     digits = text.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 4:
         raise Invalid("Enter how many days, as a whole number.", field="days")
+    most = settings().trial_days_max
+    if not 1 <= int(digits) <= most - tenant.trial_days:
+        told = gettext("A trial lasts %(days)s days at most, extensions included.", days=most)
+        raise Invalid(told, field="days")
     return int(digits)
 
 
