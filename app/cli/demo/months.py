@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
 import secrets
+import zipfile
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from app.base import clock
 from app.cli.demo import cast
-from app.cli.demo.browser import Browser, DidNotWork
+from app.cli.demo.browser import Browser, DidNotWork, Page
 from app.cli.demo.road import Customer, Play
 
-PAPER_PAGES_MAX = 40
-_UUID = re.compile(r"/console/invoices/([0-9a-f-]{36})")
+PAGES_MAX = 40
+_INVOICE = re.compile(r"/console/invoices/[0-9a-f-]{36}")
+_OWN_INVOICE = re.compile(r"/portal/invoices/[0-9a-f-]{36}$")
+_ASKED = re.compile(r'id="amount"[^>]*placeholder="([^"]+)"')
 
 
 def work(play: Play) -> None:
@@ -100,7 +104,7 @@ def _register_card(customer: Customer, number: str) -> None:
 def live(play: Play) -> None:
     """This function will play two months: work goes on, bills fall due, cards fail and recover."""
     with play.report.step("first month") as step:
-        for days in (3, 4, 7, 7, 7, 4):
+        for days in (2, 5, 4, 2, 8, 7, 3):
             play.stage.days_later(days)
             step.count += days
             for customer in play.of("card")[:3]:
@@ -109,7 +113,7 @@ def live(play: Play) -> None:
                 upload(customer, f"revision-{step.count}.dxf", cast.dxf(lines=300 + step.count))
     pay_by_transfer(play)
     with play.report.step("second month") as step:
-        for days in (5, 8, 8, 8, 3):
+        for days in (2, 12, 8, 8):
             play.stage.days_later(days)
             step.count += days
     pay_by_transfer(play)
@@ -124,54 +128,68 @@ def pay_by_transfer(play: Play) -> None:
             page = play.finance.open(address)
             if not any(payer in page.text for payer in payers):
                 continue
-            form = page.form(having="paid_on")
-            values: dict[str, Any] = {
+            values = {
+                "amount": _total(page),
                 "payer": next(payer for payer in payers if payer in page.text)[:40],
                 "paid_on": clock.today(clock.now(), "Asia/Seoul").isoformat(),
             }
-            if not form.fields.get("amount"):
-                raise DidNotWork(f"{address}: the transfer form does not propose an amount")
             play.finance.send(page, values, having="paid_on")
             step.count += 1
         play.stage.settle()
 
 
+def _total(page: Page) -> str:
+    """What the bank's statement shows is what the invoice asks for."""
+    found = _ASKED.search(page.text)
+    if found is None:
+        raise DidNotWork(f"{page.url} does not say how much was asked for")
+    return re.sub(r"\D", "", found.group(1))
+
+
 def open_invoices(finance: Browser) -> list[str]:
     """This function will list the pages of invoices that are issued and unpaid."""
-    return invoice_pages(finance, state="issued")
-
-
-def invoice_pages(finance: Browser, **filters: Any) -> list[str]:
-    """This function will walk through the list of invoices and return each one's page."""
     found: dict[str, None] = {}
-    page = finance.open("/console/invoices", **filters)
-    for _ in range(PAPER_PAGES_MAX):
-        found.update(
-            dict.fromkeys(
-                f"/console/invoices/{match.group(1)}"
-                for match in map(_UUID.search, page.links)
-                if match
-            )
-        )
-        further = [link for link in page.links if "after=" in link or 'rel="next"' in link]
-        if not further or further[0] == page.url:
+    for number in range(1, PAGES_MAX):
+        page = finance.open("/console/invoices", state="issued", page=number)
+        fresh = [match.group() for match in map(_INVOICE.search, page.links) if match]
+        if not set(fresh) - set(found):
             break
-        page = finance.open(further[0])
+        found.update(dict.fromkeys(fresh))
     return list(found)
 
 
 def papers(play: Play, folder: Path) -> None:
-    """This function will download every paper, as finance does, into a folder."""
+    """This function will fetch every paper as one ZIP, as finance does, and unpack it."""
     with play.report.step("receipt") as step:
-        folder.mkdir(parents=True, exist_ok=True)
-        kinds: dict[str, int] = {}
-        for address in invoice_pages(play.finance):
-            page = play.finance.open(address)
-            for link in sorted({link for link in page.links if "/papers/" in link}):
-                got = play.finance.open(link)
-                if not got.content.startswith(b"%PDF-"):
-                    raise DidNotWork(f"{link} is not a PDF")
-                name = link.rpartition("/")[2][:60]
-                (folder / f"{address.rpartition('/')[2][:8]}-{name}.pdf").write_bytes(got.content)
-                step.count += 1
-        step.note(**kinds)
+        page = play.finance.open("/console/invoices", state="")
+        bundle = play.finance.send(page, {}, action="/bundles").url.partition("?")[0]
+
+        def ready() -> bool:
+            return '"ready"' in play.finance.open(bundle, format="json").content.decode()
+
+        play.stage.wait(ready, "the ZIP of all papers")
+        got = play.finance.open(f"{bundle}/papers.zip")
+        with zipfile.ZipFile(io.BytesIO(got.content)) as archive:
+            archive.extractall(folder)
+            papers_by_kind = Counter(
+                _kind(name) for name in archive.namelist() if name.endswith(".pdf")
+            )
+        step.count = sum(papers_by_kind.values())
+        step.note(**papers_by_kind)
+        for path in folder.rglob("*.pdf"):
+            play.report.expect(path.read_bytes()[:5] == b"%PDF-", f"{path.name} is not a PDF")
+    with play.report.step("own papers") as step:
+        customer = play.of("card")[0]
+        page = customer.browser.open("/portal/invoices")
+        detail = customer.browser.open(
+            next(link for link in page.links if _OWN_INVOICE.search(link))
+        )
+        for link in sorted({link for link in detail.links if "/papers/" in link}):
+            got = customer.browser.open(link)
+            play.report.expect(got.content.startswith(b"%PDF-"), f"{link} is not a PDF")
+            step.count += 1
+
+
+def _kind(name: str) -> str:
+    """A paper's file is called after what it is, then its number."""
+    return re.split(r"[-_ ]", Path(name).name)[0].lower()

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import exists, func, or_, select
 
 from app.base import clock, secrets
 from app.base.config import settings
-from app.base.db import control_engine, control_session
+from app.base.db import Base, control_engine, control_session
+from app.base.leases import Leased
 from app.cli.demo.browser import DidNotWork
 from app.embedded.system import System, start_system
 from jobs.models import Slot
@@ -103,8 +104,17 @@ def _slots_known(moment: datetime) -> bool:
 
 
 def _due() -> list[str]:
+    """What is due, in somebody's hands, or waiting to be tried again."""
     with control_session() as session:
-        return [step.name for step in all_steps().values() if _is_due(step, session)]
+        found = [step.name for step in all_steps().values() if _is_due(step, session)]
+        for mapper in Base.registry.mappers:
+            table = mapper.class_
+            if issubclass(table, Leased):
+                later = func.clock_timestamp()
+                busy = exists().where(or_(table.lease_until > later, table.retry_at > later))
+                if session.scalar(select(busy)):
+                    found.append(table.__tablename__)
+        return found
 
 
 def _is_due(step: Step, session: object) -> bool:
