@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import exists, func, or_, select
@@ -108,7 +109,7 @@ def _due() -> list[str]:
     with control_session() as session:
         found = [step.name for step in all_steps().values() if _is_due(step, session)]
         for mapper in Base.registry.mappers:
-            table = mapper.class_
+            table: Any = mapper.class_
             if issubclass(table, Leased):
                 later = func.clock_timestamp()
                 busy = exists().where(or_(table.lease_until > later, table.retry_at > later))
