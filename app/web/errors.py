@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
 from app.base.errors import TenantryError
-from app.web.db import db
+from app.web.db import take_back
 from app.web.i18n import gettext
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ def init_errors(app: Flask) -> None:
 
 
 def _ours(error: TenantryError) -> Any:
-    db.session.rollback()
+    take_back()
     return _answer(error.status, gettext(error.message))
 
 
@@ -54,13 +54,13 @@ def _http(error: HTTPException) -> Any:
 
 def _unstorable(_: DataError) -> Any:
     """A value that no column can hold: a NUL byte, a number beyond all bounds."""
-    db.session.rollback()
+    take_back()
     return _answer(400, gettext("Something in that can't be stored. Please check what you typed."))
 
 
 def _database(error: Exception) -> Any:
     log.error("database_unavailable", error=type(error).__name__)
-    db.session.rollback()
+    take_back()
     return _answer(
         503,
         gettext("The database does not answer just now. Nothing was changed; please try again."),
@@ -69,7 +69,7 @@ def _database(error: Exception) -> Any:
 
 def _unexpected(error: Exception) -> Any:
     log.error("unexpected_error", error=type(error).__name__, exc_info=error)
-    db.session.rollback()
+    take_back()
     return _answer(500, gettext("Something went wrong on our side. Nothing was changed."))
 
 
