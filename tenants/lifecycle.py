@@ -43,7 +43,8 @@ def suspend(
 ) -> Tenant:
     """This function will shut a tenant's workspace at once and tell its administrators.
 
-    A tenant that is suspended already stays as it is.
+    A tenant that is suspended already stays as it is, unless its trial or contract has ended
+    meanwhile: then nothing brings it back but a new contract, and its retention begins.
 
     Raises: NoSuchTenant, TenantGone; Invalid for an unknown reason; IllegalMove.
     """
@@ -51,32 +52,43 @@ def suspend(
         raise Invalid("Choose a reason from the list.", field="reason")
     tenant = locked(control_session, tenant_id)
     _refuse_gone(tenant)
+    ends_for_good = reason in RETENTION_FOLLOWS
+    destroy_after = now + timedelta(days=settings().retention_days) if ends_for_good else None
     if tenant.state == "suspended":
-        return tenant
-    kept_for = timedelta(days=settings().retention_days)
-    states.move(
-        control_session=control_session,
-        machine=TENANT,
-        row=tenant,
-        to="suspended",
-        actor=actor,
-        now=now,
-        why=reason,
-        values={
-            "suspended_at": now,
-            "suspend_reason": reason,
-            "destroy_after": now + kept_for if reason in RETENTION_FOLLOWS else None,
-        },
-    )
+        if not ends_for_good or tenant.suspend_reason in RETENTION_FOLLOWS:
+            return tenant
+        tenant.suspend_reason, tenant.destroy_after = reason, destroy_after
+        _note(
+            control_session=control_session,
+            tenant=tenant,
+            action="tenant.retention_begun",
+            actor=actor,
+            now=now,
+            why=reason,
+        )
+    else:
+        states.move(
+            control_session=control_session,
+            machine=TENANT,
+            row=tenant,
+            to="suspended",
+            actor=actor,
+            now=now,
+            why=reason,
+            values={
+                "suspended_at": now,
+                "suspend_reason": reason,
+                "destroy_after": destroy_after,
+            },
+        )
     correspondence.tell_admins(
         control_session=control_session,
         tenant=tenant,
         name="suspended",
-        event=f"suspended:{now:%Y%m%d%H%M%S}",
+        event=f"suspended:{reason}:{now:%Y%m%d%H%M%S}",
         context={
             "reason": reason,
-            "destroyed_on": tenant.destroy_after
-            and correspondence.local(tenant.destroy_after, tenant),
+            "destroyed_on": destroy_after and correspondence.local(destroy_after, tenant),
         },
         now=now,
     )

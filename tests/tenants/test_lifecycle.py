@@ -165,6 +165,16 @@ class TestADebtor:
         approver = control_session.get_one(DestructionRun, tenant.id).approver
         assert approver == f"staff {staff.id}"
 
+    def test_whose_contract_ends_is_kept_for_the_retention_and_opened_by_no_payment(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        tenant = self.owing(control_session, now)
+        for reason in ("unpaid", "cancelled", "unpaid", "cancelled"):
+            call(control_session, lifecycle.suspend, tenant, now, reason=reason)
+        assert (tenant.suspend_reason, tenant.destroy_after) == ("cancelled", now + 90 * DAY)
+        assert len(mails(control_session, tenant, "suspended")) == 2
+        assert not call(control_session, lifecycle.unblock, tenant, now)
+
     def test_who_pays_after_the_erasure_began_raises_nothing_and_opens_nothing(
         self, control_session: Session, now: datetime
     ) -> None:
