@@ -113,8 +113,8 @@ def upload(
     room = limits.lock(tenant_session=tenant_session, key=limits.STORAGE_BYTES)
     held, last_at = _held(tenant_session)
     added = 0 if _in_use(tenant_session, stored.sha256) else stored.size_bytes
-    if room is not None and held + added > room:
-        # Nobody uses these bytes, and whoever is uploading the same ones looks again under this lock.
+    if room is not None and added and held + added > room:
+        # No drawing uses these bytes; whoever uploads the same ones looks again under this lock.
         files.delete(prefix=_prefix(tenant_session), sha256=stored.sha256)
         raise StorageFull(bytes_max=room, bytes_held=held)
     if not files.path(prefix=_prefix(tenant_session), sha256=stored.sha256).exists():

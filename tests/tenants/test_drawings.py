@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app.base import files
 from app.base.audit import Actor
@@ -182,6 +182,17 @@ class TestAnUpload:
         digest = hashlib.sha256(big).hexdigest()
         path = files.path(prefix=drawings.prefix(workspace.tenant_id), sha256=digest)
         assert not path.exists()
+
+    def test_of_bytes_that_are_there_takes_no_room_even_where_there_is_none(
+        self, workspace: Workspace, now: datetime
+    ) -> None:
+        first = put(workspace, now)
+        with workspace.session() as session:
+            session.execute(text("UPDATE plan_limit SET value = 1 WHERE key = 'storage_bytes'"))
+        put(workspace, now, name="again.dxf")
+        with pytest.raises(drawings.StorageFull):
+            put(workspace, now, PDF, "other.pdf")
+        assert stored(workspace, first)
 
     def test_past_the_limit_of_one_file_is_refused(
         self, workspace: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
