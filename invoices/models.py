@@ -11,6 +11,9 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, fun
 from sqlalchemy.dialects.postgresql import DATERANGE, ExcludeConstraint, Range
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+# Foreign keys name the floor's tables and the tenants', so whoever loads these needs those.
+import app.base.models  # noqa: F401
+import tenants.models  # noqa: F401
 from app.base.db import Base, Keyed
 from app.base.leases import Leased
 from app.base.states import machine
