@@ -61,8 +61,9 @@ def stages(
                 ladder=WEB_LADDER,
             ),
         ],
+        # A past is played before anybody works in the present.
+        *([seeding] if seed else []),
         [
-            *(seeding if seed else []),
             python("worker", "flask", "worker", ladder=WORKER_LADDER),
             python("documents", "flask", "worker", "--queue", "documents", ladder=WORKER_LADDER),
             python("scheduler", "flask", "scheduler"),

@@ -199,12 +199,17 @@ def _announce(directory: Path, values: dict[str, str], moved: list[str], say: Sa
     lines = ["", *moved, "Tenantry runs. Ctrl-C stops it."]
     mailbox = found.pop("mailbox")
     lines += [f"  {name:<10}{url}" for name, url in found.items()]
-    for entry in logins(directory):
+    entries = logins(directory)
+    width = max((len(str(entry.get("email", ""))) for entry in entries), default=0)
+    lines += ["", "Sign in with:"] if entries else []
+    for entry in entries:
         who, url, email, password = (
             str(entry.get(key, "")) for key in ("who", "url", "email", "password")
         )
-        lines.append(f"  {who:<10}{url}  {email}  {password}")
-    say("\n".join([*lines, f"  {'mailbox':<10}{mailbox}  every mail that was sent", ""]))
+        elsewhere = "" if url in found.values() else f"  {url}"
+        # The name comes last: Hangul is wider than a count of letters says.
+        lines.append(f"  {email:<{width}}  {password}  {who}{elsewhere}")
+    say("\n".join([*lines, "", f"  {'mailbox':<10}{mailbox}  every mail that was sent", ""]))
 
 
 def _state_path(directory: Path) -> Path:

@@ -14,8 +14,10 @@ from app.base.accounts import Staff
 from app.base.db import control_session
 from app.base.secrets import password_matches
 from app.cli import COMMANDS
+from invoices.models import Invoice, VatEvidence
 from tenants.models import Application, Tenant
 from tests.conftest import Scenario, administrator
+from tests.sandbox.running import SECRET_KEY, WEBHOOK_SECRET, running
 
 
 class TestSetup:
@@ -71,8 +73,12 @@ class TestSeed:
     def test_gives_one_login_a_role_and_applications_in_each_state(
         self, scenario: Scenario, tmp_path: Path
     ) -> None:
-        first = scenario.flask("seed", TENANTRY_VAR_DIR=str(tmp_path))
+        nowhere = "http://127.0.0.1:1"
+        first = scenario.flask(
+            "seed", TENANTRY_VAR_DIR=str(tmp_path), TENANTRY_SANDBOX_GATEWAY_URL=nowhere
+        )
         assert first.returncode == 0, first.stderr
+        assert "customers who pay by card are left out" in first.stdout
         logins = json.loads((tmp_path / "demo_logins.json").read_text())
         assert all(set(login) == {"who", "url", "email", "password"} for login in logins)
         with control_session() as session:
@@ -83,10 +89,35 @@ class TestSeed:
         for login in logins[:4]:
             assert password_matches(staff[login["email"]].password_hash, login["password"])
         assert states == {"submitted", "confirmed", "rejected", "approved"}
-        assert tenants == ["approved", "approved"]
+        assert sorted(tenants) == ["active", "approved", "suspended", "trialing"]
         again = scenario.flask("seed", TENANTRY_VAR_DIR=str(tmp_path))
         assert again.returncode == 0, again.stderr
         assert json.loads((tmp_path / "demo_logins.json").read_text()) == logins
+
+    def test_leaves_books_that_hold_and_a_customer_in_each_state(
+        self, scenario: Scenario, tmp_path: Path
+    ) -> None:
+        with running(directory=tmp_path / "sandbox") as gateway:
+            seeded = scenario.flask(
+                "seed",
+                TENANTRY_SANDBOX_GATEWAY_URL=gateway.url,
+                TENANTRY_SANDBOX_GATEWAY_SECRET=SECRET_KEY,
+                TENANTRY_SANDBOX_WEBHOOK_SECRET=WEBHOOK_SECRET,
+            )
+        assert seeded.returncode == 0, seeded.stderr
+        assert seeded.stderr == ""
+        with control_session() as session:
+            tenants = set(session.scalars(select(Tenant.state)))
+            invoices = session.execute(
+                select(Invoice.number, Invoice.issued_at, Invoice.state).order_by(Invoice.issued_at)
+            ).all()
+            evidence = set(session.scalars(select(VatEvidence.kind)))
+        assert tenants == {"approved", "trialing", "active", "past_due", "suspended"}
+        assert {invoice.state for invoice in invoices} == {"issued", "paid"}
+        assert [invoice.number for invoice in invoices] == sorted(i.number for i in invoices)
+        assert evidence >= {"card_slip", "tax_invoice"}
+        checked = scenario.flask("check")
+        assert checked.returncode == 0, checked.stdout
 
     def test_is_refused_in_production(self, scenario: Scenario) -> None:
         assert scenario.flask("seed", TENANTRY_ENVIRONMENT="production").returncode == 1
