@@ -15,10 +15,10 @@ from app.base.errors import NotFound
 from app.base.money import exponent
 from app.web.db import control
 from app.web.exports import download
-from app.web.format import number
+from app.web.format import money, number
 from app.web.i18n import gettext, language, lazy
 from invoices import paper_files
-from invoices.models import Document, Invoice, Payment, TaxInvoice
+from invoices.models import Document, Invoice, InvoiceLine, Payment, TaxInvoice
 
 NAMES = {
     "invoice": lazy("Invoice"),
@@ -137,16 +137,22 @@ def plus_days(day: date, number_of_days: int) -> str:
     return f"{day + timedelta(days=number_of_days):%m-%d}"
 
 
-def lines_of(invoice: Invoice) -> list[dict[str, Any]]:
-    """This function will return an invoice's lines as the money table prints them."""
-    korean = language() == "ko"
-    return [
-        {
-            "text": line.name_ko if korean else line.name_en,
-            "note": days(line.period),
-            "quantity": number(line.quantity),
-            "unit_minor": int(line.unit_amount.scaleb(exponent(invoice.currency))),
-            "amount_minor": line.amount_minor,
-        }
-        for line in invoice.lines
-    ]
+def lines_of(invoice: Invoice, compact: bool = False) -> list[dict[str, Any]]:
+    """This function will return an invoice's lines as the money table prints them.
+
+    `compact`: quantity and unit price go into the note, for a narrow place.
+    """
+    return [_line(line, invoice.currency, compact) for line in invoice.lines]
+
+
+def _line(line: InvoiceLine, currency: str, compact: bool) -> dict[str, Any]:
+    unit_minor = int(line.unit_amount.scaleb(exponent(currency)))
+    shown: dict[str, Any] = {
+        "text": line.name_ko if language() == "ko" else line.name_en,
+        "note": days(line.period),
+        "amount_minor": line.amount_minor,
+    }
+    if compact:
+        shown["note"] += f" · {number(line.quantity)} × {money(unit_minor, currency)}"
+        return shown
+    return shown | {"quantity": number(line.quantity), "unit_minor": unit_minor}

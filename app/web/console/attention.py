@@ -120,7 +120,7 @@ def _names(ids: set[UUID]) -> dict[UUID, str]:
     if not ids:
         return {}
     rows = control().execute(select(Tenant.id, Tenant.name).where(Tenant.id.in_(ids)))
-    return dict(rows)
+    return dict(rows.all())
 
 
 @console_attention.post("/attempts/<uuid:attempt_id>/never-charged")

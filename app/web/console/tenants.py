@@ -47,6 +47,10 @@ class ReasonMissing(Invalid):
     """What staff does to a customer is done for a reason that can be read."""
 
 
+class NotClosedByStaff(Conflict):
+    """What an unpaid bill or the end of a trial has closed, no click opens."""
+
+
 @console_tenants.get("")
 @staff_required()
 def index() -> str:
@@ -95,7 +99,7 @@ def _counts(conditions: list[ColumnElement[bool]]) -> dict[str, int]:
     rows = control().execute(
         select(Tenant.state, func.count()).where(*conditions).group_by(Tenant.state)
     )
-    return dict(rows)
+    return dict(rows.all())
 
 
 def _tabs(counts: dict[str, int], lit: str, text: str) -> list[dict[str, Any]]:
@@ -299,15 +303,18 @@ def unblock(tenant_id: UUID) -> Any:
     """This function will open a workspace again that staff closed."""
 
     def act() -> None:
-        opened = lifecycle.unblock(
+        tenant = lifecycle.locked(control(), tenant_id)
+        if (tenant.state, tenant.suspend_reason) != ("suspended", "staff"):
+            raise NotClosedByStaff(
+                "Only what staff closed is opened here: a payment opens the rest."
+            )
+        lifecycle.unblock(
             control_session=control(),
             tenant_id=tenant_id,
             actor=g.actor,
             now=clock.now(),
             why=_reason(),
         )
-        if not opened:
-            raise Conflict("Only what staff closed is opened here: a payment opens the rest.")
 
     return _act(tenant_id, "unblock", act, gettext("The workspace is open again."))
 

@@ -1,4 +1,4 @@
-"""A customer's life in rows, as rich as a page can show it: usage, invoices, cards, papers, trouble."""
+"""A customer's life in rows, as rich as a page can show it: usage, invoices, papers, trouble."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def long_life() -> Tenant:
         _print(session, first)
         _decline(session, session.get_one(Invoice, issued[1]), card)
         exports.request(control_session=session, tenant_id=tenant.id, actor=SYSTEM, now=NOW)
+        session.refresh(tenant)
     return tenant
 
 
@@ -150,4 +151,5 @@ def troubles() -> PaymentAttempt:
             .where(ProvisioningRun.tenant_id == parked.id)
             .values(attempts=12, step="role")
         )
+        session.refresh(attempt)
     return attempt

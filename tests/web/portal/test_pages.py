@@ -4,7 +4,14 @@ import pytest
 
 from tests.web.portal.parts import customer, sign_in
 
-PAGES = ("/portal/", "/portal/plan", "/portal/plan/convert", "/portal/invoices", "/portal/payment", "/portal/account")
+PAGES = (
+    "/portal/",
+    "/portal/plan",
+    "/portal/plan/convert",
+    "/portal/invoices",
+    "/portal/payment",
+    "/portal/account",
+)
 
 
 class TestPages:

@@ -49,7 +49,9 @@ def look(page: Page, address: str, places: dict[str, str], *, language: str) -> 
     for name, place in places.items():
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 844 if width < 600 else 800})
-            page.goto(f"{address}{place}")
+            answer = page.goto(f"{address}{place}")
+            assert answer is not None
+            assert answer.status == 200, place
             found = axe_violations(page) + overflow(page)
             wrong += [f"{name} {language} {width}: {each}" for each in found]
             if folder := os.environ.get("TENANTRY_SHOTS"):
@@ -110,7 +112,7 @@ def test_every_finance_page_pleases_axe_and_fits_every_screen(
             ).all()[:2]
         places = {
             "list": "/console/invoices",
-            "list-filtered": "/console/invoices?state=issued&q=대한&from=2026-03-01&until=2026-03-10",
+            "list-filtered": "/console/invoices?state=issued&q=대한&from=2026-03-01",
             "list-none": "/console/invoices?q=zzzz",
             "detail-paid": f"/console/invoices/{first}",
             "detail-open": f"/console/invoices/{second}?state=issued",

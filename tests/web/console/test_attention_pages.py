@@ -1,0 +1,105 @@
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from app.base.audit import AuditEvent
+from app.base.db import control_session
+from invoices.models import Invoice, PaymentAttempt
+from tenants.models import ProvisioningRun
+from tests.factories import NOW
+from tests.web.forms import csrf_token, send, sign_in_staff
+from tests.web.portal.stage import long_life, troubles
+
+PAGE = "/console/attention"
+
+
+@pytest.fixture(autouse=True)
+def clock_at_noon(set_clock: Callable[..., None]) -> None:
+    """The day on which the trouble is made."""
+    set_clock(NOW)
+
+
+class TestPage:
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_is_empty_where_nothing_waits(self, client: Any, language: str) -> None:
+        sign_in_staff(client, "viewer")
+        page = client.get(PAGE, query_string={"lang": language})
+        assert page.status_code == 200
+        assert {"ko": "처리할 일이 없어요", "en": "Nothing waits for you"}[language] in page.text
+
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_names_each_trouble(self, client: Any, language: str) -> None:
+        long_life()
+        attempt = troubles()
+        sign_in_staff(client, "finance")
+        page = client.get(PAGE, query_string={"lang": language})
+        assert page.status_code == 200
+        assert attempt.order_id in page.text  # a charge that nobody knows the outcome of
+        assert "한도가 부족합니다" in page.text  # a declined card
+        assert "seats: 2026-02-01" in page.text  # a bill that waits for a day's reading
+        assert "no space left on device" in page.text  # work that is not tried any more
+
+    def test_shows_whoever_only_reads_no_buttons(self, client: Any) -> None:
+        troubles()
+        sign_in_staff(client, "sales")
+        page = client.get(PAGE).text
+        assert "/never-charged" not in page
+        assert "/again" not in page
+
+
+class TestNeverCharged:
+    def test_settles_the_attempt_and_collects_the_invoice_anew(self, client: Any) -> None:
+        attempt = troubles()
+        sign_in_staff(client, "finance")
+        to = f"{PAGE}/attempts/{attempt.id}/never-charged"
+        assert send(client, PAGE, {"why": " "}, to=to).status_code == 422
+        assert send(client, PAGE, {"why": "looked in the back office"}, to=to).status_code == 303
+        with control_session() as session:
+            assert session.get_one(PaymentAttempt, attempt.id).state == "declined"
+            assert session.get_one(Invoice, attempt.invoice_id).state == "issued"
+            reasons = session.scalars(
+                select(AuditEvent.why).where(AuditEvent.subject_id == str(attempt.id))
+            ).all()
+        assert any("looked in the back office" in (why or "") for why in reasons)
+
+    def test_an_unknown_attempt_is_not_found(self, client: Any) -> None:
+        troubles()
+        sign_in_staff(client, "finance")
+        to = f"{PAGE}/attempts/{UUID(int=1)}/never-charged"
+        assert send(client, PAGE, {"why": "x"}, to=to).status_code == 404
+
+
+class TestTryAgain:
+    def test_frees_parked_work_once(self, client: Any) -> None:
+        troubles()
+        sign_in_staff(client, "finance")
+        with control_session() as session:
+            key = session.scalars(select(ProvisioningRun.tenant_id)).one()
+        to = f"{PAGE}/work/provisioning/{key}/again"
+        token = csrf_token(client, PAGE)
+        answers = [client.post(to, data={"csrf_token": token}) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [303, 404]
+        with control_session() as session:
+            assert session.get_one(ProvisioningRun, key).attempts == 0
+
+    @pytest.mark.parametrize("word", ["provisioning", "nonsense", "tenant; DROP TABLE"])
+    def test_of_nothing_is_not_found(self, client: Any, word: str) -> None:
+        troubles()
+        sign_in_staff(client, "finance")
+        to = f"{PAGE}/work/{word}/{UUID(int=1)}/again"
+        assert send(client, PAGE, {}, to=to).status_code == 404
+
+    @pytest.mark.parametrize("role", ["sales", "viewer"])
+    def test_is_not_for_those_who_read(self, client: Any, role: str) -> None:
+        attempt = troubles()
+        sign_in_staff(client, role)
+        token = csrf_token(client, PAGE)
+        for to in (
+            f"{PAGE}/attempts/{attempt.id}/never-charged",
+            f"{PAGE}/work/provisioning/{attempt.tenant_id}/again",
+            f"{PAGE}/subscriptions/{attempt.tenant_id}/again",
+        ):
+            assert client.post(to, data={"csrf_token": token, "why": "x"}).status_code == 403
