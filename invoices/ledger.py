@@ -46,11 +46,6 @@ class Balance:
     credit_minor: int
 
 
-def book_issue(*, control_session: Session, invoice: Invoice, now: datetime) -> None:
-    """This function will book an issued invoice: the customer owes, we have earned and owe VAT."""
-    post(control_session=control_session, bookings=[issue_of(invoice)], now=now)
-
-
 def book_payment(*, control_session: Session, payment: Payment, now: datetime) -> None:
     """This function will book money that came in for an invoice."""
     booking = Booking(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -366,9 +366,3 @@ def today_of(now: datetime) -> date:
 def _midnight(day: date) -> datetime:
     zone = ZoneInfo(settings().contract_timezone)
     return datetime.combine(day, datetime.min.time(), tzinfo=zone)
-
-
-def month_before(now: datetime) -> tuple[date, date]:
-    """This function will return the seller's last whole month, the period finance asks for most."""
-    first = today_of(now).replace(day=1)
-    return (first - timedelta(days=1)).replace(day=1), first

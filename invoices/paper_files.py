@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO
@@ -179,17 +178,6 @@ def failing(*, control_session: Session, limit: int) -> list[Document]:
             .where(due(), Document.last_error.is_not(None))
             .order_by(Document.created_at, Document.id)
             .limit(limit)
-        )
-    )
-
-
-def of_subjects(*, control_session: Session, subject_ids: Sequence[UUID]) -> list[Document]:
-    """This function will list the papers about invoices, tax invoices or payments."""
-    return list(
-        control_session.scalars(
-            select(Document)
-            .where(Document.subject_id.in_(subject_ids))
-            .order_by(Document.created_at, Document.kind, Document.language)
         )
     )
 

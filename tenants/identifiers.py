@@ -1,4 +1,4 @@
-"""Identifiers that applicants type: business, corporate and phone numbers, one form for each."""
+"""Identifiers that applicants type: business and phone numbers, one form for each."""
 
 from __future__ import annotations
 
@@ -34,18 +34,6 @@ def brn_is_valid(text: str) -> bool:
     total = sum(a * b for a, b in zip(numbers, _BRN_WEIGHTS, strict=False))
     total += numbers[8] * 5 // 10
     return (10 - total % 10) % 10 == numbers[9]
-
-
-def corporate_number_is_valid(text: str) -> bool:
-    """This function will tell whether a Korean corporate number's check digit is right.
-
-    Numbers given out since 2025 may lack the check digit: warn with it, never refuse.
-    """
-    digits = _digits(text)
-    if len(digits) != 13:
-        return False
-    total = sum(int(digit) * (1 + index % 2) for index, digit in enumerate(digits[:12]))
-    return (10 - total % 10) % 10 == int(digits[12])
 
 
 def normalise_brn(text: str) -> str:

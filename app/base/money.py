@@ -107,12 +107,3 @@ class Money:
         figure = f"{abs(self.units):,.{digits}f}"
         symbol = _SYMBOLS.get(self.currency)
         return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {self.currency}"
-
-
-def split_tax_exclusive(supply: Money, rate: Decimal, rounding: Rounding) -> Money:
-    """This function will return the tax on a supply priced without it.
-
-    Source: VAT Act §30 (10 %); dropping fractions of a won (절사) is the custom, so the
-    rounding is the caller's named setting.
-    """
-    return Money(round_minor(Decimal(supply.amount_minor) * rate, rounding), supply.currency)

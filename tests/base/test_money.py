@@ -10,7 +10,6 @@ from app.base.money import (
     Rounding,
     exponent,
     round_minor,
-    split_tax_exclusive,
 )
 
 
@@ -59,6 +58,6 @@ class TestRounding:
             assert round_minor(-amount, rounding) == -round_minor(amount, rounding)
 
     def test_tax_drops_the_fraction_of_a_won_when_told_to(self) -> None:
-        supply = Money(13_639, "KRW")
-        assert split_tax_exclusive(supply, Decimal("0.1"), Rounding.DOWN) == Money(1_363, "KRW")
-        assert split_tax_exclusive(supply, Decimal("0.1"), Rounding.HALF_UP) == Money(1_364, "KRW")
+        tax = Decimal(13_639) * Decimal("0.1")
+        assert round_minor(tax, Rounding.DOWN) == 1_363
+        assert round_minor(tax, Rounding.HALF_UP) == 1_364

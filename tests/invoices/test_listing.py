@@ -215,7 +215,3 @@ class TestWhatIsStuck:
         control_session.expire_all()
         left = {each.subscription_id for each in listing.stuck(control_session=control_session)}
         assert left == {waiting.id, failing.id}
-
-    def test_last_month_is_the_sellers(self) -> None:
-        new_year_in_seoul = datetime(2025, 12, 31, 15, 0, tzinfo=UTC)
-        assert listing.month_before(new_year_in_seoul) == (date(2025, 12, 1), date(2026, 1, 1))

@@ -11,7 +11,6 @@ from tenants.identifiers import (
     PhoneWrong,
     RegistrationNumberWrong,
     brn_is_valid,
-    corporate_number_is_valid,
     normalise_brn,
     normalise_phone,
     normalise_registration_number,
@@ -46,13 +45,6 @@ class TestBusinessNumber:
             normalise_registration_number("  ", "KR")
         assert normalise_registration_number("", "DE") is None
         assert normalise_registration_number(" hrb 12345 b", "DE") == "HRB 12345 B"
-
-
-class TestCorporateNumber:
-    def test_is_checked_by_its_last_digit(self) -> None:
-        assert corporate_number_is_valid("130111-0006246")
-        assert not corporate_number_is_valid("130111-0006247")
-        assert not corporate_number_is_valid("130111")
 
 
 class TestPhone:

@@ -21,8 +21,6 @@ from invoices import parties, payment_methods
 from invoices.gateways.port import RegistrationRefused
 
 log = structlog.get_logger()
-# Where a card is asked for on the way to something else, and where that goes on.
-_ONWARDS = {"plan": "portal.convert"}
 
 
 @portal.get("/payment")
