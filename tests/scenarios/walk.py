@@ -125,3 +125,24 @@ def tenant_on_trial(system: WholeSystem, walker: Company, reviewer: Browser) -> 
     await_trial(system, tenant_id)
     move_in(system, walker)
     return tenant_id
+
+
+def papers(system: WholeSystem, walker: Company) -> list[bytes]:
+    """This function will open every paper in the portal once all of them are rendered."""
+    theirs = (
+        "SELECT DISTINCT d.state FROM document d JOIN tenant_admin a USING (tenant_id)"
+        " WHERE a.email = %s"
+    )
+    eventually(lambda: system.ask(theirs, walker.email) == [("ready",)], "every paper is rendered")
+    found = []
+    for bill in invoices(walker):
+        links = dict.fromkeys(link for link in bill.links if "/papers/" in link)
+        found += [walker.browser.open(link).content for link in links if "show=1" not in link]
+    return found
+
+
+def invoices(walker: Company) -> list[Page]:
+    """This function will open each invoice's page in the portal."""
+    listed = walker.browser.open("/portal/invoices").links
+    pages = dict.fromkeys(link for link in listed if len(link.rpartition("/invoices/")[2]) == 36)
+    return [walker.browser.open(page) for page in pages]
