@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-from flask import Response, g, redirect, request, session, url_for
+from flask import Response, g, redirect, request, url_for
 
 from app.base import clock
 from app.base.accounts import Staff
@@ -17,6 +17,7 @@ from app.base.audit import AccessEntry, Actor
 from app.base.errors import Forbidden
 from app.web.db import db
 from app.web.i18n import gettext
+from app.web.sessions import browser_session
 
 View = TypeVar("View", bound=Callable[..., Any])
 log = structlog.get_logger()
@@ -49,9 +50,10 @@ def staff_required(*roles: str) -> Callable[[View], View]:
 
 def current_staff() -> Staff | None:
     """This function will return the member of staff signed in, unless disabled meanwhile."""
-    if getattr(session, "user_id", None) is None or session.audience != "staff":  # type: ignore[attr-defined]
+    browser = browser_session()
+    if browser.user_id is None or browser.audience != "staff":
         return None
-    staff = db.session.get(Staff, session.user_id)  # type: ignore[attr-defined]
+    staff = db.session.get(Staff, browser.user_id)
     return staff if staff is not None and staff.disabled_at is None else None
 
 

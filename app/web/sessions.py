@@ -200,7 +200,7 @@ def refuse_unread() -> None:
 
     Raises: the fault itself, so that it is answered as an outage anywhere else is.
     """
-    fault = _current().fault
+    fault = browser_session().fault
     if fault is not None:
         raise fault
 
@@ -225,9 +225,10 @@ def _set_cookie(response: Response, name: str, value: str) -> None:
 def sign_in(*, user_id: UUID, tenant_id: UUID | None = None) -> None:
     """This function will end the session the request came with and begin a new one.
 
-    The id is always new, so one planted before sign-in is worth nothing. The caller commits.
+    The id is always new, so one planted before sign-in is worth nothing. It commits: the cookie
+    must never name a session that was not kept.
     """
-    browser = _current()
+    browser = browser_session()
     if browser.id_hash:
         end_sessions([browser.id_hash])
     token, _row = stored.open_session(
@@ -245,7 +246,7 @@ def sign_in(*, user_id: UUID, tenant_id: UUID | None = None) -> None:
 
 def sign_out() -> None:
     """This function will end the request's session everywhere, whatever Valkey is doing."""
-    browser = _current()
+    browser = browser_session()
     if browser.id_hash:
         end_sessions([browser.id_hash])
         db.session.commit()
@@ -273,5 +274,6 @@ def end_sessions(id_hashes: list[str]) -> None:
         stored.distrust_cache(control_session=control())
 
 
-def _current() -> BrowserSession:
-    return session._get_current_object()  # type: ignore[attr-defined, no-any-return]
+def browser_session() -> BrowserSession:
+    """This function will return this request's session as what it is, behind Flask's proxy."""
+    return session._get_current_object()  # type: ignore[attr-defined, no-any-return]  # werkzeug's

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import Blueprint, g, request, session, url_for
+from flask import Blueprint, g, request, url_for
 
 from app.base import logs
 from app.base.audit import Actor
 from app.web.auth import to_sign_in
 from app.web.db import db
 from app.web.papers import days, lines_of, plus_days
+from app.web.sessions import browser_session
 from tenants.models import Tenant, TenantAdmin
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -45,13 +46,13 @@ def portal_required(view: View) -> View:
 
 def current_admin() -> tuple[TenantAdmin, Tenant] | None:
     """This function will return who is signed in and their tenant, unless either is shut out."""
-    user_id = getattr(session, "user_id", None)
-    if user_id is None or session.audience != "portal":  # type: ignore[attr-defined]
+    browser = browser_session()
+    if browser.user_id is None or browser.audience != "portal":
         return None
-    admin = db.session.get(TenantAdmin, user_id)
+    admin = db.session.get(TenantAdmin, browser.user_id)
     if admin is None or admin.disabled_at is not None:
         return None
-    if admin.tenant_id != session.tenant_id:  # type: ignore[attr-defined]
+    if admin.tenant_id != browser.tenant_id:
         return None
     tenant = db.session.get(Tenant, admin.tenant_id)
     return (admin, tenant) if tenant is not None and tenant.state not in GONE else None

@@ -6,7 +6,7 @@ import re
 from typing import Any
 from uuid import UUID
 
-from flask import flash, redirect, render_template, request, session, url_for
+from flask import flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 
 from app.base import accounts, clock, secrets
@@ -15,7 +15,7 @@ from app.web.auth import attempt_keys, note_access, safe_next, see_other
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.security import limiter
-from app.web.sessions import sign_in, sign_out
+from app.web.sessions import browser_session, sign_in, sign_out
 from app.web.workspace.blueprint import workspace
 from app.web.workspace.guard import closed, workspace_required
 from tenants import databases, members
@@ -38,7 +38,7 @@ def home() -> Any:
 def sign_in_page() -> Any:
     """This function will show the sign-in form, and sign in whoever fills it in rightly."""
     if request.method == "GET":
-        if getattr(session, "user_id", None) is not None and "workspace" not in request.args:
+        if browser_session().user_id is not None and "workspace" not in request.args:
             return see_other(safe_next(url_for("workspace.drawings_page")))
         return _form(slug=_slug(request.args.get("workspace", "")))
     slug, email = _slug(request.form.get("workspace", "")), request.form.get("email", "")
@@ -102,9 +102,14 @@ def _authenticate(tenant: Tenant | None, email: str, password: str) -> Member:
 @workspace.post("/sign-out")
 def leave() -> Any:
     """This function will sign out, on this device."""
-    user_id, tenant_id = session.user_id, session.tenant_id  # type: ignore[attr-defined]
-    if user_id is not None:
-        note_access("signed_out", audience="workspace", user_id=user_id, tenant_id=tenant_id)
+    browser = browser_session()
+    if browser.user_id is not None:
+        note_access(
+            "signed_out",
+            audience="workspace",
+            user_id=browser.user_id,
+            tenant_id=browser.tenant_id,
+        )
     sign_out()
     return see_other(url_for("workspace.sign_in"))
 

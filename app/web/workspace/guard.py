@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import structlog
-from flask import g, render_template, session
+from flask import g, render_template
 
 from app.base import logs
 from app.base.audit import Actor
@@ -15,7 +15,7 @@ from app.base.errors import Forbidden
 from app.web.auth import to_sign_in
 from app.web.db import control
 from app.web.i18n import gettext
-from app.web.sessions import sign_out
+from app.web.sessions import browser_session, sign_out
 from tenants import databases, drawings
 from tenants.models import Tenant
 from tenants.schema import Member
@@ -38,9 +38,10 @@ def workspace_required(*roles: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if getattr(session, "user_id", None) is None or session.tenant_id is None:  # type: ignore[attr-defined]
+            browser = browser_session()
+            if browser.user_id is None or browser.tenant_id is None:
                 return to_sign_in("workspace.sign_in")
-            tenant = control().get(Tenant, session.tenant_id, populate_existing=True)  # type: ignore[attr-defined]
+            tenant = control().get(Tenant, browser.tenant_id, populate_existing=True)
             if tenant is None:
                 return _out()
             try:
@@ -49,7 +50,7 @@ def workspace_required(*roles: str) -> Callable[[View], View]:
                 return closed(tenant)
             g.unswept = []
             with databases.tenant_session(place) as tenant_session:
-                member = tenant_session.get(Member, session.user_id)  # type: ignore[attr-defined]
+                member = tenant_session.get(Member, browser.user_id)
                 if member is None or member.deactivated_at is not None:
                     return _out()
                 # Apart from its session, so that a page about an error can still name them.
