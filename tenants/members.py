@@ -204,6 +204,15 @@ def authenticate(*, tenant_session: TenantSession, email: str, password: str) ->
     return member
 
 
+def by_email(*, tenant_session: TenantSession, email: str) -> Member | None:
+    """This function will return the member with a seat who has this address, or nothing."""
+    return tenant_session.scalar(
+        select(Member).where(
+            func.lower(Member.email) == email.strip().lower(), Member.deactivated_at.is_(None)
+        )
+    )
+
+
 def find(*, tenant_session: TenantSession, member_id: UUID) -> Member:
     """This function will return a member, read anew.
 

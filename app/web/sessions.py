@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from flask import Flask, Request, Response, session
+from flask import Flask, Request, Response, request, session
 from flask.sessions import SessionInterface, SessionMixin
 from itsdangerous import BadData, URLSafeTimedSerializer
 from sqlalchemy import update
@@ -242,6 +242,27 @@ def sign_in(*, user_id: UUID, tenant_id: UUID | None = None) -> None:
     browser.token, browser.user_id, browser.tenant_id = token, user_id, tenant_id
     browser["_fresh"] = True
     db.session.commit()
+
+
+def admit(
+    response: Response, *, audience: str, user_id: UUID, tenant_id: UUID | None = None
+) -> None:
+    """This function will sign somebody in to another audience too: from the portal to the product.
+
+    The new session is that audience's own; the one the request came with goes on. The caller
+    commits.
+    """
+    held = request.cookies.get(cookie_name(audience), "")
+    if held.startswith("s."):
+        end_sessions([secrets.hash_token(held[2:])])
+    token, _row = stored.open_session(
+        control_session=control(),
+        audience=audience,
+        user_id=user_id,
+        tenant_id=tenant_id,
+        real_now=clock.real_now(),
+    )
+    _set_cookie(response, cookie_name(audience), f"s.{token}")
 
 
 def sign_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -12,12 +13,15 @@ from app.base import clock
 from app.base.config import settings
 from app.base.money import Money
 from app.web import usage
+from app.web.auth import note_access, see_other
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.portal.door import portal, portal_required
+from app.web.sessions import admit
 from invoices import catalogue, payment_methods, subscriptions
+from invoices.catalogue import PlanNotOffered
 from invoices.models import Invoice, PlanVersion, Subscription
-from tenants import billing_profiles
+from tenants import billing_profiles, databases, members
 from tenants.models import OPEN_STATES
 
 OPEN_INVOICES_SHOWN = 5
@@ -57,16 +61,18 @@ def open_invoices() -> list[Invoice]:
     )
 
 
-def version_of(subscription: Subscription | None) -> PlanVersion:
+def version_of(subscription: Subscription | None) -> PlanVersion | None:
     """This function will return the terms that apply: those subscribed to, or those on trial.
 
-    Raises: PlanNotOffered.
+    None where the plan of a trial is not sold in the tenant's currency.
     """
     if subscription is not None:
         return control().get_one(PlanVersion, subscription.plan_version_id)
-    return catalogue.current(
-        control_session=control(), plan_code=g.tenant.plan_code, currency=g.tenant.currency
-    )
+    with suppress(PlanNotOffered):
+        return catalogue.current(
+            control_session=control(), plan_code=g.tenant.plan_code, currency=g.tenant.currency
+        )
+    return None
 
 
 def standing(unpaid: list[Invoice], now: datetime) -> dict[str, Any] | None:
@@ -172,3 +178,23 @@ def dates(subscription: Subscription | None, unpaid: list[Invoice]) -> list[tupl
             )
     add(tenant.destroy_after, gettext("All data is erased"), url_for("portal.account"))
     return sorted(found)
+
+
+@portal.post("/workspace")
+@portal_required
+def enter_workspace() -> Any:
+    """This function will take an administrator on to the workspace, where the same person works.
+
+    Whoever is no member there, or no more, gets its sign-in page.
+    """
+    place = databases.open_workspace(control(), g.tenant.id)
+    with databases.tenant_session(place) as tenant_session:
+        member = members.by_email(tenant_session=tenant_session, email=g.admin.email)
+        member_id = member.id if member else None
+    if member_id is None:
+        return see_other(url_for("workspace.sign_in", workspace=g.tenant.slug))
+    answer = see_other(url_for("workspace.home"))
+    admit(answer, audience="workspace", user_id=member_id, tenant_id=g.tenant.id)
+    note_access("signed_in", audience="workspace", user_id=member_id, tenant_id=g.tenant.id)
+    control().commit()
+    return answer

@@ -60,11 +60,11 @@ def plan() -> str:
     """This function will show the plan that applies, its usage, and what can be changed."""
     now = clock.now()
     subscription = subscriptions.active(control_session=control(), tenant_id=g.tenant.id)
+    version = version_of(subscription)
     return render_template(
         "portal/plan.html",
         subscription=subscription,
-        version=version_of(subscription),
-        prices=offer_of(version_of(subscription)),
+        prices=offer_of(version) if version else None,
         usage=usage.so_far(tenant=g.tenant, subscription=subscription, now=now),
         offers=offers(g.tenant.currency) if may_convert() else [],
         may_convert=may_convert(),
