@@ -1,0 +1,70 @@
+"""The tables of the invoices' room, by noun: catalogue, billing, payments, ledger, papers."""
+
+from __future__ import annotations
+
+# Foreign keys name the floor's tables and the tenants', so whoever loads these needs those.
+import app.base.models  # noqa: F401
+import tenants.models  # noqa: F401
+from invoices.models.billing import (
+    INVOICE,
+    SUBSCRIPTION,
+    BilledSpan,
+    Invoice,
+    InvoiceLine,
+    NumberSeries,
+    Subscription,
+)
+from invoices.models.catalogue import (
+    CHARGES,
+    Plan,
+    PlanVersion,
+    Price,
+)
+from invoices.models.ledger import (
+    LedgerEntry,
+    LedgerLine,
+)
+from invoices.models.papers import (
+    DOCUMENT,
+    Document,
+    DocumentBundle,
+    StatutoryPaper,
+    TaxInvoice,
+    VatEvidence,
+)
+from invoices.models.payments import (
+    ATTEMPT,
+    CardRegistration,
+    GatewayEvent,
+    Payment,
+    PaymentAttempt,
+    PaymentMethod,
+)
+
+__all__ = [
+    "ATTEMPT",
+    "CHARGES",
+    "DOCUMENT",
+    "INVOICE",
+    "SUBSCRIPTION",
+    "BilledSpan",
+    "CardRegistration",
+    "Document",
+    "DocumentBundle",
+    "GatewayEvent",
+    "Invoice",
+    "InvoiceLine",
+    "LedgerEntry",
+    "LedgerLine",
+    "NumberSeries",
+    "Payment",
+    "PaymentAttempt",
+    "PaymentMethod",
+    "Plan",
+    "PlanVersion",
+    "Price",
+    "StatutoryPaper",
+    "Subscription",
+    "TaxInvoice",
+    "VatEvidence",
+]

@@ -1,0 +1,133 @@
+"""The tables of papers: the VAT evidence of a supply, tax invoices, and files to render."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.base.db import Base, Keyed
+from app.base.leases import Leased
+from app.base.states import machine
+
+DOCUMENT = machine("document", {"due": ("ready",), "ready": ()}, wakes={"due": "documents"})
+
+
+class VatEvidence(Keyed, Base):
+    """The one VAT evidence of a supply: a card slip or a tax invoice, never both.
+
+    Where we can make neither, `reason` says why: `none_foreign` for a buyer abroad whom no Korean
+    tax invoice can name, `by_hand` for one that a person has to issue elsewhere.
+    """
+
+    __tablename__ = "vat_evidence"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('card_slip', 'tax_invoice', 'none_foreign', 'by_hand')", name="kind"
+        ),
+        CheckConstraint("(kind = 'card_slip') = (payment_id IS NOT NULL)", name="card_slip"),
+        CheckConstraint(
+            "(kind IN ('none_foreign', 'by_hand')) = (reason IS NOT NULL)", name="reason"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
+    kind: Mapped[str]
+    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"))
+    reason: Mapped[str | None]
+    chosen_at: Mapped[datetime]
+
+
+class TaxInvoice(Keyed, Base):
+    """A Korean tax invoice, issued; `issue_id` is 작성일 + registration no. + serial."""
+
+    __tablename__ = "tax_invoice"
+    __table_args__ = (
+        CheckConstraint("purpose IN ('receipt', 'claim')", name="purpose"),  # 영수 | 청구
+        CheckConstraint("supply_minor + tax_minor = total_minor", name="adds_up"),
+        CheckConstraint("state IN ('issued')", name="state"),
+    )
+
+    evidence_id: Mapped[UUID] = mapped_column(ForeignKey("vat_evidence.id"), unique=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
+    state: Mapped[str] = mapped_column(default="issued")
+    issue_id: Mapped[str] = mapped_column(unique=True)
+    purpose: Mapped[str]
+    written_on: Mapped[date]
+    issued_at: Mapped[datetime]
+    supply_minor: Mapped[int]
+    tax_minor: Mapped[int]
+    total_minor: Mapped[int]
+    data: Mapped[dict[str, Any]]
+    content_sha256: Mapped[str]
+
+
+class Document(Keyed, Leased, Base):
+    """A paper to render once: its data is frozen here, its bytes are kept by digest."""
+
+    __tablename__ = "document"
+    __table_args__ = (
+        DOCUMENT.check(),
+        UniqueConstraint("kind", "subject_id", "language"),
+        Index(None, "tenant_id"),
+        Index("ix_document_due", "created_at", postgresql_where="state = 'due'"),
+    )
+
+    state: Mapped[str] = mapped_column(default="due")
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    kind: Mapped[str]  # invoice | tax_invoice_supplier | tax_invoice_buyer | receipt
+    subject_id: Mapped[UUID]
+    language: Mapped[str]
+    file_name: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    data_sha256: Mapped[str]
+    created_at: Mapped[datetime]
+    template_version: Mapped[str | None]
+    rendered_at: Mapped[datetime | None]
+    sha256: Mapped[str | None]
+    size_bytes: Mapped[int | None]
+
+
+class DocumentBundle(Keyed, Leased, Base):
+    """Many papers as one ZIP, made by a job while finance goes on working."""
+
+    __tablename__ = "document_bundle"
+    __table_args__ = (CheckConstraint("state IN ('due', 'ready', 'expired')", name="state"),)
+
+    state: Mapped[str] = mapped_column(default="due")
+    requested_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    requested_at: Mapped[datetime]
+    filters: Mapped[dict[str, Any]]
+    done_count: Mapped[int] = mapped_column(default=0)
+    total_count: Mapped[int | None]
+    ready_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    sha256: Mapped[str | None]
+    size_bytes: Mapped[int | None]
+
+
+class StatutoryPaper(Keyed, Base):
+    """What the law makes us keep of a destroyed tenant, in a schema of its own."""
+
+    __tablename__ = "paper"
+    __table_args__ = (
+        UniqueConstraint("kind", "source_id"),
+        Index(None, "tenant_id"),
+        {"schema": "statutory"},
+    )
+
+    tenant_id: Mapped[UUID]
+    kind: Mapped[str]  # invoice | tax_invoice | document
+    source_id: Mapped[UUID]
+    number_text: Mapped[str]
+    issued_on: Mapped[date]
+    keep_until: Mapped[date]
+    data: Mapped[dict[str, Any]]
+    data_sha256: Mapped[str]
+    file_sha256: Mapped[str | None]
+    set_apart_at: Mapped[datetime] = mapped_column(server_default=func.now())

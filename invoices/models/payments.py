@@ -1,0 +1,147 @@
+"""The tables of how money comes in: cards, attempts, payments and what gateways report."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.base.db import Base, Keyed
+from app.base.leases import Leased
+from app.base.states import machine
+
+ATTEMPT = machine(
+    "payment_attempt",
+    {
+        "open": ("succeeded", "declined", "unknown"),
+        "unknown": ("succeeded", "declined", "needs_person"),
+        "needs_person": ("succeeded", "declined"),
+        "succeeded": (),
+        "declined": (),
+    },
+    wakes={"unknown": "payment"},
+)
+
+
+class CardRegistration(Keyed, Base):
+    """A card registration that a tenant's admin has begun at the gateway's page."""
+
+    __tablename__ = "card_registration"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    gateway: Mapped[str]
+    customer_key: Mapped[str]
+    gateway_reference: Mapped[str | None]
+    begun_at: Mapped[datetime]
+    completed_at: Mapped[datetime | None]
+
+
+class PaymentMethod(Keyed, Base):
+    """A registered way to pay; the gateway's token is encrypted, card data never comes here."""
+
+    __tablename__ = "payment_method"
+    __table_args__ = (
+        Index(
+            "uq_payment_method_default",
+            "tenant_id",
+            unique=True,
+            postgresql_where="revoked_at IS NULL AND is_default",
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    gateway: Mapped[str]
+    customer_key: Mapped[str]
+    token_sealed: Mapped[str]
+    masked: Mapped[str]
+    brand: Mapped[str]
+    is_default: Mapped[bool] = mapped_column(default=True)
+    registered_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class PaymentAttempt(Keyed, Leased, Base):
+    """One try to charge one invoice; at most one is under way, at most one ever succeeds."""
+
+    __tablename__ = "payment_attempt"
+    __table_args__ = (
+        ATTEMPT.check(),
+        UniqueConstraint("invoice_id", "attempt_number"),
+        Index(
+            "uq_payment_attempt_under_way",
+            "invoice_id",
+            unique=True,
+            postgresql_where="state IN ('open', 'unknown', 'needs_person')",
+        ),
+        Index(
+            "uq_payment_attempt_succeeded",
+            "invoice_id",
+            unique=True,
+            postgresql_where="state = 'succeeded'",
+        ),
+        Index("ix_payment_attempt_due", "state", postgresql_where="state IN ('open', 'unknown')"),
+    )
+
+    state: Mapped[str] = mapped_column(default="open")
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
+    attempt_number: Mapped[int]
+    method_id: Mapped[UUID] = mapped_column(ForeignKey("payment_method.id"))
+    gateway: Mapped[str]
+    idempotency_key: Mapped[str] = mapped_column(unique=True)
+    order_id: Mapped[str] = mapped_column(unique=True)
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    # Real clock: inside the vendor's window the same key is resent, after it only looked up.
+    key_expires_at: Mapped[datetime]
+    begun_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    decline_class: Mapped[str | None]
+    decline_code: Mapped[str | None]
+    decline_message: Mapped[str | None]
+    gateway_payment_id: Mapped[str | None]
+
+
+class Payment(Keyed, Base):
+    """Money that arrived for an invoice: by a gateway (with its attempt) or by bank transfer."""
+
+    __tablename__ = "payment"
+    __table_args__ = (
+        UniqueConstraint("gateway", "gateway_payment_id"),
+        CheckConstraint("(gateway = 'manual') = (attempt_id IS NULL)", name="attempt"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    # The spine settles an invoice by one payment in full.
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
+    attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_attempt.id"), unique=True)
+    gateway: Mapped[str]
+    gateway_payment_id: Mapped[str]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    paid_at: Mapped[datetime]
+    received_on: Mapped[date]  # the day on the bank's statement; a card's is the day of the charge
+    payer: Mapped[str | None]  # as the bank statement names them
+    recorded_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+
+
+class GatewayEvent(Keyed, Leased, Base):
+    """A webhook as it came in: stored before it is answered, applied once by a job."""
+
+    __tablename__ = "gateway_event"
+    __table_args__ = (
+        UniqueConstraint("gateway", "event_id"),
+        Index("ix_gateway_event_due", "received_at", postgresql_where="applied_at IS NULL"),
+    )
+
+    gateway: Mapped[str]
+    event_id: Mapped[str]
+    kind: Mapped[str]
+    trust: Mapped[str]  # signed | secret | unsigned
+    order_id: Mapped[str | None]
+    gateway_payment_id: Mapped[str | None]
+    received_at: Mapped[datetime]
+    applied_at: Mapped[datetime | None]
