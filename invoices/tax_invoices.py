@@ -130,7 +130,7 @@ def _line(invoice: Invoice, line: InvoiceLine, tax_minor: int) -> TaxInvoiceLine
     return TaxInvoiceLine(
         supplied_on=invoice.supplied_on,
         item=line.name_ko,
-        specification=f"{start:%y.%m.%d}~{end - timedelta(days=1):%y.%m.%d}",
+        specification=f"{start:%m.%d}~{end - timedelta(days=1):%m.%d}",
         # The form takes two decimals at most; a finer quantity is left to the invoice.
         quantity=line.quantity if line.quantity == round(line.quantity, 2) else None,
         unit_price_minor=(
