@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import structlog
@@ -17,6 +18,8 @@ from app.web.i18n import gettext
 
 log = structlog.get_logger()
 
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
 
 def init_errors(app: Flask) -> None:
     """This function will map every kind of error to its answer."""
@@ -26,6 +29,7 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(DataError, _unstorable)
     app.register_error_handler(OperationalError, _database)
     app.register_error_handler(PoolExhausted, _database)
+    app.register_error_handler(OSError, _disk)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -64,6 +68,17 @@ def _database(error: Exception) -> Any:
     return _answer(
         503,
         gettext("The database does not answer just now. Nothing was changed; please try again."),
+    )
+
+
+def _disk(error: OSError) -> Any:
+    """A large body is kept on the disk while it arrives: a full one refuses it before any view."""
+    if error.errno not in DISK_REFUSES:
+        return _unexpected(error)
+    log.error("disk_refuses", error=errno.errorcode[error.errno])
+    take_back()
+    return _answer(
+        503, gettext("The file could not be stored just now. Nothing was changed; try again.")
     )
 
 
