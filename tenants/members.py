@@ -19,6 +19,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from tenants import limits
 from tenants.databases import TenantSession
 from tenants.schema import Member, SeatEvent
+from tenants.trial_form import LINK
 
 ROLES = ("admin", "member")
 NAME_LENGTH_MAX = 60
@@ -271,6 +272,8 @@ def clean_name(text: str) -> str:
         if character.isspace() or unicodedata.category(character) not in _UNSEEN
     )
     name = " ".join(seen.split())
+    if LINK.search(name):
+        raise Invalid("Enter the name without a link.", field="name")
     if not 1 <= len(name) <= NAME_LENGTH_MAX:
         raise Invalid(f"Enter a name of at most {NAME_LENGTH_MAX} characters.", field="name")
     return name

@@ -24,7 +24,7 @@ EMAIL_LENGTH_MAX = 254
 MESSAGE_LENGTH_MAX = 2_000
 SEATS_MAX = 10_000
 # Names are printed in mails; a link in one would let a stranger send our mail with their link.
-_LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
+LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
 _PLAN = re.compile(r"[a-z0-9_-]{1,40}")
 # Characters that turn the direction of what follows: they only serve to disguise a text.
 _TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -142,7 +142,7 @@ def _company(text: str) -> str:
         raise Invalid("Enter the name of your company.")
     if not any(character.isalnum() for character in company):
         raise Invalid("Enter the company's name with its letters, as it is registered.")
-    if _LINK.search(company):
+    if LINK.search(company):
         raise Invalid("Enter the company's name without a link.")
     if len(company) > COMPANY_LENGTH_MAX:
         raise Invalid("The company's name is too long: 100 characters at most.")
@@ -159,7 +159,7 @@ def _name(text: str) -> str:
     name = one_line(text)
     if not name:
         raise Invalid("Enter your name, so that we know whom to answer.")
-    if _LINK.search(name):
+    if LINK.search(name):
         raise Invalid("Enter your name without a link.")
     if len(name) > NAME_LENGTH_MAX:
         raise Invalid("The name is too long: 60 characters at most.")

@@ -2,11 +2,13 @@
 
 A mail is one Jinja file per language in the room that sends it (`<room>/mails/<name>.<lang>.txt`):
 the first line is the subject, then paragraphs; a line `-> label | url` is the one action. Text and
-HTML are made from the same source, so they never differ.
+HTML are made from the same source, so they never differ. What a value says is only ever text: none
+can begin a paragraph or become an action, or strangers would send our mail with their link.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import lru_cache
 from html import escape
@@ -28,6 +30,8 @@ MESSAGE = machine(
     {"due": ("sent", "failed"), "sent": (), "failed": ("due",)},
     wakes={"due": "messages"},
 )
+
+_BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 class Message(Keyed, Leased, Base):
@@ -79,7 +83,15 @@ def _mails(room: str) -> Environment:
         undefined=StrictUndefined,
         autoescape=select_autoescape(["html"], default=False),
         keep_trailing_newline=False,
+        finalize=_only_text,
     )
+
+
+def _only_text(value: Any) -> Any:
+    """What the mail's own layout would read as its marks is taken out of a value."""
+    if type(value) is not str:
+        return value
+    return _BLANK_LINES.sub("\n", value.replace("->", "→"))
 
 
 def _text_block(block: str) -> str:

@@ -108,6 +108,7 @@ class TestAMember:
             ({"email": "a\x00b@customer.example"}, "email"),
             ({"name": "  \t\u202e "}, "name"),
             ({"name": "x" * 61}, "name"),
+            ({"name": "Sign in: https://evil.example"}, "name"),
             ({"role": "owner"}, "role"),
         ],
     )
