@@ -10,12 +10,13 @@ from flask import flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 
 from app.base import accounts, clock, secrets
+from app.base import sessions as stored
 from app.base.errors import Forbidden
 from app.web.auth import attempt_keys, note_access, safe_next, see_other
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.security import limiter
-from app.web.sessions import browser_session, sign_in, sign_out
+from app.web.sessions import browser_session, end_sessions, sign_in, sign_out
 from app.web.workspace.blueprint import workspace
 from app.web.workspace.guard import closed, workspace_required
 from tenants import databases, members
@@ -140,12 +141,25 @@ def welcome(slug: str, token: str) -> Any:
         return _password_form(tenant, error), error.status
     accounts.use_token(control_session=control(), purpose=purpose, token=token, now=now)
     _activate(tenant, member_id, password)
+    # Who asked for a fresh link may have lost the old password to somebody who is in with it.
+    _sign_out_everywhere(tenant, member_id)
     note_access("password_set", audience="workspace", user_id=member_id, tenant_id=tenant.id)
     # Control, the used link included, commits after the tenant's own database: a link used for
     # nothing would shut the person out.
     sign_in(user_id=member_id, tenant_id=tenant.id)
     flash(gettext("Your password is set."), "good")
     return see_other(url_for("workspace.drawings_page"))
+
+
+def _sign_out_everywhere(tenant: Tenant, member_id: UUID) -> None:
+    end_sessions(
+        stored.end_all(
+            control_session=control(),
+            user_id=member_id,
+            tenant_id=tenant.id,
+            audience="workspace",
+        )
+    )
 
 
 def _password_form(tenant: Tenant, error: accounts.PasswordTooWeak | None = None) -> str:

@@ -160,6 +160,27 @@ class TestAnInvitation:
         assert app.test_client().get(first).status_code == 422
         assert app.test_client().get(last_link()).status_code == 200
 
+    def test_that_is_sent_again_and_used_signs_everybody_else_out(
+        self, admin: Any, app: Any, workspace: Workspace
+    ) -> None:
+        thief, owner = app.test_client(), app.test_client()
+        send(thief, invite(admin), {"password": PASSWORD, "again": PASSWORD})
+        assert thief.get("/workspace/drawings").status_code == 200
+        row = re.search(r"/workspace/members/[0-9a-f-]{36}/invite-again", _new_member(admin))
+        assert row
+        send(admin, "/workspace/members", {}, to=row.group())
+        fresh = "another password for tests 2"
+        assert send(owner, last_link(), {"password": fresh, "again": fresh}).status_code == 303
+        assert thief.get("/workspace/drawings").status_code == 302
+        assert owner.get("/workspace/drawings").status_code == 200
+        assert admin.get("/workspace/drawings").status_code == 200
+
+
+def _new_member(client: Any) -> str:
+    """The list's part about the colleague that `invite` invited."""
+    rows = [row for row in _members(client).split("<tr") if "new@customer.example" in row]
+    return str(rows[0])
+
 
 def _members(client: Any) -> str:
     return str(client.get("/workspace/members").text)
