@@ -15,6 +15,8 @@ from app.base.db import Base, Keyed
 from app.base.errors import Conflict, Forbidden, Invalid, NotFound
 
 ROLES = ("admin", "sales", "finance", "viewer")
+# A whole office may stand behind one address.
+ADDRESS_ATTEMPTS_FACTOR = 5
 
 
 class Staff(Keyed, Base):
@@ -135,7 +137,10 @@ def _token(
     query = select(OneTimeToken).where(
         OneTimeToken.purpose == purpose, OneTimeToken.token_hash == secrets.hash_token(token)
     )
-    row = control_session.scalar(query.with_for_update() if lock else query)
+    if lock:
+        # Read anew: what this session looked at before may have been used meanwhile.
+        query = query.with_for_update().execution_options(populate_existing=True)
+    row = control_session.scalar(query)
     if row is None or row.expires_at <= now:
         raise LinkExpired("This link has expired. Please ask for a new one.")
     if row.used_at is not None:
@@ -164,14 +169,23 @@ def check_attempts(*, control_session: Session, keys: list[str]) -> None:
     Raises: TooManyAttempts.
     """
     window = timedelta(minutes=settings().sign_in_window_minutes)
-    hashes = [secrets.hash_token(key) for key in keys]
-    busiest = control_session.scalars(
-        select(func.count())
-        .where(SignInFailure.key_hash.in_(hashes), SignInFailure.at > func.now() - window)
+    most = {secrets.hash_token(key): _attempts_max(key) for key in keys}
+    counted = control_session.execute(
+        select(SignInFailure.key_hash, func.count())
+        .where(SignInFailure.key_hash.in_(most), SignInFailure.at > func.now() - window)
         .group_by(SignInFailure.key_hash)
-    ).all()
-    if max(busiest, default=0) >= settings().sign_in_attempts_max:
+    )
+    if any(failures >= most[key_hash] for key_hash, failures in counted):
         raise TooManyAttempts("Too many attempts. Please wait a quarter of an hour.")
+
+
+def _attempts_max(key: str) -> int:
+    shared = ADDRESS_ATTEMPTS_FACTOR if _is_address(key) else 1
+    return settings().sign_in_attempts_max * shared
+
+
+def _is_address(key: str) -> bool:
+    return key.split(":", 2)[1:2] == ["address"]
 
 
 def count_failure(*, control_session: Session, keys: list[str]) -> None:
@@ -183,8 +197,12 @@ def count_failure(*, control_session: Session, keys: list[str]) -> None:
 
 
 def forget_failures(*, control_session: Session, keys: list[str]) -> None:
-    """This function will forget the failures of keys after a success."""
-    hashes = [secrets.hash_token(key) for key in keys]
+    """This function will forget the failures of an account after a success.
+
+    Those of its address stay: a stranger with one account of their own could otherwise try one
+    password on everybody else's for ever.
+    """
+    hashes = [secrets.hash_token(key) for key in keys if not _is_address(key)]
     control_session.execute(delete(SignInFailure).where(SignInFailure.key_hash.in_(hashes)))
 
 
@@ -280,6 +298,9 @@ def set_staff_access(
         staff.role = role
     if disabled is not None:
         staff.disabled_at = now if disabled else None
+    if disabled:
+        # A link still lying in a mailbox would open a session that counts once they are back.
+        erase_tokens(control_session=control_session, subject_ids=[staff_id])
     append(
         control_session=control_session,
         actor=actor,

@@ -40,6 +40,21 @@ class TestSignIn:
         assert answer.status_code == 403
         assert client.get("/console/staff").status_code == 302
 
+    def test_stops_trying_one_password_on_everybody_whoever_signs_in_between(
+        self, client: Any, app: Any
+    ) -> None:
+        own = staff_member("viewer")
+        wrong = {"password": "not this one"}
+        for number in range(40):
+            answer = send(client, SIGN_IN, {"email": f"n{number}@tenantry.example"} | wrong)
+            assert "이메일 주소나 비밀번호가" in answer.text
+            if number % 6 == 5:
+                fields = {"email": own, "password": PASSWORD}
+                assert send(app.test_client(), SIGN_IN, fields).status_code == 303
+        answer = send(client, SIGN_IN, {"email": "n40@tenantry.example"} | wrong)
+        assert "이메일 주소나 비밀번호가" not in answer.text
+        assert answer.status_code == 403
+
     def test_begins_a_new_session_so_that_a_planted_id_is_worth_nothing(self, client: Any) -> None:
         client.get(SIGN_IN)
         before = client.get_cookie("tenantry_staff").value
@@ -159,6 +174,21 @@ class TestAccess:
         path = f"/console/staff/{staff_id}/access"
         send(client, "/console/staff", {"wish": "disable"}, to=path)
         assert theirs.get("/console/staff").status_code == 302
+
+    def test_disabling_somebody_voids_the_links_in_their_mailbox(self, client: Any) -> None:
+        email = staff_member("sales")
+        send(client, "/console/forgot", {"email": email})
+        with control_session() as session:
+            text = session.scalar(select(Message.text)) or ""
+            staff_id = session.scalar(select(Staff.id).where(Staff.role == "sales"))
+        link = re.search(r"/console/reset/\S+", text)
+        assert link
+        assert client.get(link.group()).status_code == 200
+        sign_in_staff(client)
+        path = f"/console/staff/{staff_id}/access"
+        send(client, "/console/staff", {"wish": "disable"}, to=path)
+        send(client, "/console/staff", {"wish": "enable"}, to=path)
+        assert client.get(link.group()).status_code == 422
 
     def test_the_last_admin_stays(self, client: Any) -> None:
         sign_in_staff(client)
