@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,6 @@ class ControlSQLAlchemy(SQLAlchemy):
     def _make_engine(self, bind_key: str | None, options: dict[str, Any], app: Flask) -> Engine:
         return control_engine()
 
-
     def _teardown_session(self, exc: BaseException | None) -> None:
         # The answer stands: a connection that was lost under it must not turn it into a failure.
         try:
@@ -46,10 +45,13 @@ def take_back() -> None:
     """This function will undo the request's transaction after an error, whatever the server does.
 
     What was loaded stays as it was read, so that the page about the error can name people without
-    asking a database that may be gone.
+    asking a database that may be gone. What a view's own rollback has emptied already stays with
+    its session, to be read again.
     """
     session = db.session()
-    session.expunge_all()
+    for each in list(session):
+        if not inspect(each).expired:
+            session.expunge(each)
     try:
         session.rollback()
     except SQLAlchemyError as error:

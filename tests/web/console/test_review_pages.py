@@ -133,6 +133,13 @@ class TestApprove:
         assert approve(client, waiting[0], **changes).status_code in (404, 422)
         assert state_of(waiting[0]) == "confirmed"
 
+    def test_of_nothing_with_a_wrong_answer_is_not_found(
+        self, client: Any, waiting: list[UUID]
+    ) -> None:
+        sign_in_staff(client, "sales")
+        fields = {"csrf_token": csrf_token(client, f"{DESK}/{waiting[0]}"), "currency": "EUR"}
+        assert client.post(f"{DESK}/{uuid4()}/approve", data=fields).status_code == 404
+
 
 class TestClaim:
     def test_shows_the_other_reviewer_who_is_on_it(
