@@ -163,6 +163,8 @@ class TestTransfer:
             ("amount", "209000.5"),
             ("amount", "NaN"),
             ("amount", "1e400000"),
+            ("amount", "1e999999999"),
+            ("amount", "1_000"),
             ("amount", ""),
             ("payer", " "),
             ("payer", "가" * 101),
