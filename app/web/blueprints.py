@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from app.web.console import invoice_exports  # noqa: F401 - it adds the exports' pages
 from app.web.console.accounts import console_accounts
 from app.web.console.attention import console_attention
-from app.web.console.invoice_exports import console_invoices
+from app.web.console.invoices import console_invoices
 from app.web.console.review import review
 from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails

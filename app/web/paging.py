@@ -7,6 +7,8 @@ from uuid import UUID
 
 from flask import request
 
+from app.base.config import settings
+
 PAGES_MAX = 100_000
 
 
@@ -16,6 +18,19 @@ def page_number() -> int:
     if not wanted.isascii() or not wanted.isdecimal() or len(wanted) > 6:
         return 1
     return min(max(int(wanted), 1), PAGES_MAX)
+
+
+def pages_of(total: int, *, size: int | None = None) -> int:
+    """This function will tell how many pages a list of so many rows has, one at least.
+
+    `size` is how many rows a page shows, where it is not the setting's number.
+    """
+    return max(1, -(-total // (size or settings().page_size)))
+
+
+def page_within(total: int) -> int:
+    """This function will return the page that the address asks for, or the last one there is."""
+    return min(page_number(), pages_of(total))
 
 
 def day_of(name: str) -> date | None:

@@ -43,7 +43,7 @@ def sort_asked() -> str:
     return wanted if wanted.removeprefix("-") in SORTS else "-issued"
 
 
-def carried() -> dict[str, str]:
+def carried() -> dict[str, Any]:
     """This function will return the part of the address that says what the list shows."""
     return {name: request.args[name] for name in NAMES if request.args.get(name)}
 

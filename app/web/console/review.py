@@ -24,6 +24,7 @@ from app.web.console.review_words import (
 )
 from app.web.db import control, db
 from app.web.i18n import _, language
+from app.web.paging import page_number, pages_of
 from invoices import catalogue
 from tenants import review as room
 from tenants.models import Application
@@ -58,7 +59,7 @@ def _desk(
         else None
     )
     tab = _tab(found.application if found else None)
-    page = max(request.args.get("page", 1, type=int), 1)
+    page = page_number()
     search = request.args.get("q", "")[:100]
     listed = room.queue(control_session=control(), tab=tab, search=search, page=page)
     counts = room.counts(control_session=control())
@@ -67,7 +68,7 @@ def _desk(
         rows=listed.rows,
         total=listed.total,
         page=page,
-        pages=max(-(-listed.total // room.PAGE_SIZE), 1),
+        pages=pages_of(listed.total, size=room.PAGE_SIZE),
         search=search,
         tab=tab,
         tabs=[

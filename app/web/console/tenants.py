@@ -19,7 +19,7 @@ from app.web.console.event_words import said, words_of
 from app.web.console.invoice_story import staff_names
 from app.web.db import control
 from app.web.i18n import gettext
-from app.web.paging import page_number
+from app.web.paging import page_number, pages_of
 from app.web.sessions import end_everywhere
 from invoices import listing, payment_methods, subscriptions
 from invoices.listing import InvoiceFilters
@@ -63,7 +63,7 @@ def index() -> str:
     page, size = page_number(), settings().page_size
     counts = _counts([_found(text)] if text else [])
     total = counts.get(state, 0) if state in TENANT.states else sum(counts.values())
-    pages = max(1, -(-total // size))
+    pages = pages_of(total)
     page = min(page, pages)
     rows = control().scalars(
         select(Tenant)

@@ -17,6 +17,7 @@ from app.base.messages import MESSAGE, Message
 from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext
+from app.web.paging import page_number, pages_of
 
 console_trails = Blueprint("console_trails", __name__, url_prefix="/console")
 
@@ -29,7 +30,7 @@ def audit_trail() -> Any:
     for name in ("subject_kind", "subject_id", "actor_kind", "action"):
         if wanted := request.args.get(name, "").strip():
             query = query.where(getattr(AuditEvent, name) == wanted)
-    page = _page_number()
+    page = page_number()
     size = settings().page_size
     # One row more than a page tells whether there is another: the trail is never counted.
     found = list(
@@ -57,11 +58,6 @@ def _staff_names(events: list[AuditEvent]) -> dict[str, str]:
     return {str(staff_id): name for staff_id, name in rows}
 
 
-def _page_number() -> int:
-    wanted = request.args.get("page", "1")
-    return min(max(int(wanted), 1), 10_000) if wanted.isdecimal() and len(wanted) < 6 else 1
-
-
 @console_trails.get("/mail")
 @staff_required()
 def mail() -> Any:
@@ -72,7 +68,7 @@ def mail() -> Any:
     query = select(Message)
     if state in MESSAGE.states:
         query = query.where(Message.state == state)
-    page, size = _page_number(), settings().page_size
+    page, size = page_number(), settings().page_size
     total = counts.get(state, 0) if state in MESSAGE.states else sum(counts.values())
     rows = control().scalars(
         query.order_by(Message.created_at.desc()).offset((page - 1) * size).limit(size)
@@ -83,7 +79,7 @@ def mail() -> Any:
         counts=counts,
         state=state,
         page=page,
-        pages=max(1, -(-total // size)),
+        pages=pages_of(total),
         total=total,
     )
 

@@ -13,10 +13,10 @@ from app.base.errors import TenantryError
 from app.web.auth import see_other
 from app.web.format import filesize
 from app.web.i18n import gettext
+from app.web.paging import page_within, pages_of
 from app.web.security import accepts_upload
 from app.web.workspace.blueprint import workspace
 from app.web.workspace.guard import workspace_required
-from app.web.workspace.paging import page_asked, pages_of
 from tenants import drawings, limits
 
 
@@ -30,7 +30,7 @@ def drawings_page() -> Any:
 def _page(error: TenantryError | None = None) -> str:
     session, search = g.tenant_session, request.args.get("q", "")[:200]
     total = drawings.count(tenant_session=session, search=search)
-    page = page_asked(total)
+    page = page_within(total)
     return render_template(
         "workspace/drawings.html",
         rows=drawings.list_(

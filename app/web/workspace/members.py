@@ -16,10 +16,10 @@ from app.base.messages import queue_mail
 from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import gettext, language, lazy
+from app.web.paging import page_within, pages_of
 from app.web.sessions import end_sessions
 from app.web.workspace.blueprint import workspace
 from app.web.workspace.guard import workspace_required
-from app.web.workspace.paging import page_asked, pages_of
 from tenants import limits, members
 from tenants.personal_data import invitation_purpose
 from tenants.schema import Member
@@ -42,7 +42,7 @@ def members_page() -> Any:
 def _page(*, form: Any = None, error: TenantryError | None = None) -> str:
     session = g.tenant_session
     total = members.count(tenant_session=session)
-    page = page_asked(total)
+    page = page_within(total)
     return render_template(
         "workspace/members.html",
         rows=members.list_(tenant_session=session, page=page, page_size=settings().page_size),

@@ -80,8 +80,8 @@ class TestDrawings:
         assert "part-1.dxf" in admin.get(f"{PAGE}?q=T-1").text
         assert "part-2.dxf" not in admin.get(f"{PAGE}?q=T-1").text
         few = settings().model_copy(update={"page_size": 2})
-        for module in ("drawings", "paging"):
-            monkeypatch.setattr(f"app.web.workspace.{module}.settings", lambda: few)
+        for module in ("app.web.workspace.drawings", "app.web.paging"):
+            monkeypatch.setattr(f"{module}.settings", lambda: few)
         assert "part-0.dxf" not in admin.get(PAGE).text
         for page in ("2", "99"):
             assert "part-0.dxf" in admin.get(f"{PAGE}?page={page}").text
