@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
 from app.base import audit
 from app.base.audit import Actor
-from app.base.config import settings
 from app.base.errors import Invalid, NotFound
 from tenants.identifiers import normalise_phone, normalise_registration_number
 from tenants.models import Tenant
-from tenants.trial_form import one_line
+from tenants.texts import mail_address, one_line
 
 # How much room the standard tax invoice has. Source: its XML schema, KEC 1.0.
 LENGTHS_MAX = {
@@ -164,14 +162,4 @@ def _branch(text: str) -> str:
 def _email(text: str) -> str:
     if not text:
         raise Invalid(_REQUIRED["email"])
-    try:
-        found = validate_email(
-            text,
-            check_deliverability=False,
-            allow_smtputf8=False,
-            # Demonstrations use names that can never be anybody's: *.test, *.example.
-            test_environment=settings().environment != "production",
-        )
-    except EmailNotValidError as error:
-        raise Invalid("Enter an e-mail address like name@company.com.") from error
-    return found.normalized
+    return mail_address(text)

@@ -7,7 +7,6 @@ which goes with the last of them.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from tenants import limits
 from tenants.databases import TenantSession
 from tenants.schema import Drawing, Member, StorageEvent
+from tenants.texts import seen_line
 
 NAME_LENGTH_MAX = 200
 SNIFFED_BYTES = 1024
@@ -258,7 +258,7 @@ def count(*, tenant_session: TenantSession, search: str = "") -> int:
 
 
 def _matches(search: str) -> ColumnElement[bool]:
-    wanted = _seen(search)
+    wanted = seen_line(search)
     return Drawing.name.icontains(wanted, autoescape=True) if wanted else true()
 
 
@@ -274,23 +274,13 @@ def clean_name(text: str) -> str:
 
     Raises: NameMissing, field `file`.
     """
-    name = _seen(text.replace("\\", "/").rpartition("/")[2]).strip(". ")
+    name = seen_line(text.replace("\\", "/").rpartition("/")[2]).strip(". ")
     if not name:
         raise NameMissing("Choose a file to upload.", field="file")
     if len(name) > NAME_LENGTH_MAX:
         ending = PurePosixPath(name).suffix[:10]
         name = name[: NAME_LENGTH_MAX - len(ending)] + ending
     return name
-
-
-def _seen(text: str) -> str:
-    kept = (
-        " " if character.isspace() else character
-        for character in unicodedata.normalize("NFC", text)
-        if character.isspace()
-        or unicodedata.category(character) not in ("Cc", "Cs", "Cn", "Co", "Cf")
-    )
-    return " ".join("".join(kept).split())
 
 
 def sniff(name: str, head: bytes) -> Kind:

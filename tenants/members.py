@@ -5,7 +5,6 @@ A member holds a seat from invitation until deactivation, so an invited colleagu
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from tenants import limits
 from tenants.databases import TenantSession
 from tenants.schema import Member, SeatEvent
-from tenants.trial_form import LINK
+from tenants.texts import LINK, seen_line
 
 ROLES = ("admin", "member")
 NAME_LENGTH_MAX = 60
@@ -266,18 +265,9 @@ def clean_name(text: str) -> str:
 
     Raises: Invalid, field `name`.
     """
-    seen = "".join(
-        " " if character.isspace() else character
-        for character in unicodedata.normalize("NFC", text)
-        if character.isspace() or unicodedata.category(character) not in _UNSEEN
-    )
-    name = " ".join(seen.split())
+    name = seen_line(text)
     if LINK.search(name):
         raise Invalid("Enter the name without a link.", field="name")
     if not 1 <= len(name) <= NAME_LENGTH_MAX:
         raise Invalid(f"Enter a name of at most {NAME_LENGTH_MAX} characters.", field="name")
     return name
-
-
-# Controls, surrogates, unassigned and private characters, and those that turn the line around.
-_UNSEEN = ("Cc", "Cs", "Cn", "Co", "Cf")

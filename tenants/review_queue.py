@@ -17,7 +17,7 @@ from app.base.config import settings
 from app.base.errors import NotFound
 from tenants import visits
 from tenants.models import Application, Tenant, VisitEvent
-from tenants.trial_form import one_line
+from tenants.texts import one_line
 
 # Each tab of the queue is a state; `confirmed` is the to-do list, its most urgent first.
 TABS = ("confirmed", "submitted", "approved", "rejected")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import phonenumbers
-from email_validator import EmailNotValidError, validate_email
 
-from app.base.config import settings
 from app.base.errors import Invalid
 from tenants.identifiers import normalise_phone, normalise_registration_number
+from tenants.texts import LINK, TURNING, mail_address, one_line
 
 COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS)
 LANGUAGES = ("ko", "en")
@@ -23,11 +21,7 @@ NAME_LENGTH_MAX = 60
 EMAIL_LENGTH_MAX = 254
 MESSAGE_LENGTH_MAX = 2_000
 SEATS_MAX = 10_000
-# Names are printed in mails; a link in one would let a stranger send our mail with their link.
-LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
 _PLAN = re.compile(r"[a-z0-9_-]{1,40}")
-# Characters that turn the direction of what follows: they only serve to disguise a text.
-_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +116,6 @@ def check(form: TrialForm, *, plans: Collection[str] | None = None) -> CheckedFo
     return CheckedForm(**found, language=language)
 
 
-def one_line(text: str) -> str:
-    """This function will return a text as one clean line.
-
-    Composed Hangul, single spaces, no control character: a NUL would be refused by the database,
-    a line break could begin a header of a mail, a turning mark could disguise a name.
-    """
-    plain = unicodedata.normalize("NFC", _TURNING.sub("", text))
-    return " ".join("".join(" " if _control(c) else c for c in plain).split())
-
-
-def _control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-
-
 def _company(text: str) -> str:
     company = one_line(text)
     if not company:
@@ -172,18 +152,7 @@ def _email(text: str) -> str:
         raise Invalid("Enter your work e-mail: we send the confirmation there.")
     if len(address) > EMAIL_LENGTH_MAX:
         raise Invalid("The e-mail address is too long: 254 characters at most.")
-    try:
-        # Whether the mailbox exists is found out by the confirmation mail, not by a look-up here.
-        found = validate_email(
-            address,
-            check_deliverability=False,
-            allow_smtputf8=False,
-            # Demonstrations use names that can never be anybody's: *.test, *.example.
-            test_environment=settings().environment != "production",
-        )
-    except EmailNotValidError as error:
-        raise Invalid("Enter an e-mail address like name@company.com.") from error
-    return found.normalized
+    return mail_address(address)
 
 
 def _seats(text: str) -> int:
@@ -200,7 +169,7 @@ def _plan(text: str, plans: Collection[str] | None) -> str:
 
 
 def _message(text: str) -> str | None:
-    lines = [one_line(line) for line in _TURNING.sub("", text).splitlines()]
+    lines = [one_line(line) for line in TURNING.sub("", text).splitlines()]
     message = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     if len(message) > MESSAGE_LENGTH_MAX:
         raise Invalid("The message is too long: 2,000 characters at most.")

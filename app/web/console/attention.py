@@ -20,7 +20,7 @@ from invoices import evidence, invoicing, listing, payment_queue
 from invoices.models import Invoice, VatEvidence
 from invoices.periods import months_after
 from tenants.models import Tenant
-from tenants.trial_form import one_line
+from tenants.texts import one_line
 
 console_attention = Blueprint("console_attention", __name__, url_prefix="/console/attention")
 

@@ -28,7 +28,7 @@ from app.web.paging import page_number, pages_of
 from invoices import catalogue
 from tenants import review as room
 from tenants.models import Application
-from tenants.trial_form import one_line
+from tenants.texts import one_line
 
 review = Blueprint("review", __name__, url_prefix="/console/review")
 

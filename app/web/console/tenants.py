@@ -27,7 +27,7 @@ from invoices.models import PlanVersion, Subscription
 from tenants import admins, lifecycle
 from tenants.models import TENANT, Cluster, ProvisioningRun, Tenant, TenantAdmin, TenantDatabase
 from tenants.review import extend_trial
-from tenants.trial_form import one_line
+from tenants.texts import one_line
 
 console_tenants = Blueprint("console_tenants", __name__, url_prefix="/console/tenants")
 
