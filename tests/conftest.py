@@ -8,6 +8,7 @@ the worker's database is made anew after it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,16 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import redis
-from psycopg import sql
 
 from app.embedded.servers import Hold, hold
+from tests import databases
+from tests.databases import TEMPLATE, administrator
+
+__all__ = ["Scenario", "administrator"]
 
 ROOT = Path(__file__).resolve().parents[1]
-TEMPLATE = "control_template"
 _held: list[Hold] = []
+_folders: list[Path] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     number = int(worker.removeprefix("gw")) + 1 if worker.startswith("gw") else 0
     var_dir = Path(tempfile.mkdtemp(prefix=f"tenantry-{worker}-"))
+    _folders.append(var_dir)
     os.environ |= {
-        "DATABASE_URL": _database_url(f"control_{worker}"),
+        "DATABASE_URL": databases.url(f"control_{worker}"),
         "REDIS_URL": os.environ["TENANTRY_TEST_REDIS"].rsplit("/", 1)[0] + f"/{number}",
         "TENANTRY_VAR_DIR": str(var_dir),
         "TENANTRY_PUBLIC_URL": "http://localhost",
@@ -48,6 +52,7 @@ def _start_servers() -> None:
     directory = Path(tempfile.mkdtemp(prefix="tenantry-tests-"))
     servers = hold(directory, scratch=True)
     _held.append(servers)
+    _folders.append(directory)
     os.environ |= {
         "TENANTRY_ENVIRONMENT": "test",
         "TENANTRY_SECRET_KEYS": "a key for tests only",
@@ -58,7 +63,7 @@ def _start_servers() -> None:
     }
     prepared = subprocess.run(
         [sys.executable, "-m", "tests.template"],
-        env={**os.environ, "DATABASE_URL": _database_url(TEMPLATE)},
+        env={**os.environ, "DATABASE_URL": databases.url(TEMPLATE)},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -73,15 +78,8 @@ def pytest_unconfigure() -> None:
     """This function will let the servers go when the run is over."""
     for servers in _held:
         servers.release()
-
-
-def _database_url(name: str) -> str:
-    return os.environ["TENANTRY_TEST_DATABASE"].rsplit("/", 1)[0] + f"/{name}"
-
-
-def administrator(database: str = "postgres") -> psycopg.Connection[Any]:
-    """This function will connect as the superuser of the tests' cluster."""
-    return psycopg.connect(_database_url(database), autocommit=True)
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -122,44 +120,10 @@ def _control_database() -> Iterator[str]:
     from app.base.db import control_engine
 
     name = os.environ["DATABASE_URL"].rsplit("/", 1)[1]
-    _clone(name)
+    databases.clone(name)
     yield name
     control_engine().dispose()
-    _drop(name)
-
-
-def _clone(name: str) -> None:
-    from app.base.installation import lock_down_control
-
-    with administrator() as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER tenantry_owner").format(
-                sql.Identifier(name), sql.Identifier(TEMPLATE)
-            )
-        )
-        lock_down_control(connection, name)
-
-
-def _drop(name: str) -> None:
-    """The control database, and whatever tenant databases and roles bear its mark."""
-    mark = f"tenantry {name} %"
-    with administrator() as connection:
-        databases = connection.execute(
-            "SELECT d.datname FROM pg_database d JOIN pg_shdescription s ON s.objoid = d.oid"
-            " AND s.classoid = 'pg_database'::regclass WHERE s.description LIKE %s",
-            (mark,),
-        ).fetchall()
-        for (database,) in [*databases, (name,)]:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-            )
-        roles = connection.execute(
-            "SELECT r.rolname FROM pg_roles r JOIN pg_shdescription s ON s.objoid = r.oid"
-            " AND s.classoid = 'pg_authid'::regclass WHERE s.description LIKE %s",
-            (mark,),
-        ).fetchall()
-        for (role,) in roles:
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    databases.drop(name)
 
 
 @pytest.fixture
@@ -187,8 +151,7 @@ def scenario(_control_database: str, valkey: redis.Redis) -> Iterator[Scenario]:
     yield Scenario(_control_database, {**os.environ, "PYTHONPATH": str(ROOT)})
     clock.reset()
     control_engine().dispose()
-    _drop(_control_database)
-    _clone(_control_database)
+    databases.renew(_control_database)
 
 
 @pytest.fixture
