@@ -16,7 +16,7 @@ from app.base.audit import Actor, append
 from app.base.config import settings
 from app.base.errors import NotFound
 from app.base.messages import queue_mail
-from tenants.models import Tenant, TenantAdmin
+from tenants.models import GONE_STATES, Tenant, TenantAdmin
 
 INVITATION = "admin_invite"
 RESET = "admin_reset"
@@ -36,16 +36,7 @@ def authenticate(
 
     Raises: WrongCredentials, the same for an unknown address and a wrong password.
     """
-    known = control_session.execute(
-        select(TenantAdmin, Tenant)
-        .join(Tenant, Tenant.id == TenantAdmin.tenant_id)
-        .where(
-            func.lower(TenantAdmin.email) == email.strip().lower(),
-            TenantAdmin.disabled_at.is_(None),
-            Tenant.state.not_in(("destroying", "destroyed")),
-        )
-        .order_by(Tenant.created_at.desc())
-    ).all()
+    known = _accounts_of(control_session, email)
     # One comparison at least, so that an unknown address takes as long as a known one.
     hashes = {admin.password_hash for admin, _ in known} or {None}
     right = {stored for stored in hashes if secrets.password_matches(stored, password)}
@@ -53,6 +44,21 @@ def authenticate(
     if not opened:
         raise accounts.WrongCredentials("The e-mail address or the password is wrong.")
     return opened
+
+
+def _accounts_of(control_session: Session, email: str) -> list[tuple[TenantAdmin, Tenant]]:
+    """This function will list the accounts that an address has, the newest tenant's first."""
+    rows = control_session.execute(
+        select(TenantAdmin, Tenant)
+        .join(Tenant, Tenant.id == TenantAdmin.tenant_id)
+        .where(
+            func.lower(TenantAdmin.email) == email.strip().lower(),
+            TenantAdmin.disabled_at.is_(None),
+            Tenant.state.not_in(GONE_STATES),
+        )
+        .order_by(Tenant.created_at.desc())
+    )
+    return [(admin, tenant) for admin, tenant in rows]
 
 
 def holder(
@@ -73,7 +79,7 @@ def _with_tenant(control_session: Session, admin_id: UUID) -> tuple[TenantAdmin,
     tenant = control_session.get(Tenant, admin.tenant_id) if admin else None
     if admin is None or admin.disabled_at is not None:
         raise NoSuchAdmin("This account does not exist any more.")
-    if tenant is None or tenant.state in ("destroying", "destroyed"):
+    if tenant is None or tenant.state in GONE_STATES:
         raise NoSuchAdmin("This account does not exist any more.")
     return admin, tenant
 
@@ -160,15 +166,7 @@ def request_reset(*, control_session: Session, email: str, language: str, now: d
 
     The door says the same whatever the number, so that nobody learns who is a customer.
     """
-    found = control_session.execute(
-        select(TenantAdmin, Tenant)
-        .join(Tenant, Tenant.id == TenantAdmin.tenant_id)
-        .where(
-            func.lower(TenantAdmin.email) == email.strip().lower(),
-            TenantAdmin.disabled_at.is_(None),
-            Tenant.state.not_in(("destroying", "destroyed")),
-        )
-    ).all()
+    found = _accounts_of(control_session, email)
     for admin, tenant in found:
         token = accounts.issue_token(
             control_session=control_session,

@@ -16,7 +16,7 @@ from app.base import audit
 from app.base.audit import Actor
 from app.base.errors import Invalid, NotFound
 from tenants.identifiers import normalise_phone, normalise_registration_number
-from tenants.models import Tenant
+from tenants.models import GONE_STATES, Tenant
 from tenants.texts import mail_address, one_line
 
 # How much room the standard tax invoice has. Source: its XML schema, KEC 1.0.
@@ -86,7 +86,7 @@ def update(
     Raises: ProfileInvalid with every fault; NoSuchTenant.
     """
     tenant = control_session.get(Tenant, tenant_id, with_for_update=True, populate_existing=True)
-    if tenant is None or tenant.state in ("destroying", "destroyed"):
+    if tenant is None or tenant.state in GONE_STATES:
         raise NoSuchTenant("There is no such tenant.")
     checked = check(typed=typed, country=tenant.country)
     before = profile_of(tenant)

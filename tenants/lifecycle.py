@@ -20,7 +20,7 @@ from app.base.errors import Conflict, Invalid
 from tenants import correspondence
 from tenants.databases import NoSuchTenant
 from tenants.limits import set_limits
-from tenants.models import TENANT, Tenant
+from tenants.models import GONE_STATES, TENANT, Tenant
 
 JOB = Actor.job("lifecycle")
 REASONS = ("trial_ended", "cancelled", "unpaid", "staff")
@@ -152,7 +152,7 @@ def mark_past_due(
     Raises: NoSuchTenant, IllegalMove.
     """
     tenant = locked(control_session, tenant_id)
-    if tenant.state in ("past_due", "suspended", "destroying", "destroyed"):
+    if tenant.state in ("past_due", "suspended", *GONE_STATES):
         return False
     states.move(
         control_session=control_session,
@@ -326,5 +326,5 @@ def locked(control_session: Session, tenant_id: UUID) -> Tenant:
 
 
 def _refuse_gone(tenant: Tenant) -> None:
-    if tenant.state in ("destroying", "destroyed"):
+    if tenant.state in GONE_STATES:
         raise TenantGone("The data of this workspace is being erased. It can't be brought back.")

@@ -41,6 +41,8 @@ TENANT = machine(
 OPEN_STATES = ("trialing", "active", "past_due")
 # The states in which a tenant database exists.
 LIVE_STATES = ("trialing", "active", "past_due", "suspended")
+# The states from which nothing comes back.
+GONE_STATES = ("destroying", "destroyed")
 METERS = ("seats", "storage_gb_days", "files_added")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import types
 import typing
 from dataclasses import fields, is_dataclass
@@ -14,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from app.base.errors import Invalid
+from invoices import fingerprints
 from invoices.documents.papers import InvoicePaper, Paper, ReceiptPaper, TaxInvoicePaper
 
 KINDS: dict[str, type[Paper]] = {
@@ -50,10 +49,7 @@ def from_json(stored: dict[str, Any]) -> Paper:
 
 def content_sha256(paper: Paper) -> str:
     """This function will return the hex digest of the paper's canonical JSON."""
-    canonical = json.dumps(
-        to_json(paper), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+    return fingerprints.sha256(to_json(paper))
 
 
 def _plain(value: Any) -> Any:

@@ -17,10 +17,9 @@ from app.web.auth import to_sign_in
 from app.web.db import db
 from app.web.papers import days, lines_of, plus_days
 from app.web.sessions import browser_session
-from tenants.models import Tenant, TenantAdmin
+from tenants.models import GONE_STATES, Tenant, TenantAdmin
 
 View = TypeVar("View", bound=Callable[..., Any])
-GONE = ("destroying", "destroyed")
 
 portal = Blueprint("portal", __name__, url_prefix="/portal")
 
@@ -55,7 +54,7 @@ def current_admin() -> tuple[TenantAdmin, Tenant] | None:
     if admin.tenant_id != browser.tenant_id:
         return None
     tenant = db.session.get(Tenant, admin.tenant_id)
-    return (admin, tenant) if tenant is not None and tenant.state not in GONE else None
+    return (admin, tenant) if tenant is not None and tenant.state not in GONE_STATES else None
 
 
 @portal.app_context_processor
