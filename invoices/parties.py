@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import phonenumbers
+
 from app.base.config import settings
 from invoices.documents.papers import BankAccount, Party, TaxTreatment
 from tenants.models import Tenant
 
+KOREA_CODE = 82
 _PROFILE_FIELDS = (
     "registration_number",
     "branch_number",
@@ -91,8 +94,22 @@ def party(snapshot: dict[str, Any], *, language: str) -> Party:
         name=str(own_name or snapshot["name"]),
         country=str(snapshot["country"]),
         email=str(snapshot.get("email") or ""),
-        **{field: str(snapshot.get(field) or "") for field in _PROFILE_FIELDS},
+        **{
+            **{field: str(snapshot.get(field) or "") for field in _PROFILE_FIELDS},
+            "phone": _as_dialled(str(snapshot.get("phone") or ""), language),
+        },
     )
+
+
+def _as_dialled(phone: str, language: str) -> str:
+    """A number as its readers write it: 02-1234-5678 at home, +82 2-1234-5678 to others."""
+    try:
+        number = phonenumbers.parse(phone, "KR")
+    except phonenumbers.NumberParseException:
+        return phone
+    at_home = language == "ko" and number.country_code == KOREA_CODE
+    form = phonenumbers.PhoneNumberFormat
+    return phonenumbers.format_number(number, form.NATIONAL if at_home else form.INTERNATIONAL)
 
 
 def bank_account(seller: dict[str, Any], *, reference: str) -> BankAccount:

@@ -21,6 +21,7 @@ class Company:
     plan: str
     country: str = "KR"
     message: str = ""
+    phone: str
 
     @property
     def language(self) -> str:
@@ -70,6 +71,7 @@ APPLICANTS = (
             name="(주)바른측량",
             number="3608152317",
             domain="barun-survey",
+            phone="+82 2 555 0143",
             seats=9,
             plan="team",
             message="도면 141장을 현장 세 곳에서 함께 보고 싶습니다.",
@@ -82,6 +84,7 @@ APPLICANTS = (
             name="(주)아라조선기자재",
             number="4348163736",
             domain="ara-marine",
+            phone="+82 2 555 0112",
             seats=42,
             plan="studio",
         ),
@@ -92,6 +95,7 @@ APPLICANTS = (
         company=Company(
             name="Cedar Loop Fabrication Inc",
             domain="cedarloop-fab",
+            phone="+1 202 555 0143",
             seats=16,
             plan="team",
             country="US",
@@ -105,6 +109,7 @@ APPLICANTS = (
             name="(주)큰솔전기",
             number="5828186571",
             domain="keunsol-electric",
+            phone="+82 2 555 0114",
             seats=6,
             plan="team",
             message="체험 기간에 협력사 두 곳도 초대할 수 있나요?",
@@ -117,6 +122,7 @@ APPLICANTS = (
             name="주식회사 서림조경",
             number="3978658021",
             domain="seorim-landscape",
+            phone="+82 2 555 0115",
             seats=7,
             plan="team",
         ),
@@ -128,6 +134,7 @@ APPLICANTS = (
             name="(주)라온금형",
             number="2868140890",
             domain="raon-mold",
+            phone="+82 2 555 0116",
             seats=4,
             plan="starter",
         ),
@@ -139,6 +146,7 @@ APPLICANTS = (
             name="(주)푸른철강구조",
             number="6568197990",
             domain="pureun-steel",
+            phone="+82 2 555 0117",
             seats=14,
             plan="team",
         ),
@@ -150,6 +158,7 @@ APPLICANTS = (
             name="주식회사 차오름디자인",
             number="5458680869",
             domain="chaoreum-design",
+            phone="+82 2 555 0118",
             seats=5,
             plan="starter",
         ),
@@ -164,6 +173,7 @@ CUSTOMERS = (
             name="주식회사 한빛도면",
             number="1018612346",
             domain="hanbit-drawing",
+            phone="+82 2 555 0119",
             seats=12,
             plan="team",
         ),
@@ -177,6 +187,7 @@ CUSTOMERS = (
             name="(주)새길건축사사무소",
             number="1388118051",
             domain="saegil-arch",
+            phone="+82 2 555 0120",
             seats=8,
             plan="team",
         ),
@@ -190,6 +201,7 @@ CUSTOMERS = (
             name="(주)누리기계",
             number="2128129477",
             domain="nuri-machine",
+            phone="+82 2 555 0121",
             seats=34,
             plan="studio",
         ),
@@ -203,6 +215,7 @@ CUSTOMERS = (
             name="주식회사 다온구조엔지니어링",
             number="2498635184",
             domain="daon-structure",
+            phone="+82 2 555 0122",
             seats=30,
             plan="studio",
         ),
@@ -215,6 +228,7 @@ CUSTOMERS = (
         company=Company(
             name="Northshore Joinery Ltd",
             domain="northshore-joinery",
+            phone="+44 20 7946 0301",
             seats=9,
             plan="team",
             country="GB",
@@ -229,6 +243,7 @@ CUSTOMERS = (
             name="주식회사 가온설비",
             number="1758123761",
             domain="gaon-hvac",
+            phone="+82 2 555 0124",
             seats=3,
             plan="starter",
         ),
@@ -240,6 +255,7 @@ CUSTOMERS = (
             name="(주)자연토목",
             number="5088175154",
             domain="jayeon-civil",
+            phone="+82 2 555 0143",
             seats=11,
             plan="team",
         ),

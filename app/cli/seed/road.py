@@ -41,11 +41,14 @@ REASONS = {
     "ko": "도면 협업이 아닌 용도로 신청하셔서 이번에는 체험을 열어 드리지 못합니다.",
     "en": "This product serves teams that work on drawings.",
 }
-PROFILE = {
-    "representative": "대표자",
-    "address": "서울특별시 종로구 세종대로 209",
-    "business_type": "서비스업",
-    "business_item": "설계",
+PROFILES = {
+    "ko": {
+        "representative": "대표자",
+        "address": "서울특별시 종로구 세종대로 209",
+        "business_type": "서비스업",
+        "business_item": "설계",
+    },
+    "en": {"address": "12 Quay Street, Bristol BS1 4DJ, United Kingdom"},
 }
 SHEETS = ("ground-floor", "section-a", "section-b", "elevation-north", "site-plan", "detail-07")
 
@@ -91,7 +94,7 @@ def _submit(session: Session, company: Company, at: datetime) -> Application:
         registration_number=company.number,
         contact_name="구매 담당" if company.language == "ko" else "Purchasing",
         email=company.email,
-        phone="+82 2 555 0100" if company.country == "KR" else "+44 20 7946 0958",
+        phone=company.phone,
         seats_expected=str(company.seats),
         plan_code=company.plan,
         message=company.message,
@@ -173,15 +176,14 @@ def open_workspace(
         admin = session.scalars(select(TenantAdmin).where(TenantAdmin.tenant_id == tenant_id)).one()
         _choose_password(session, admin, password, at + timedelta(minutes=20))
         place = databases.placement(session, tenant_id)
-        if company.country == "KR":
-            tenant = session.get_one(Tenant, tenant_id)
-            billing_profiles.update(
-                control_session=session,
-                tenant_id=tenant_id,
-                typed={**billing_profiles.profile_of(tenant), **PROFILE},
-                actor=Actor.admin(admin.id),
-                now=at + timedelta(minutes=25),
-            )
+        tenant = session.get_one(Tenant, tenant_id)
+        billing_profiles.update(
+            control_session=session,
+            tenant_id=tenant_id,
+            typed={**billing_profiles.profile_of(tenant), **PROFILES[company.language]},
+            actor=Actor.admin(admin.id),
+            now=at + timedelta(minutes=25),
+        )
     with databases.tenant_session(place) as session_there:
         _work(session_there, customer, admin, at + timedelta(minutes=30), until)
     return tenant_id
@@ -231,7 +233,7 @@ def _work(
         member = members.invite(
             tenant_session=session,
             email=f"member{number}@{customer.company.domain}.example",
-            name=f"팀원 {number}" if korean else f"Member {number}",
+            name=f"팀원 {number:02d}" if korean else f"Member {number:02d}",
             role="member",
             actor=actor,
             now=at,
@@ -242,8 +244,8 @@ def _work(
             password_hash=unknown,
             now=at,
         )
-    days = min((until - begin).days, 70)
-    for number, day in enumerate(range(0, days, max(days // 8, 1))):
+    days = (until - begin).days
+    for number, day in enumerate([*range(0, days, max(days // 8, 1)), days - 1]):
         drawings.upload(
             tenant_session=session,
             name=f"{SHEETS[number % len(SHEETS)]}-r{number + 1}.dxf",
