@@ -33,6 +33,13 @@ log = structlog.get_logger(__name__)
 DATABASE_AWAY = (OperationalError, PoolExhausted)
 AUDIENCES = {"/console": "staff", "/portal": "portal", "/workspace": "workspace"}
 CACHE_SECONDS = 60
+# Stands in the cache where an ended session stood; what is kept there never replaces it.
+_ENDED = "ended"
+_KEEP = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
 # How stale the epoch may be: the longest that a session ended during an outage could be seen.
 EPOCH_SECONDS = 5.0
 # A session's idle end moves on at most this often, so that reading pages writes no rows.
@@ -164,7 +171,7 @@ class StoredSessions(SessionInterface):
             text = breaker().call(lambda valkey: valkey.get(f"session:{id_hash}"))
         except ValkeyAway:
             return None
-        record = json.loads(text) if text else None
+        record = json.loads(text) if text and text != _ENDED else None
         return record if record and record["epoch"] == self._current_epoch() else None
 
     def _cache(self, id_hash: str, record: dict[str, Any]) -> None:
@@ -172,7 +179,11 @@ class StoredSessions(SessionInterface):
             return
         text = json.dumps({**record, "epoch": self._current_epoch()})
         try:
-            breaker().call(lambda valkey: valkey.set(f"session:{id_hash}", text, ex=CACHE_SECONDS))
+            breaker().call(
+                lambda valkey: valkey.eval(
+                    _KEEP, 1, f"session:{id_hash}", _ENDED, text, CACHE_SECONDS
+                )
+            )
         except ValkeyAway:
             return
 
@@ -284,15 +295,24 @@ def end_everywhere(*, user_id: UUID | None = None, tenant_id: UUID | None = None
 def end_sessions(id_hashes: list[str]) -> None:
     """This function will end sessions in PostgreSQL and in the cache.
 
-    When Valkey can't be told, the epoch moves on and everything cached so far is worthless.
+    The cache keeps a mark in their place, for as long as it could have kept them: a request that
+    read a session just before must not put it back. When Valkey can't be told, the epoch moves
+    on and everything cached so far is worthless.
     """
     stored.end(control_session=control(), id_hashes=id_hashes)
     if not id_hashes or settings().session_store == "db":
         return
     try:
-        breaker().call(lambda valkey: valkey.delete(*(f"session:{key}" for key in id_hashes)))
+        breaker().call(lambda valkey: _mark_ended(valkey, id_hashes))
     except ValkeyAway:
         stored.distrust_cache(control_session=control())
+
+
+def _mark_ended(valkey: Any, id_hashes: list[str]) -> None:
+    with valkey.pipeline(transaction=False) as told:
+        for key in id_hashes:
+            told.set(f"session:{key}", _ENDED, ex=CACHE_SECONDS)
+        told.execute()
 
 
 def browser_session() -> BrowserSession:

@@ -5,6 +5,7 @@ import pytest
 import redis
 from sqlalchemy import select
 
+from app.base import secrets
 from app.base.accounts import Staff
 from app.base.audit import AccessEntry
 from app.base.db import control_session
@@ -67,7 +68,16 @@ class TestSignIn:
         assert client.get_cookie("tenantry_staff").value != first
 
     @pytest.mark.parametrize(
-        "place", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:x"]
+        "place",
+        [
+            "https://evil.example/",
+            "//evil.example/",
+            "/\\evil.example",
+            "javascript:x",
+            "/\t/evil.example",
+            "/x\r\nSet-Cookie: a=b",
+            "//[",
+        ],
     )
     def test_never_leads_to_another_site(self, client: Any, place: str) -> None:
         email = staff_member("admin")
@@ -114,6 +124,24 @@ class TestSession:
             assert client.post("/console/sign-out", data={"csrf_token": token}).status_code == 303
         monkeypatch.setattr(valkey_door, "breaker", valkey_door.Breaker)
         monkeypatch.setattr("app.web.sessions.EPOCH_SECONDS", 0)
+        client.set_cookie("tenantry_staff", stolen)
+        assert client.get("/console/staff").status_code == 302
+
+    def test_that_a_slower_request_puts_back_into_the_cache_stays_ended(
+        self, client: Any, valkey: redis.Redis
+    ) -> None:
+        valkey_door.breaker.cache_clear()
+        sign_in_staff(client)
+        assert client.get("/console/staff").status_code == 200
+        stolen = client.get_cookie("tenantry_staff").value
+        interface = client.application.session_interface
+        with client.application.test_request_context("/console/staff"):
+            id_hash = secrets.hash_token(stolen.removeprefix("s."))
+            read_before = interface._cached(id_hash)
+        assert read_before is not None
+        assert send(client, "/console/staff", {}, to="/console/sign-out").status_code == 303
+        with client.application.test_request_context("/console/staff"):
+            interface._cache(id_hash, read_before)
         client.set_cookie("tenantry_staff", stolen)
         assert client.get("/console/staff").status_code == 302
 
