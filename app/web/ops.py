@@ -99,12 +99,25 @@ def _valkey_answers() -> bool:
 @ops.get("/metrics")
 def exposition() -> Response:
     """This function will answer Prometheus; to an address of the open internet it is not there."""
-    address = ip_address(request.remote_addr or "0.0.0.0")  # noqa: S104 - nobody's address
-    if not (address.is_loopback or address.is_private):
+    if not _is_near():
         abort(404)
     return Response(
         metrics.exposition(Backlog()), mimetype="text/plain", headers={"Cache-Control": "no-store"}
     )
+
+
+def _is_near() -> bool:
+    """Whether the asker is on this machine or its network, and not somebody behind a proxy there.
+
+    A proxy that the settings don't know hides who asks, so what it forwards is nobody's.
+    """
+    if "X-Forwarded-For" in request.headers and not settings().proxies_trusted:
+        return False
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:  # a unix socket has none
+        return False
+    return address.is_loopback or address.is_private
 
 
 def _begin(_app: Flask, **_: Any) -> None:

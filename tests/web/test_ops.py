@@ -61,6 +61,11 @@ class TestFigures:
         answer = client.get("/metrics", environ_overrides={"REMOTE_ADDR": "8.8.8.8"})
         assert answer.status_code == 404
 
+    def test_are_not_there_for_whom_an_unknown_proxy_speaks(self, client: Any) -> None:
+        forwarded = client.get("/metrics", headers={"X-Forwarded-For": "8.8.8.8"})
+        by_socket = client.get("/metrics", environ_overrides={"REMOTE_ADDR": ""})
+        assert (forwarded.status_code, by_socket.status_code) == (404, 404)
+
 
 class TestRequestIds:
     def test_are_given_back(self, client: Any) -> None:
