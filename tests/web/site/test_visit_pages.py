@@ -121,6 +121,17 @@ class TestAction:
             assert client.post("/_/visit", json={"action": "x"}, headers=headers).status_code == 204
         assert len(drained()) == 1
 
+    @pytest.mark.parametrize("origin", ["http://[", "null", "http://localhost.evil.example"])
+    def test_of_a_broken_or_strange_origin_is_ignored(self, client: Any, origin: str) -> None:
+        client.get("/pricing")
+        answer = client.post("/_/visit", data='{"action": "buy"}', headers={"Origin": origin})
+        assert answer.status_code == 204
+        assert [row.kind for row in drained()] == ["page"]
+
+    def test_too_deep_is_refused(self, client: Any) -> None:
+        client.get("/pricing")
+        assert client.post("/_/visit", data="[" * 1000).status_code == 422
+
     def test_too_large_is_refused(self, client: Any) -> None:
         client.get("/")
         answer = client.post("/_/visit", data=json.dumps({"action": "x", "page": "/" * 5000}))
