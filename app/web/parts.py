@@ -14,6 +14,7 @@ from flask import Flask, current_app, request, url_for
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form
 
+from app.web.cells import init_cells
 from app.web.chips import chip_face
 from app.web.format import init_format
 
@@ -57,6 +58,7 @@ _FIELD_DEFAULTS: dict[str, Any] = {
 def init_parts(app: Flask) -> None:
     """This function will give the templates their filters and the functions their macros use."""
     init_format(app)
+    init_cells(app)
     app.jinja_env.globals.update(
         asset=asset,
         chart_bars=chart_bars,
