@@ -174,7 +174,7 @@ def _wait_for_valkey(connection: Redis) -> None:
 def _warm_the_press() -> None:
     """Forks share a press that is already warm; without pango the papers wait, and say why."""
     from app.base.errors import Unavailable  # noqa: PLC0415 - only this queue loads the press
-    from invoices.documents import press  # noqa: PLC0415
+    from invoices.documents import press  # noqa: PLC0415 - likewise
 
     try:
         press.start()

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.base.config import settings
 from tenants import databases, replay
@@ -58,7 +58,7 @@ def due_days(*, control_session: Session, now: datetime) -> int:
     """
     new = control_session.execute(
         text(_EVERY_DAY), {"now": now, "live": list(LIVE_STATES)}
-    ).rowcount  # type: ignore[attr-defined]
+    ).rowcount  # type: ignore[attr-defined]  # an INSERT's result
     control_session.execute(
         update(MeteringDay)
         .where(MeteringDay.done_at.is_(None), MeteringDay.attempts >= settings().work_attempts_max)
@@ -125,9 +125,14 @@ def perform(order: Order) -> list[DayReading]:
         )
 
 
-def _sum_before(session: TenantSession, at: object, delta: object, start: datetime) -> int:
+def _sum_before(
+    session: TenantSession,
+    at: InstrumentedAttribute[datetime],
+    delta: InstrumentedAttribute[int],
+    start: datetime,
+) -> int:
     total = cast(func.coalesce(func.sum(delta), 0), BigInteger)
-    return session.scalars(select(total).where(at < start)).one()  # type: ignore[operator, arg-type]
+    return session.scalars(select(total).where(at < start)).one()
 
 
 def _seat_changes(session: TenantSession, start: datetime, end: datetime) -> list[Change]:

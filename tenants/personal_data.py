@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.base import accounts, sessions
 from app.base.accounts import OneTimeToken
 from app.base.audit import AccessEntry, Actor
+from app.base.db import Base
 from app.base.errors import Unavailable
 from app.base.messages import Message
 from app.base.sessions import WebSession
@@ -104,7 +105,7 @@ def erase(
     return _left(control_session, conditions)
 
 
-def _places(tenant: Tenant, subject_ids: list[UUID]) -> dict[type, ColumnElement[bool]]:
+def _places(tenant: Tenant, subject_ids: list[UUID]) -> dict[type[Base], ColumnElement[bool]]:
     return {
         OneTimeToken: or_(
             OneTimeToken.subject_id.in_(subject_ids),
@@ -131,9 +132,11 @@ def _make_nameless(control_session: Session, tenant: Tenant) -> None:
     control_session.expire(tenant)
 
 
-def _left(control_session: Session, conditions: dict[type, ColumnElement[bool]]) -> dict[str, int]:
+def _left(
+    control_session: Session, conditions: dict[type[Base], ColumnElement[bool]]
+) -> dict[str, int]:
     return {
-        model.__tablename__: control_session.scalar(  # type: ignore[attr-defined]
+        model.__tablename__: control_session.scalar(
             select(func.count()).select_from(model).where(condition)
         )
         or 0

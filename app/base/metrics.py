@@ -74,12 +74,12 @@ def exposition(*collectors: object) -> bytes:
         text = generate_latest(registry)
     else:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client's
         text = generate_latest(registry)
     if collectors:
         extra = CollectorRegistry()
         for collector in collectors:
-            extra.register(collector)  # type: ignore[arg-type]
+            extra.register(collector)  # type: ignore[arg-type]  # any object with collect()
         text += generate_latest(extra)
     return text
 

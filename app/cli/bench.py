@@ -86,7 +86,7 @@ def provision(n: int | None, _months: int) -> Iterator[Figure]:
 
 def documents(n: int | None, _months: int) -> Iterator[Figure]:
     """This function will compare a one-page invoice with a bare warm render of the same HTML."""
-    from invoices.documents.bench import compare_render  # noqa: PLC0415
+    from invoices.documents.bench import compare_render  # noqa: PLC0415 - likewise
 
     times = n or 50
     ours, floor = compare_render(times)
@@ -95,7 +95,7 @@ def documents(n: int | None, _months: int) -> Iterator[Figure]:
 
 def pages(n: int | None, months: int) -> Iterator[Figure]:
     """This function will measure pages over a control database of realistic size."""
-    from app.cli.bench_pages import PAGE_LIMIT_MS, measure  # noqa: PLC0415
+    from app.cli.bench_pages import PAGE_LIMIT_MS, measure  # noqa: PLC0415 - likewise
 
     times = n or 30
     with scratch_control() as database:
@@ -123,7 +123,7 @@ def scratch_control() -> Iterator[str]:
 
     This process works in it meanwhile, with a folder of its own for files.
     """
-    from tenants import template  # noqa: PLC0415
+    from tenants import template  # noqa: PLC0415 - likewise
 
     name = f"bench_{ids.opaque()}"
     before = {key: os.environ.get(key) for key in ("DATABASE_URL", "TENANTRY_VAR_DIR")}

@@ -54,7 +54,7 @@ def check_command(*, listing: bool, as_json: bool, only: tuple[str, ...]) -> Non
 def all_invariants() -> list[Invariant]:
     """This function will return every rule, in the order of their codes."""
     from invoices import checks as invoices_checks  # noqa: PLC0415 - loaded by this command alone
-    from tenants import checks as tenants_checks  # noqa: PLC0415
+    from tenants import checks as tenants_checks  # noqa: PLC0415 - likewise
 
     rules = [*invoices_checks.INVARIANTS, *tenants_checks.INVARIANTS]
     return sorted(rules, key=lambda rule: (int(rule.code[1:]), rule.name))

@@ -30,6 +30,6 @@ def scheduler_command() -> None:
 @click.option("--workers", type=click.IntRange(1, 64), help="How many jobs at a time.")
 def worker_command(*, queue: str, workers: int | None) -> None:
     """Work on due rows, until SIGTERM or Ctrl-C; the job in hand ends after its row."""
-    from jobs import worker  # noqa: PLC0415
+    from jobs import worker  # noqa: PLC0415 - likewise
 
     worker.serve(queue, workers=workers)

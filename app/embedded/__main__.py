@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         from app.embedded import servers  # noqa: PLC0415 each command loads what it needs
 
         return servers.keep(given.directory, only=frozenset(given.only), scratch=given.scratch)
-    from app.embedded import system  # noqa: PLC0415
+    from app.embedded import system  # noqa: PLC0415 likewise
 
     return system.run(
         directory=given.directory,
@@ -54,10 +54,10 @@ def main(arguments: list[str]) -> int:
 
 def _become_flask(arguments: list[str]) -> NoReturn:
     """Turn into the Flask command line; the servers run until it ends."""
-    from app.embedded import environment  # noqa: PLC0415
+    from app.embedded import environment  # noqa: PLC0415 likewise
 
     values = environment.for_command(next(iter(arguments), ""))
-    os.execve(sys.executable, [sys.executable, "-m", "flask", *arguments], values)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-m", "flask", *arguments], values)  # noqa: S606 no shell is meant
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from app.embedded import ports
@@ -28,9 +29,9 @@ def stages(
 ) -> list[list[Process]]:
     """List the processes of the whole system, stage by stage."""
 
-    def python(name: str, *arguments: str, **more: object) -> Process:
+    def python(name: str, *arguments: str, **more: Any) -> Process:
         command = (sys.executable, "-m", *arguments)
-        return Process(name, command, environment, CODE, **more)  # type: ignore[arg-type]
+        return Process(name, command, environment, CODE, **more)
 
     health = f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"
     webhook = f"{environment['TENANTRY_PUBLIC_URL']}/hooks/sandbox"

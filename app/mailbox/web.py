@@ -41,8 +41,8 @@ def create_mailbox(*, shelf: Shelf) -> Flask:
     flask = Flask(__name__, static_folder=None)
     # Mails carry sign-in links; a page of another site must not reach them by a name of its own.
     flask.config["TRUSTED_HOSTS"] = [HOST, "localhost"]
-    flask.json.sort_keys = False  # type: ignore[attr-defined]
-    flask.json.ensure_ascii = False  # type: ignore[attr-defined]
+    flask.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider's
+    flask.json.ensure_ascii = False  # type: ignore[attr-defined]  # DefaultJSONProvider's
     flask.extensions["shelf"] = shelf
     flask.register_blueprint(pages)
     return flask

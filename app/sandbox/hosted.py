@@ -165,4 +165,4 @@ def _method(card: Card, *, customer_key: str, now: datetime) -> Row:
 def _back(registration: Row, **parameters: str) -> Response:
     joint = "&" if urlsplit(registration["return_url"]).query else "?"
     query = urlencode({"registration_id": registration["id"], **parameters})
-    return redirect(f"{registration['return_url']}{joint}{query}", code=303)  # type: ignore[return-value]
+    return redirect(f"{registration['return_url']}{joint}{query}", code=303)  # type: ignore[return-value]  # Flask's kind at run time

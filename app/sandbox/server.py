@@ -31,7 +31,7 @@ def create_gateway(*, box: Sandbox) -> Flask:
         # Keeps pages of other sites from reaching this one under a name of theirs.
         TRUSTED_HOSTS=[HOST, "localhost"],
     )
-    flask.json.sort_keys = False  # type: ignore[attr-defined]
+    flask.json.sort_keys = False  # type: ignore[attr-defined]  # DefaultJSONProvider's
     flask.extensions["sandbox"] = box
     flask.register_blueprint(api)
     flask.register_blueprint(hosted)
@@ -78,7 +78,7 @@ def serve(
         )
         messenger.start()
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-    print(f"sandbox gateway on http://{HOST}:{server.server_port}", flush=True)  # noqa: T201
+    print(f"sandbox gateway on http://{HOST}:{server.server_port}", flush=True)  # noqa: T201 - said to whoever started it
     wait_for_stop()
     box.stopping.set()
     server.shutdown()

@@ -16,7 +16,7 @@ def register(app: Flask) -> None:
     """This function will put every page and every guard on the application."""
     if settings().proxies_trusted:
         count = settings().proxies_trusted
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]  # Flask's documented way
     app.config["SQLALCHEMY_DATABASE_URI"] = "postgresql+psycopg://"
     db.init_app(app)
     app.session_interface = StoredSessions()

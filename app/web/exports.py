@@ -48,7 +48,7 @@ def csv_file(*, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Bin
 
     Money is written in major units as a plain number, days as ISO dates.
     """
-    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
+    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115 - the response closes it
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
     writer = csv.writer(text)
     writer.writerow([_plain(column.heading) for column in columns])
@@ -83,7 +83,7 @@ def xlsx_file(*, title: str, columns: Sequence[Column], rows: Iterable[Sequence[
 
     Texts are stored as texts, so nothing in them is ever a formula or a link.
     """
-    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
+    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115 - the response closes it
     book = xlsxwriter.Workbook(
         file,
         {

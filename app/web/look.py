@@ -35,7 +35,7 @@ STATES = {
 }
 
 
-class Sample(FlaskForm):  # type: ignore[misc]
+class Sample(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """A form with one of each kind of answer."""
 
     company = StringField(

@@ -28,11 +28,11 @@ ASSETS = {
 }
 
 
-class RefusedAddress(FatalURLFetchingError):  # type: ignore[misc, unused-ignore]
+class RefusedAddress(FatalURLFetchingError):  # type: ignore[misc, unused-ignore]  # untyped where it is absent
     """A document asked for an address outside our assets. Not an Exception: nothing swallows it."""
 
 
-class AssetFetcher(URLFetcher):  # type: ignore[misc, unused-ignore]
+class AssetFetcher(URLFetcher):  # type: ignore[misc, unused-ignore]  # likewise
     """Opens the assets of the table above and nothing else: no files, no network, no data URLs."""
 
     def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:
@@ -57,7 +57,7 @@ class _MissingGlyphs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if isinstance(record.msg, str) and record.msg.startswith(".notdef"):
-            self.characters.add(str((record.args or ("",))[0]))  # type: ignore[index]
+            self.characters.add(str((record.args or ("",))[0]))  # type: ignore[index]  # logging's args may be a mapping
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 # Foreign keys name the floor's tables and the tenants', so whoever loads these needs those.
-import app.base.models  # noqa: F401
-import tenants.models  # noqa: F401
+import app.base.models  # noqa: F401 - its tables are registered
+import tenants.models  # noqa: F401 - likewise
 from invoices.models.billing import (
     INVOICE,
     SUBSCRIPTION,

@@ -64,7 +64,7 @@ def read(path: Path) -> list[Prospect]:
     """This function will read the table of prospects."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
-            Prospect(**{**row, "seats": int(row["seats"])})  # type: ignore[arg-type]
+            Prospect(**{**row, "seats": int(row["seats"])})  # type: ignore[arg-type]  # the other fields are text
             for row in csv.DictReader(file)
         ]
 

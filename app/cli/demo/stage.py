@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import exists, func, or_, select
+from sqlalchemy.orm import Session
 
 from app.base import clock, secrets
 from app.base.config import settings
@@ -118,5 +119,5 @@ def _due() -> list[str]:
         return found
 
 
-def _is_due(step: Step, session: object) -> bool:
-    return step.due(session, clock.now())  # type: ignore[arg-type]
+def _is_due(step: Step, session: Session) -> bool:
+    return step.due(session, clock.now())

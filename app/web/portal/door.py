@@ -40,7 +40,7 @@ def portal_required(view: View) -> View:
         logs.bind(tenant_id=str(g.tenant.id))
         return view(*args, **kwargs)
 
-    return guarded  # type: ignore[return-value]
+    return guarded  # type: ignore[return-value]  # wraps keeps its shape
 
 
 def current_admin() -> tuple[TenantAdmin, Tenant] | None:

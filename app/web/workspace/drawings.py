@@ -79,7 +79,7 @@ def upload_drawing() -> Any:
         drawing = drawings.upload(
             tenant_session=g.tenant_session,
             name=sent.filename or "",
-            stream=sent.stream,  # type: ignore[arg-type]
+            stream=sent.stream,  # type: ignore[arg-type]  # werkzeug's is an IO[bytes] too
             member_id=g.member.id,
             actor=g.actor,
             now=clock.now(),

@@ -68,7 +68,7 @@ def workspace_required(*roles: str) -> Callable[[View], View]:
                     drawings.sweep(tenant_session=again, sha256=sha256)
             return answer
 
-        return guarded  # type: ignore[return-value]
+        return guarded  # type: ignore[return-value]  # wraps keeps its shape
 
     return decorate
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fontTools import subset  # type: ignore[import-untyped]
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from fontTools import subset  # type: ignore[import-untyped]  # fontTools has no types
+from fontTools.ttLib import TTFont  # type: ignore[import-untyped]  # likewise
 
 FAMILY = "Tenantry Paper"
 HERE = Path(__file__).parent
