@@ -20,6 +20,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Invalid, NotFound, Unavailable
 from app.base.money import Money
+from app.base.spreadsheets import disarmed
 from invoices import listing, paper_files
 from invoices.listing import InvoiceFilters
 from invoices.models import Document, DocumentBundle, Invoice, Payment, TaxInvoice
@@ -34,8 +35,6 @@ _INDEX_COLUMNS = (
     "file", "kind", "language", "invoice", "tenant", "issued_on", "state", "currency", "total",
     "sha256",
 )  # fmt: skip
-# A cell that begins with one of these is a formula to a spreadsheet.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class NothingToBundle(Invalid):
@@ -271,7 +270,7 @@ def _index(entries: Sequence[Entry]) -> str:
     rows.writerow(_INDEX_COLUMNS)
     for entry in entries:
         rows.writerow(
-            _harmless(str(cell))
+            disarmed(str(cell))
             for cell in (
                 entry.file_name,
                 entry.kind,
@@ -286,10 +285,6 @@ def _index(entries: Sequence[Entry]) -> str:
             )
         )
     return table.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def report(*, control_session: Session, bundle_id: UUID, done: int) -> None:

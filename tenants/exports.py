@@ -25,6 +25,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, NotFound
+from app.base.spreadsheets import disarmed
 from tenants import correspondence, databases, drawings, lifecycle
 from tenants.databases import NoDatabase, Placement, TenantSession
 from tenants.models import LIVE_STATES, Tenant, TenantExport
@@ -33,8 +34,6 @@ from tenants.schema import Drawing, Member, SeatEvent, StorageEvent
 EXPIRES_AFTER = timedelta(days=7)
 LISTED_MAX = 50
 ROWS_AT_ONCE = 1_000
-# What a spreadsheet would take for a formula.
-_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 
 _TABLES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "members.csv": (
@@ -238,15 +237,13 @@ def _write_csv(text: io.TextIOBase, columns: Sequence[str], rows: Iterable[Seque
 
 
 def _cell(value: Any) -> str:
-    """An apostrophe keeps a name that begins like a formula from being one."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, int):
         return str(value)
-    shown = str(value)
-    return f"'{shown}" if shown.startswith(_FORMULA_BEGINNINGS) else shown
+    return disarmed(str(value))
 
 
 def _add_file(

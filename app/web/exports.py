@@ -23,13 +23,12 @@ from werkzeug.utils import secure_filename
 
 from app.base.files import chunks_of
 from app.base.money import Money, exponent
+from app.base.spreadsheets import disarmed
 from app.web.i18n import TIME_ZONE
 from app.web.security import frameable
 
 CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-# What a spreadsheet takes for a formula, also where it first drops the blank or the wide form.
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # Excel's own limit of characters in a cell.
 _CELL_LENGTH_MAX = 32_767
 _SPOOL_BYTES = 1024 * 1024
@@ -71,11 +70,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     return disarmed(str(value))
-
-
-def disarmed(text: str) -> str:
-    """This function will put an apostrophe before a text that would run as a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA_BEGINNINGS) else text
 
 
 def xlsx_file(*, title: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> BinaryIO:
