@@ -23,6 +23,7 @@ from app.cli.demo.stage import Stage
 from app.cli.staff import add_person
 from app.embedded.errors import EmbeddedError
 
+RESULTS = CHECKOUT / "var" / "demo"
 PROSPECTS = CHECKOUT / "tests" / "data" / "prospects.csv"
 
 
@@ -33,14 +34,18 @@ PROSPECTS = CHECKOUT / "tests" / "data" / "prospects.csv"
     default=PROSPECTS,
     help="The table of prospects to play.",
 )
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=RESULTS,
+    help="Where papers, logs and report go; an earlier demonstration's are replaced.",
+)
 @click.option("--keep", is_flag=True, help="Keep the scratch folder, to look into its logs.")
-def demo_command(*, prospects: Path, keep: bool) -> None:
+def demo_command(*, prospects: Path, results: Path, keep: bool) -> None:
     """Play two months of business, from the trial forms to the tax papers."""
     console = Console()
     report = Report(console)
-    results = CHECKOUT / "var" / "demo"
-    shutil.rmtree(results, ignore_errors=True)
-    results.mkdir(parents=True)
+    _make_room(results)
     scratch = Path(tempfile.mkdtemp(prefix="tenantry-demo-"))
     stage = None
     checked = 1
@@ -59,11 +64,20 @@ def demo_command(*, prospects: Path, keep: bool) -> None:
         _clear(scratch, results, keep=keep or bool(report.problems))
     report.show()
     report.write(results / "report.json", check_exit_code=checked)
-    console.print(f"Papers and report: [bold]{results.relative_to(CHECKOUT)}[/]")
+    console.print(f"Papers and report: [bold]{os.path.relpath(results)}[/]")
     if report.problems or checked:
         for problem in report.problems:
             console.print(f"[bold red]✗[/] {problem}")
         sys.exit(1)
+
+
+def _make_room(results: Path) -> None:
+    """Only what a demonstration left is thrown away, never somebody's own folder."""
+    if results.exists() and any(results.iterdir()):
+        if results != RESULTS and not (results / "report.json").exists():
+            raise click.ClickException(f"{results} holds something else than a demonstration.")
+        shutil.rmtree(results)
+    results.mkdir(parents=True, exist_ok=True)
 
 
 def _play(stage: Stage, report: Report, prospects: Path) -> Play:

@@ -17,12 +17,11 @@ REVIEW_PAGES_MAX = 20
 
 @dataclass
 class Customer:
-    """A prospect on the way: their browser, and whether a database was made for them."""
+    """A prospect on the way, and their browser."""
 
     prospect: Prospect
     browser: Browser
     status_page: str = ""
-    workspace: str = ""
 
     @property
     def story(self) -> str:
@@ -177,13 +176,7 @@ def welcome(play: Play) -> None:
             overview = browser.open("/portal/")
             if customer.prospect.country == "KR":
                 _fill_in_billing(browser, customer.prospect)
-            entrance = overview.link("workspace=")
-            customer.workspace = entrance.rpartition("workspace=")[2]
-            inside = browser.send(
-                browser.open(f"/workspace/sign-in?workspace={customer.workspace}"),
-                {"email": customer.prospect.email, "password": cast.PASSWORD},
-                having="password",
-            )
+            inside = browser.send(overview, {}, action="/portal/workspace")
             play.report.expect(
                 "/workspace/" in inside.url and "sign-in" not in inside.url,
                 f"{customer.prospect.company} could not enter its workspace",
