@@ -90,10 +90,7 @@ def move_in(system: WholeSystem, walker: Company) -> None:
     page = walker.browser.open(system.mailbox.link(walker.email, "/portal/welcome/"))
     walker.browser.send(page, {"password": PASSWORD, "again": PASSWORD}, having="again")
     overview = walker.browser.open("/portal/")
-    workspace = overview.link("workspace=").rpartition("workspace=")[2]
-    door = walker.browser.open(f"/workspace/sign-in?workspace={workspace}")
-    values = {"email": walker.email, "password": PASSWORD}
-    inside = walker.browser.send(door, values, having="password")
+    inside = walker.browser.send(overview, {}, action="/portal/workspace")
     assert "sign-in" not in inside.url
 
 
