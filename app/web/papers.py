@@ -9,6 +9,7 @@ from uuid import UUID
 
 from flask import Response
 from sqlalchemy import select
+from sqlalchemy.orm import defer
 
 from app.base.config import settings
 from app.base.errors import NotFound
@@ -57,7 +58,10 @@ def of_invoice(
         select(TaxInvoice.id).where(TaxInvoice.invoice_id == invoice_id),
     ]
     found = control().scalars(
-        select(Document).where(
+        select(Document)
+        # What stands on a paper is long, and not looked at here.
+        .options(defer(Document.data))
+        .where(
             Document.tenant_id == tenant_id,
             Document.kind.in_(kinds),
             (Document.subject_id == invoice_id)

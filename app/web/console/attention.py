@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Row, func, select
 
 from app.base import clock
 from app.base.errors import Invalid
@@ -46,9 +46,7 @@ def index() -> str:
     by_hand = evidence_by_hand(now)
     numbers = _invoices_of([attempt.invoice_id for attempt in waiting])
     names = _names(
-        {attempt.tenant_id for attempt in waiting}
-        | {invoice.tenant_id for invoice, _ in declined}
-        | {invoice.tenant_id for invoice in [*papers, *by_hand]}
+        {attempt.tenant_id for attempt in waiting} | {invoice.tenant_id for invoice, _ in declined}
     )
     stuck = listing.stuck(control_session=control(), limit=SHOWN_MAX)
     rows = parked.listed(control_session=control(), limit=SHOWN_MAX)
@@ -73,22 +71,41 @@ def index() -> str:
     )
 
 
-def due_evidence(now: datetime) -> list[Invoice]:
+def due_evidence(now: datetime) -> list[Row[Any]]:
     """This function will list supplies whose one VAT evidence is still to come, and soon due."""
     today = listing.today_of(now)
-    return list(
-        control().scalars(
-            select(Invoice)
-            .where(
-                Invoice.evidence_at.is_(None),
-                Invoice.state.in_(("issued", "paid")),
-                Invoice.total_minor > 0,
-                Invoice.supplied_on < _supplied_before(today + timedelta(EVIDENCE_DAYS_BEFORE)),
-            )
-            .order_by(Invoice.supplied_on, Invoice.id)
-            .limit(SHOWN_MAX)
-        )
+    return _supplies(
+        Invoice.evidence_at.is_(None),
+        Invoice.state.in_(("issued", "paid")),
+        Invoice.total_minor > 0,
+        Invoice.supplied_on < _supplied_before(today + timedelta(EVIDENCE_DAYS_BEFORE)),
     )
+
+
+def _supplies(*conditions: ColumnElement[bool]) -> list[Row[Any]]:
+    # The oldest are picked first; only those few are then looked at whole.
+    picked = (
+        select(Invoice.id)
+        .where(*conditions)
+        .order_by(Invoice.supplied_on)
+        .limit(SHOWN_MAX)
+        .subquery()
+    )
+    query = (
+        select(
+            Invoice.id,
+            Invoice.number_text,
+            Invoice.supplied_on,
+            Invoice.evidence_at,
+            Invoice.total_minor,
+            Invoice.currency,
+            Tenant.name,
+        )
+        .join(picked, picked.c.id == Invoice.id)
+        .join(Tenant, Tenant.id == Invoice.tenant_id)
+        .order_by(Invoice.supplied_on, Invoice.id)
+    )
+    return list(control().execute(query))
 
 
 def _supplied_before(day: date) -> date:
@@ -97,18 +114,11 @@ def _supplied_before(day: date) -> date:
     return first if day.day >= evidence.DEADLINE_DAY else months_after(first, -1)
 
 
-def evidence_by_hand(now: datetime) -> list[Invoice]:
+def evidence_by_hand(now: datetime) -> list[Row[Any]]:
     """This function will list this and last month's supplies that need a paper made elsewhere."""
     since = months_after(listing.today_of(now).replace(day=1), -1)
-    return list(
-        control().scalars(
-            select(Invoice)
-            .join(VatEvidence, VatEvidence.invoice_id == Invoice.id)
-            .where(VatEvidence.kind == "by_hand", Invoice.supplied_on >= since)
-            .order_by(Invoice.supplied_on, Invoice.id)
-            .limit(SHOWN_MAX)
-        )
-    )
+    made_elsewhere = select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand")
+    return _supplies(Invoice.supplied_on >= since, Invoice.id.in_(made_elsewhere))
 
 
 def _invoices_of(ids: list[UUID]) -> dict[UUID, Invoice]:

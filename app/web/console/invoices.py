@@ -27,7 +27,6 @@ from app.web.i18n import gettext
 from app.web.paging import page_number
 from invoices import evidence, invoicing, listing, payment_queue, transfers
 from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
-from tenants.models import Tenant
 
 console_invoices = Blueprint("console_invoices", __name__, url_prefix="/console/invoices")
 
@@ -107,7 +106,6 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
     late = invoice.state == "issued" and invoice.due_on is not None and invoice.due_on < today
     return {
         "open": invoice,
-        "tenant": control().get_one(Tenant, invoice.tenant_id),
         "shown_state": listing.OVERDUE if late else invoice.state,
         "payment": control().scalar(select(Payment).where(Payment.invoice_id == invoice.id)),
         "evidence_words": _evidence_words(invoice),
@@ -121,16 +119,21 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
 
 def _evidence_words(invoice: Invoice) -> str:
     """Which one evidence the supply has, or until when it must have one."""
-    chosen = control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == invoice.id))
+    chosen = (
+        control()
+        .execute(
+            select(VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id)
+            .outerjoin(TaxInvoice, TaxInvoice.evidence_id == VatEvidence.id)
+            .where(VatEvidence.invoice_id == invoice.id)
+        )
+        .first()
+    )
     if chosen is None:
         if invoice.state not in ("issued", "paid") or not invoice.total_minor:
             return gettext("None needed")
         return gettext("Not chosen yet, by %(day)s", day=evidence.deadline(invoice.supplied_on))
     if chosen.kind == "tax_invoice":
-        issue_id = control().scalar(
-            select(TaxInvoice.issue_id).where(TaxInvoice.invoice_id == invoice.id)
-        )
-        return gettext("Tax invoice %(number)s, not transmitted", number=issue_id or "–")
+        return gettext("Tax invoice %(number)s, not transmitted", number=chosen.issue_id or "–")
     if chosen.kind == "card_slip":
         return gettext("Card slip")
     return gettext("None made here: %(why)s", why=chosen.reason or chosen.kind)

@@ -35,7 +35,7 @@ console_tenants = Blueprint("console_tenants", __name__, url_prefix="/console/te
 CARERS = ("sales", "finance")
 REASON_LENGTH_MAX = 500
 TEXT_LENGTH_MAX = 100
-EVENTS_SHOWN = 60
+EVENTS_SHOWN = 30
 INVOICES_SHOWN = 8
 
 
