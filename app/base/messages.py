@@ -41,6 +41,7 @@ class Message(Keyed, Leased, Base):
     __table_args__ = (
         MESSAGE.check(),
         Index("ix_message_due", "retry_at", postgresql_where="state = 'due'"),
+        Index("ix_message_failed", "created_at", postgresql_where="state = 'failed'"),
         Index(None, "regarding_id"),
         Index(None, "created_at"),
     )

@@ -32,6 +32,7 @@ class VatEvidence(Keyed, Base):
         CheckConstraint(
             "(kind IN ('none_foreign', 'by_hand')) = (reason IS NOT NULL)", name="reason"
         ),
+        Index("ix_vat_evidence_by_hand", "invoice_id", postgresql_where="kind = 'by_hand'"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))

@@ -82,6 +82,7 @@ class PaymentAttempt(Keyed, Leased, Base):
             postgresql_where="state = 'succeeded'",
         ),
         Index("ix_payment_attempt_due", "state", postgresql_where="state IN ('open', 'unknown')"),
+        Index("ix_payment_attempt_person", "begun_at", postgresql_where="state = 'needs_person'"),
     )
 
     state: Mapped[str] = mapped_column(default="open")

@@ -148,6 +148,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_message_created_at"), "message", ["created_at"], unique=False)
     op.create_index("ix_message_due", "message", ["retry_at"], unique=False, postgresql_where="state = 'due'")
+    op.create_index("ix_message_failed", "message", ["created_at"], unique=False, postgresql_where="state = 'failed'")
     op.create_index(op.f("ix_message_regarding_id"), "message", ["regarding_id"], unique=False)
     op.create_table(
         "number_series",
@@ -809,6 +810,13 @@ def upgrade() -> None:
         postgresql_where="state IN ('open', 'unknown')",
     )
     op.create_index(
+        "ix_payment_attempt_person",
+        "payment_attempt",
+        ["begun_at"],
+        unique=False,
+        postgresql_where="state = 'needs_person'",
+    )
+    op.create_index(
         "uq_payment_attempt_succeeded",
         "payment_attempt",
         ["invoice_id"],
@@ -868,6 +876,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_vat_evidence_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_vat_evidence")),
         sa.UniqueConstraint("invoice_id", name=op.f("uq_vat_evidence_invoice_id")),
+    )
+    op.create_index(
+        "ix_vat_evidence_by_hand", "vat_evidence", ["invoice_id"], unique=False, postgresql_where="kind = 'by_hand'"
     )
     op.create_table(
         "tax_invoice",
