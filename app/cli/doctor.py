@@ -14,12 +14,13 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.base import installation, secrets
-from app.base.config import settings
+from app.base.config import Settings, settings
 from app.base.db import control_session
 from app.base.errors import TenantryError
 from app.embedded import system_libraries
 
 SETUP = "bin/flask setup"
+KEY_LENGTH_MIN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def _settings() -> Iterator[Finding]:
     except TenantryError as error:
         make = "python3 -c 'import secrets; print(secrets.token_hex(32))'"
         yield Finding(error.message, f"export TENANTRY_SECRET_KEYS=$({make})")
+    if settings().environment == "production":
+        yield from _secrets_that_everybody_knows()
     if settings().environment == "production" and not settings().secure_cookies:
         yield Finding(
             "TENANTRY_PUBLIC_URL is not https: cookies would travel in the clear.",
@@ -79,6 +82,22 @@ def _settings() -> Iterator[Finding]:
             "set TENANTRY_TRUSTED_HOSTS to the names people type",
             fatal=False,
         )
+
+
+def _secrets_that_everybody_knows() -> Iterator[Finding]:
+    for name in ("sandbox_gateway_secret", "sandbox_webhook_secret"):
+        if getattr(settings(), name) == Settings.model_fields[name].default:
+            variable = f"TENANTRY_{name.upper()}"
+            yield Finding(
+                f"{variable} is the published default: anybody could sign for the gateway.",
+                f"set {variable} to a secret of your own",
+            )
+    for key in settings().secret_keys.get_secret_value().split(","):
+        if 0 < len(key.strip()) < KEY_LENGTH_MIN:
+            yield Finding(
+                "A key of TENANTRY_SECRET_KEYS can be guessed.",
+                f"make each at least {KEY_LENGTH_MIN} random characters",
+            )
 
 
 def _folders() -> Iterator[Finding]:

@@ -256,7 +256,15 @@ class SandboxGateway(BareGateway):
                 gateway_payment_id=data.get("payment_id"),
                 order_id=data.get("order_id"),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, port.GatewayUnavailable) as error:
+        # Nested without end is as unreadable as broken; both are signed, neither is an event.
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            port.GatewayUnavailable,
+        ) as error:
             raise Invalid("The webhook's body is not readable.") from error
 
     def _ask(
