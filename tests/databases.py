@@ -31,6 +31,8 @@ _FINGERPRINT = f"""
         WHERE pronamespace IN {_SCHEMAS}
         UNION ALL
         SELECT concat('k', id, name, url, capacity, template_name) FROM cluster
+        UNION ALL
+        SELECT concat('v', version_num) FROM alembic_version
     ) AS parts (part)
 """
 _fingerprints: dict[str, str] = {}
