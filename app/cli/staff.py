@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 
 import click
+from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import func, select
 
 from app.base import accounts, clock, sessions
 from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.db import control_session
-from app.base.errors import TenantryError
+from app.base.errors import Invalid, TenantryError
 
 
 @click.group("staff")
@@ -66,11 +67,15 @@ def add_person(*, email: str, name: str, role: str, password: str | None) -> str
 
     Raises: StaffExists, PasswordTooWeak, Invalid.
     """
+    try:
+        address = validate_email(email, check_deliverability=False).normalized
+    except EmailNotValidError as error:
+        raise Invalid("That is no e-mail address.", field="email") from error
     chosen = password or new_password()
     now = clock.now()
     with control_session() as session:
         staff = accounts.add_staff(
-            control_session=session, email=email, name=name, role=role, actor=SYSTEM, now=now
+            control_session=session, email=address, name=name, role=role, actor=SYSTEM, now=now
         )
         accounts.set_staff_password(
             control_session=session, staff_id=staff.id, password=chosen, now=now

@@ -57,7 +57,9 @@ def _become_flask(arguments: list[str]) -> NoReturn:
     from app.embedded import environment  # noqa: PLC0415 likewise
 
     values = environment.for_command(next(iter(arguments), ""))
-    os.execve(sys.executable, [sys.executable, "-m", "flask", *arguments], values)  # noqa: S606 no shell is meant
+    # As `python -m flask` does it, but usage lines then say what was typed.
+    command = "from flask.cli import cli; cli.main(prog_name='bin/flask')"
+    os.execve(sys.executable, [sys.executable, "-c", command, *arguments], values)  # noqa: S606 no shell is meant
 
 
 if __name__ == "__main__":

@@ -51,10 +51,18 @@ class TestDoctor:
     def test_names_an_open_door_and_what_shuts_it(self, scenario: Scenario) -> None:
         with administrator() as connection:
             connection.execute(f"GRANT CONNECT ON DATABASE {scenario.database} TO PUBLIC")
-        found = scenario.flask("doctor")
+            found = scenario.flask("doctor")
+            # Rights belong to the database, which outlives the test.
+            connection.execute(f"REVOKE CONNECT ON DATABASE {scenario.database} FROM PUBLIC")
         assert found.returncode == 1
         assert "open_to_public" in found.stdout
         assert "-> Run flask setup" in found.stdout
+
+    def test_refuses_secrets_that_everybody_knows_in_production(self, scenario: Scenario) -> None:
+        found = scenario.flask("doctor", TENANTRY_ENVIRONMENT="production")
+        assert found.returncode == 1
+        assert "TENANTRY_SANDBOX_WEBHOOK_SECRET is the published default" in found.stdout
+        assert "A key of TENANTRY_SECRET_KEYS can be guessed" in found.stdout
 
     def test_names_a_server_that_is_away(self, scenario: Scenario) -> None:
         found = scenario.flask("doctor", REDIS_URL="redis://127.0.0.1:1/0")
@@ -79,6 +87,7 @@ class TestSeed:
         )
         assert first.returncode == 0, first.stderr
         assert "customers who pay by card are left out" in first.stdout
+        assert first.stderr == ""
         logins = json.loads((tmp_path / "demo_logins.json").read_text())
         assert all(set(login) == {"who", "url", "email", "password"} for login in logins)
         with control_session() as session:
@@ -155,6 +164,13 @@ class TestStaff:
             stored = session.scalars(select(Staff.password_hash)).one()
         assert password_matches(stored, new)
         assert not password_matches(stored, old)
+
+    def test_needs_an_address_that_mail_can_reach(self, scenario: Scenario) -> None:
+        refused = scenario.flask("staff", "add", "nobody", "--name", "X")
+        assert refused.returncode == 1
+        assert "no e-mail address" in refused.stderr
+        with control_session() as session:
+            assert session.scalars(select(Staff)).all() == []
 
     def test_is_refused_twice(self, scenario: Scenario) -> None:
         words = ("staff", "add", "x@tenantry.example", "--name", "X")

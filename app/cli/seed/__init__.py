@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -52,8 +53,12 @@ def seed_command() -> None:
     ours = {login.email for login in logins}
     theirs = _customers(now) if fresh else [login for login in kept if login.email not in ours]
     _keep(path, [*logins, *theirs])
+    # The supervisor prints them last of all; a log is no place for passwords.
+    if not sys.stdout.isatty():
+        click.echo(f"logins: {path}")
+        return
     for login in (*logins, *theirs):
-        click.echo(f"{login.who:<28} {login.url}  {login.email}  {login.password}")
+        click.echo(f"{login.email}  {login.password}  {login.who}  {login.url}")
 
 
 def _kept(path: Path) -> list[Login]:

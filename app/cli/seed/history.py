@@ -47,6 +47,9 @@ def play(
 
     Raises: TenantryError where a room refuses.
     """
+    # The desk first: whatever becomes of the past, there is something to review.
+    for applicant in APPLICANTS:
+        road.play_applicant(applicant, now)
     customers = [customer for customer in CUSTOMERS if cards or not customer.card]
     with provisioning.gather_crew() as crew:
         moments = [
@@ -59,8 +62,6 @@ def play(
         for moment in sorted([*moments, *mornings], key=lambda moment: moment.at):
             moment.act(moment.at)
     days.read_meters(now)
-    for applicant in APPLICANTS:
-        road.play_applicant(applicant, now)
 
 
 def _story(
