@@ -22,10 +22,17 @@ from tenants.models import LIVE_STATES, METERS, MeteringDay, Reading, Tenant
 from tenants.replay import Change, DayReading
 from tenants.schema import SeatEvent, StorageEvent
 
+# The tenants stay locked until the days are committed: an erasure that begins meanwhile throws
+# them away, and one that began before leaves no tenant to list days of.
 _EVERY_DAY = """
+WITH living AS MATERIALIZED (
+    SELECT id, timezone, trial_starts_at FROM tenant
+    WHERE trial_starts_at IS NOT NULL AND state = ANY(:live)
+    ORDER BY id FOR SHARE
+)
 INSERT INTO metering_day (tenant_id, day)
 SELECT t.id, (first.day + offset_days)::date
-FROM tenant t
+FROM living t
 CROSS JOIN LATERAL (
     SELECT coalesce(
         (SELECT max(m.day) + 1 FROM metering_day m WHERE m.tenant_id = t.id),
@@ -35,7 +42,6 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL generate_series(
     0, (CAST(:now AS timestamptz) AT TIME ZONE t.timezone)::date - 1 - first.day
 ) offset_days
-WHERE t.trial_starts_at IS NOT NULL AND t.state = ANY(:live)
 ON CONFLICT DO NOTHING
 """
 
