@@ -33,12 +33,6 @@ LENGTHS_MAX = {
     "phone": 20,
 }
 FIELDS = tuple(LENGTHS_MAX)
-_REQUIRED = {
-    "name": "Enter the company's legal name, as it is registered.",
-    "representative": "Enter the representative's name: the tax invoice has a field for it.",
-    "address": "Enter the address of the place of business.",
-    "email": "Enter the e-mail address to which tax papers go.",
-}
 
 
 class ProfileInvalid(Invalid):
@@ -125,11 +119,12 @@ def check(*, typed: Mapping[str, str], country: str) -> dict[str, str]:
 
 
 def _readers(country: str) -> dict[str, Callable[[str], str]]:
-    korean = country == "KR"
     readers: dict[str, Callable[[str], str]] = dict.fromkeys(FIELDS, lambda text: text)
-    for field in ("name", "address") + (("representative",) if korean else ()):
-        readers[field] = _required(field)
+    if country == "KR":
+        readers["representative"] = _representative
     return readers | {
+        "name": _name,
+        "address": _address,
         "registration_number": lambda text: normalise_registration_number(text, country) or "",
         "branch_number": _branch,
         "email": _email,
@@ -137,19 +132,31 @@ def _readers(country: str) -> dict[str, Callable[[str], str]]:
     }
 
 
-def _required(field: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if not any(character.isalnum() for character in text):
-            raise Invalid(_REQUIRED[field])
-        return text
+def _says_something(text: str) -> bool:
+    return any(character.isalnum() for character in text)
 
-    return read
+
+def _name(text: str) -> str:
+    if not _says_something(text):
+        raise Invalid("Enter the company's legal name, as it is registered.")
+    return text
+
+
+def _representative(text: str) -> str:
+    if not _says_something(text):
+        raise Invalid("Enter the representative's name: the tax invoice has a field for it.")
+    return text
+
+
+def _address(text: str) -> str:
+    if not _says_something(text):
+        raise Invalid("Enter the address of the place of business.")
+    return text
 
 
 def _fitting(field: str, text: str) -> str:
-    most = LENGTHS_MAX[field]
-    if len(text) > most:
-        raise Invalid(f"That is too long: the tax form has room for {most} characters here.")
+    if len(text) > LENGTHS_MAX[field]:
+        raise Invalid("That is too long: the tax form has no room for so much.")
     return text
 
 
@@ -161,5 +168,5 @@ def _branch(text: str) -> str:
 
 def _email(text: str) -> str:
     if not text:
-        raise Invalid(_REQUIRED["email"])
+        raise Invalid("Enter the e-mail address to which tax papers go.")
     return mail_address(text)

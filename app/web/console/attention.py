@@ -15,7 +15,7 @@ from app.base.messages import Message
 from app.web.auth import see_other, staff_required
 from app.web.console import parked
 from app.web.db import control
-from app.web.i18n import gettext
+from app.web.i18n import gettext, lazy
 from invoices import evidence, invoicing, listing, payment_queue
 from invoices.models import Invoice, VatEvidence
 from invoices.periods import months_after
@@ -29,6 +29,7 @@ SHOWN_MAX = 50
 REASON_LENGTH_MAX = 500
 # How many days before its deadline a missing tax evidence shows here.
 EVIDENCE_DAYS_BEFORE = 3
+METER_NAMES = {"seats": lazy("Seats"), "storage_gb_days": lazy("Storage")}
 
 
 class ReasonMissing(Invalid):
@@ -62,6 +63,7 @@ def index() -> str:
         papers=papers,
         by_hand=by_hand,
         deadline=evidence.deadline,
+        missing=missing_words,
         parked=rows,
         failed_mail=failed_mail or 0,
         names=names,
@@ -69,6 +71,26 @@ def index() -> str:
         may_act=g.staff.role in ("finance", "admin"),
         now=now,
     )
+
+
+def missing_words(blocked_reason: str) -> str:
+    """This function will shorten `seats: 2026-02-01, 2026-02-02; …` to runs of days."""
+    told = []
+    for part in blocked_reason.split("; "):
+        meter, _, listed = part.partition(": ")
+        days = [date.fromisoformat(day) for day in listed.split(", ")]
+        told.append(f"{METER_NAMES.get(meter, meter)} {', '.join(_runs(days))}")
+    return " · ".join(told)
+
+
+def _runs(days: list[date]) -> list[str]:
+    runs: list[list[date]] = []
+    for day in days:
+        if runs and runs[-1][-1] + timedelta(days=1) == day:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return [f"{run[0]} – {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
 
 
 def due_evidence(now: datetime) -> list[Row[Any]]:

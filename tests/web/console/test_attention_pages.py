@@ -39,7 +39,7 @@ class TestPage:
         assert page.status_code == 200
         assert attempt.order_id in page.text  # a charge that nobody knows the outcome of
         assert "한도가 부족합니다" in page.text  # a declined card
-        assert "seats: 2026-02-01" in page.text  # a bill that waits for a day's reading
+        assert "2026-02-01 – 2026-02-28" in page.text  # a bill that waits for a day's reading
         assert "no space left on device" in page.text  # work that is not tried any more
 
     def test_shows_whoever_only_reads_no_buttons(self, client: Any) -> None:
