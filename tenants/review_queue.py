@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from app.base.accounts import Staff
@@ -118,9 +118,17 @@ def counts(*, control_session: Session) -> dict[str, int]:
 
 
 def queue(
-    *, control_session: Session, tab: str = "confirmed", search: str = "", page: int = 1
+    *,
+    control_session: Session,
+    tab: str = "confirmed",
+    search: str = "",
+    page: int = 1,
+    total: int | None = None,
 ) -> Page:
-    """This function will return a page of one tab: breaching and most urgent first."""
+    """This function will return a page of one tab: breaching and most urgent first.
+
+    Who has counted what it picks already gives that as `total`.
+    """
     condition = Application.state == (tab if tab in TABS else TABS[0])
     wanted = one_line(search)
     if wanted:
@@ -137,7 +145,9 @@ def queue(
         .limit(PAGE_SIZE)
         .offset((min(max(page, 1), PAGE_MAX) - 1) * PAGE_SIZE)
     ).all()
-    total = control_session.scalar(select(func.count()).select_from(Application).where(condition))
+    if total is None:
+        counted = select(func.count()).select_from(Application).where(condition)
+        total = control_session.scalar(counted)
     return Page(rows, total or 0)
 
 
@@ -231,18 +241,31 @@ def _duplicates(control_session: Session, application: Application) -> list[Dupl
         shared["email_domain"] = Application.email_domain == application.email_domain
     if application.phone:
         shared["phone"] = Application.phone == application.phone
+    if not shared:
+        return []
+    names = list(shared)
+    alike = union_all(
+        *(
+            select(
+                select(Application.id, literal(names.index(name)).label("by"))
+                .where(condition, Application.id != application.id)
+                .order_by(Application.id.desc())
+                .limit(DUPLICATES_MAX)
+                .subquery()
+            )
+            for name, condition in shared.items()
+        )
+    ).subquery()
     found: dict[UUID, tuple[Application, list[str]]] = {}
-    for name, condition in shared.items():
-        for other in control_session.scalars(
-            select(Application)
-            .where(condition, Application.id != application.id)
-            .order_by(Application.id.desc())
-            .limit(DUPLICATES_MAX)
-        ):
-            found.setdefault(other.id, (other, []))[1].append(name)
+    for other, by in control_session.execute(
+        select(Application, alike.c.by)
+        .join(alike, alike.c.id == Application.id)
+        .order_by(alike.c.by, Application.id.desc())
+    ):
+        found.setdefault(other.id, (other, []))[1].append(names[by])
     return [
-        Duplicate(other, tuple(n for n in names if n != "email_domain" or "email" not in names))
-        for other, names in list(found.values())[:DUPLICATES_MAX]
+        Duplicate(other, tuple(n for n in ways if n != "email_domain" or "email" not in ways))
+        for other, ways in list(found.values())[:DUPLICATES_MAX]
     ]
 
 
@@ -251,5 +274,7 @@ def _names(
 ) -> dict[str, str]:
     ids = {UUID(e.actor_id) for e in history if e.actor_kind == "staff" and e.actor_id}
     ids |= {i for i in (application.claimed_by, application.decided_by) if i}
+    if not ids:
+        return {}
     rows = control_session.execute(select(Staff.id, Staff.name).where(Staff.id.in_(ids))).all()
     return {str(staff_id): name for staff_id, name in rows}

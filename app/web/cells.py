@@ -23,12 +23,15 @@ def init_cells(app: Flask) -> None:
     app.jinja_env.globals.update(kept=kept, td=td, td_money=td_money, row_link=row_link)
 
 
-def kept(macro: Callable[..., Markup]) -> Callable[..., Markup]:
-    """This function will wrap a macro whose answer depends on its arguments and the language."""
+def kept(macro: Callable[..., Markup], spoken: bool = True) -> Callable[..., Markup]:
+    """This function will wrap a macro whose answer depends on its arguments and the language.
+
+    One that says nothing in words is not `spoken`: it looks the same in both languages.
+    """
     known: dict[Any, Markup] = {}
 
     def answer(*args: Any, **named: Any) -> Markup:
-        key = (language(), args, *named.items())
+        key = (language() if spoken else "", args, *named.items())
         found = known.get(key)
         if found is None:
             if len(known) >= _KEPT_MAX:

@@ -61,8 +61,14 @@ def _desk(
     tab = _tab(found.application if found else None)
     page = page_number()
     search = request.args.get("q", "")[:100]
-    listed = room.queue(control_session=control(), tab=tab, search=search, page=page)
     counts = room.counts(control_session=control())
+    listed = room.queue(
+        control_session=control(),
+        tab=tab,
+        search=search,
+        page=page,
+        total=None if search else counts[tab],
+    )
     return render_template(
         "console/review/desk.html",
         rows=listed.rows,
