@@ -21,9 +21,6 @@ from app.base.config import settings
 from app.base.errors import Conflict
 from app.base.installation import TENANT_ROWS_ROLE, TENANT_SCHEMA_ROLE
 
-# An entropy of 256 bits cannot be guessed, so stretching it 4,096 times would only make each of
-# the workspace's connections slower.
-SCRAM_ITERATIONS = 1
 INVALID_DATABASE = -2  # datconnlimit after an interrupted DROP: only dropping again works
 QUARANTINE_PREFIX = "gone_"
 
@@ -107,7 +104,6 @@ def create_role(connection: Connection, *, run: str, role: str, password: str) -
     """
     if _is_there(find_role(connection, role), run):
         return
-    connection.execute(f"SET scram_iterations = {SCRAM_ITERATIONS}".encode())
     verifier = connection.pgconn.encrypt_password(
         password.encode(), role.encode(), b"scram-sha-256"
     ).decode()

@@ -64,12 +64,18 @@ WITH someone AS (
 )
 SELECT value FROM plan_limit FOR UPDATE
 """
+_IDENTITY = """
+SELECT session_user, current_database(),
+       rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
+FROM pg_roles WHERE rolname = session_user
+"""
 _OPEN_NEIGHBOURS = """
 SELECT datname FROM pg_database
 WHERE datname <> current_database() AND datallowconn
   AND has_database_privilege(oid, 'CONNECT')
   AND (datname IN ('postgres', 'template1', %(control)s)
        OR shobj_description(oid, 'pg_database') LIKE %(ours)s)
+ORDER BY datname
 """
 
 
@@ -77,64 +83,54 @@ class VerificationFailed(Conflict):
     """The new tenant can do what it must not, or cannot do what it must."""
 
 
-def verify(connection: psycopg.Connection[Any], place: Placement, *, neighbour: str | None) -> None:
+def verify(connection: psycopg.Connection[Any], place: Placement) -> None:
     """This function will try, signed in as the tenant's role, what it may and may not do.
 
-    `connection` is such a sign-in to the tenant's own database; `neighbour` is another tenant's
-    database on the same cluster, if there is one yet.
+    `connection` is such a sign-in to the tenant's own database.
 
-    Raises: VerificationFailed naming what is wrong.
+    Raises: VerificationFailed naming what is wrong; psycopg.errors.InsufficientPrivilege when its
+    own rows can't be written.
     """
-    who, where = _one(connection, "SELECT session_user, current_database()")
-    if (who, where) != (place.role, place.database):
-        raise VerificationFailed(
-            f"Expected {place.role} in {place.database}, found {who}, {where}."
-        )
-    _check_rows_can_be_written(connection)
-    _check_forbidden(connection)
-    _check_privileges(connection)
-    _check_doors_shut(place, neighbour)
-
-
-def _check_rows_can_be_written(connection: psycopg.Connection[Any]) -> None:
-    with connection.transaction(force_rollback=True):
-        connection.execute(_ROWS)
-
-
-def _check_forbidden(connection: psycopg.Connection[Any]) -> None:
-    """One round trip for all of them: a refusal rolls its own statement back and is forgotten."""
     attempts = ", ".join(f"$try${statement}$try$" for statement in FORBIDDEN)
+    with connection.pipeline():
+        identity = connection.execute(_IDENTITY)
+        neighbours = connection.execute(
+            _OPEN_NEIGHBOURS, {"control": clusters.control_name(), "ours": clusters.mark("%")}
+        )
+        with connection.transaction(force_rollback=True):
+            connection.execute(_ROWS)
+    _check_identity(identity.fetchone(), place)
+    _check_neighbours(neighbours.fetchall())
     try:
         connection.execute(_ATTEMPTS.format(attempts=attempts).encode())
     except psycopg.errors.RaiseException as error:
         raise VerificationFailed(f"The tenant's role: {error.diag.message_primary}") from error
 
 
-def _check_privileges(connection: psycopg.Connection[Any]) -> None:
-    (strong,) = _one(
-        connection,
-        "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
-        " FROM pg_roles WHERE rolname = session_user",
-    )
+def _check_identity(row: tuple[Any, ...] | None, place: Placement) -> None:
+    who, where, strong = row or (None, None, True)
+    if (who, where) != (place.role, place.database):
+        raise VerificationFailed(
+            f"Expected {place.role} in {place.database}, found {who}, {where}."
+        )
     if strong:
         raise VerificationFailed("The tenant's role has rights over the whole cluster.")
-    found = connection.execute(
-        _OPEN_NEIGHBOURS,
-        {"control": clusters.control_name(), "ours": clusters.mark("%")},
-    ).fetchall()
+
+
+def _check_neighbours(found: list[tuple[Any, ...]]) -> None:
     if found:
-        names = ", ".join(sorted(name for (name,) in found))
+        names = ", ".join(name for (name,) in found)
         raise VerificationFailed(f"The tenant's role may connect to {names}.")
 
 
-def _one(connection: psycopg.Connection[Any], query: str) -> tuple[Any, ...]:
-    row = connection.execute(query.encode()).fetchone()
-    assert row is not None
-    return tuple(row)
+def check_doors_shut(place: Placement, *, neighbour: str | None) -> None:
+    """This function will knock, with a tenant's key, where nobody may open: postgres, control and
+    another tenant's database on the same cluster, if there is one yet.
 
+    A right on paper says nothing of pg_hba or of another cluster.
 
-def _check_doors_shut(place: Placement, neighbour: str | None) -> None:
-    """The same by knocking: a right on paper says nothing of pg_hba or of another cluster."""
+    Raises: VerificationFailed; TenantDatabaseUnavailable.
+    """
     doors = [(place.cluster_url, "postgres"), (_control_url(), clusters.control_name())]
     if neighbour is not None:
         doors.append((place.cluster_url, neighbour))

@@ -1,8 +1,9 @@
 """Provisioning: from an approved application to a database of the tenant's own, in persisted steps.
 
 Each step looks before it acts, so it may be cut short at any line and run again; what is done is
-written down in a transaction of its own. Steps on the cluster run under a lock held there, because
-a lease can run out under a slow worker and CREATE DATABASE knows no transaction.
+written down in transactions of its own, several short steps in one. Steps on the cluster run under
+a lock held there, because a lease can run out under a slow worker and CREATE DATABASE knows no
+transaction.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from tenants import clusters
 from tenants.models import Cluster, ProvisioningRun, TenantDatabase
 from tenants.provisioning.activation import invite
 from tenants.provisioning.order import (
+    NOTED,
     STEPS,
+    Done,
     NoRoom,
     NoSuchRun,
     Order,
@@ -35,9 +38,11 @@ from tenants.provisioning.order import (
 from tenants.provisioning.site import ClusterTrouble, Crew, Site, gather_crew, open_site, perform
 
 __all__ = [
+    "NOTED",
     "STEPS",
     "ClusterTrouble",
     "Crew",
+    "Done",
     "NoRoom",
     "NoSuchRun",
     "Order",
@@ -79,9 +84,9 @@ def advance(
 ) -> None:
     """This function will take one run from wherever it stands to a tenant on trial.
 
-    `transaction` opens one on control, for each step its own; `after_step(step, "performed")` and
-    `after_step(step, "recorded")` are told of each boundary. Runs that follow one another share
-    their connections through a `crew`.
+    `transaction` opens one on control, for each note its own; `after_step` is told of each
+    boundary: `(step, "performed")` of every step on the cluster, `(step, "recorded")` of those in
+    NOTED. Runs that follow one another share their connections through a `crew`.
 
     Raises: NoSuchRun, NoRoom, ClusterTrouble, VerificationFailed, NotOurs; the run may be
     advanced again after any of them.
@@ -101,12 +106,29 @@ def advance(
             for step in STEPS[1 : STEPS.index(order.step)]:
                 perform(replace(order, step=step), site, now=now())
         while order is not None:
-            perform(order, site, now=now())
-            after_step(order.step, "performed")
-            done = order.step
-            with transaction() as session:
-                order = record(control_session=session, order=order, now=now())
-            after_step(done, "recorded")
+            order = _stretch(order, site, transaction=transaction, now=now, after_step=after_step)
+
+
+def _stretch(
+    order: Order,
+    site: Site,
+    *,
+    transaction: Transaction,
+    now: Callable[[], datetime],
+    after_step: AfterStep,
+) -> Order | None:
+    """The steps up to the next note, and the note."""
+    done: list[Done] = []
+    for step in STEPS[STEPS.index(order.step) :]:
+        perform(replace(order, step=step), site, now=now())
+        after_step(step, "performed")
+        done.append(Done(step, now()))
+        if step in NOTED:
+            break
+    with transaction() as session:
+        order_after = record(control_session=session, order=order, done=done)
+    after_step(done[-1].step, "recorded")
+    return order_after
 
 
 def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:

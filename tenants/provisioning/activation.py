@@ -49,9 +49,11 @@ def activate(*, control_session: Session, tenant_id: UUID, now: datetime) -> Non
         to="trialing",
         actor=JOB,
         now=now,
+        values={
+            "trial_starts_at": now,
+            "trial_ends_at": now + timedelta(days=tenant.trial_days),
+        },
     )
-    tenant.trial_starts_at = now
-    tenant.trial_ends_at = now + timedelta(days=tenant.trial_days)
     invite(control_session=control_session, tenant=tenant, now=now)
 
 

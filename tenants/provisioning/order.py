@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.base import ids, secrets
 from app.base.errors import Conflict, NotFound, Unavailable
 from tenants import clusters, template
 from tenants.databases import Placement
-from tenants.models import LIVE_STATES, Cluster, ProvisioningRun, Tenant, TenantDatabase
+from tenants.models import LIVE_STATES, ProvisioningRun
 from tenants.provisioning.activation import activate, administrator
 
 STEPS = ("reserve", "role", "database", "lockdown", "migrate", "seed", "verify", "activate")
+# Where a note is written. A crash between two of them costs one look more at the steps since the
+# last one, which is less than a note for each would cost every run.
+NOTED = frozenset({"reserve", "lockdown", "seed", "activate"})
+
+
+# One statement counts the place, names it and notes the step, so none of it can leak.
+_RESERVE = text("""
+WITH room AS (
+    SELECT id FROM cluster WHERE template_name IS NOT NULL AND reserved < capacity
+    ORDER BY reserved * 1.0 / capacity, id LIMIT 1 FOR UPDATE
+), counted AS (
+    UPDATE cluster SET reserved = reserved + 1 FROM room WHERE cluster.id = room.id
+    RETURNING cluster.id
+), placed AS (
+    INSERT INTO tenant_database
+        (tenant_id, cluster_id, database_name, role_name, password_sealed, placement_version)
+    SELECT :tenant_id, id, :name, :name, :password_sealed, 1 FROM counted RETURNING tenant_id
+)
+UPDATE provisioning_run SET step = 'reserve',
+    steps_done = jsonb_build_array(jsonb_build_object('step', 'reserve', 'at', CAST(:at AS text)))
+FROM placed WHERE provisioning_run.tenant_id = placed.tenant_id RETURNING 1
+""")
+# Another tenant of the same cluster, whose door must be shut to this one's role.
+_PLACE = text("""
+SELECT tenant.limits, tenant.limits_version, place.database_name, place.role_name,
+       place.password_sealed, place.placement_version, cluster.url, cluster.template_name,
+       (SELECT beside.database_name
+        FROM tenant_database AS beside JOIN tenant ON tenant.id = beside.tenant_id
+        WHERE beside.cluster_id = cluster.id AND tenant.id <> :tenant_id
+          AND tenant.state = ANY(:live_states)
+        ORDER BY tenant.id DESC LIMIT 1) AS neighbour
+FROM tenant JOIN tenant_database AS place ON place.tenant_id = tenant.id
+     JOIN cluster ON cluster.id = place.cluster_id
+WHERE tenant.id = :tenant_id
+""")
+_NOTE = """
+UPDATE provisioning_run SET step = :step, finished_at = :finished_at,
+    steps_done = steps_done || CAST(:done AS jsonb)
+WHERE tenant_id = :tenant_id AND step = :before
+"""
+# A note lost with the server costs one look more: every step finds its own work. What must not be
+# lost (the reservation's password, the activation) waits for the disk.
+_UNHURRIED_NOTE = text(_NOTE + "RETURNING set_config('synchronous_commit', 'off', true)")
+_LASTING_NOTE = text(_NOTE + "RETURNING 1")
 
 
 class NoSuchRun(NotFound):
@@ -30,6 +76,14 @@ class NoRoom(Unavailable):
 
 class RunMoved(Conflict):
     """Another worker has taken this run further in the meantime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One step done, and when."""
+
+    step: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,78 +117,50 @@ def begin(*, control_session: Session, tenant_id: UUID, now: datetime) -> Order 
         raise NoSuchRun("There is nothing to provision for this tenant.")
     if run.finished_at is not None:
         return None
-    if run.step is None:
-        _reserve(control_session, run, now)
-    assert run.step is not None
-    return _order(control_session, run, STEPS[STEPS.index(run.step) + 1])
+    done = run.step or _reserve(control_session, run, now)
+    return _order(control_session, run, STEPS[STEPS.index(done) + 1])
 
 
-def _reserve(control_session: Session, run: ProvisioningRun, now: datetime) -> None:
-    """One transaction counts the place, names it and notes the step, so none of it can leak."""
-    cluster = control_session.scalar(
-        select(Cluster)
-        .where(Cluster.template_name.is_not(None), Cluster.reserved < Cluster.capacity)
-        .order_by(Cluster.reserved * 1000 / Cluster.capacity, Cluster.id)
-        .limit(1)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if cluster is None:
-        raise NoRoom("No cluster has room for another database. Add one, or raise its capacity.")
-    cluster.reserved += 1
+def _reserve(control_session: Session, run: ProvisioningRun, now: datetime) -> str:
     name = clusters.object_name(run.run)
-    control_session.add(
-        TenantDatabase(
-            tenant_id=run.tenant_id,
-            cluster_id=cluster.id,
-            database_name=name,
-            role_name=name,
-            password_sealed=secrets.encrypt(ids.token()),
-        )
-    )
-    run.step = "reserve"
-    run.steps_done = [{"step": "reserve", "at": now.isoformat()}]
-    control_session.flush()
+    reserved = control_session.execute(
+        _RESERVE,
+        {
+            "tenant_id": run.tenant_id,
+            "name": name,
+            "password_sealed": secrets.encrypt(ids.token()),
+            "at": now.isoformat(),
+        },
+    ).first()
+    if reserved is None:
+        raise NoRoom("No cluster has room for another database. Add one, or raise its capacity.")
+    return STEPS[0]
 
 
 def _order(control_session: Session, run: ProvisioningRun, step: str) -> Order:
-    tenant, place, cluster = control_session.execute(
-        select(Tenant, TenantDatabase, Cluster)
-        .join(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
-        .join(Cluster, Cluster.id == TenantDatabase.cluster_id)
-        .where(Tenant.id == run.tenant_id)
+    row = control_session.execute(
+        _PLACE, {"tenant_id": run.tenant_id, "live_states": list(LIVE_STATES)}
     ).one()
-    admin = administrator(control_session, tenant.id)
-    neighbour = control_session.scalar(
-        select(TenantDatabase.database_name)
-        .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
-        .where(
-            TenantDatabase.cluster_id == cluster.id,
-            Tenant.state.in_(LIVE_STATES),
-            Tenant.id != tenant.id,
-        )
-        .order_by(Tenant.id.desc())
-        .limit(1)
-    )
+    admin = administrator(control_session, run.tenant_id)
     return Order(
-        tenant_id=tenant.id,
+        tenant_id=run.tenant_id,
         run=run.run,
         step=step,
         place=Placement(
-            tenant_id=tenant.id,
-            cluster_url=cluster.url,
-            database=place.database_name,
-            role=place.role_name,
-            password_sealed=place.password_sealed,
-            placement_version=place.placement_version,
+            tenant_id=run.tenant_id,
+            cluster_url=row.url,
+            database=row.database_name,
+            role=row.role_name,
+            password_sealed=row.password_sealed,
+            placement_version=row.placement_version,
         ),
-        template=str(cluster.template_name),
-        limits=dict(tenant.limits),
-        limits_version=tenant.limits_version,
+        template=str(row.template_name),
+        limits=dict(row.limits),
+        limits_version=row.limits_version,
         admin_id=admin.id,
         admin_email=admin.email,
         admin_name=admin.name,
-        neighbour=neighbour,
+        neighbour=row.neighbour,
     )
 
 
@@ -146,50 +172,39 @@ def stands(*, control_session: Session, order: Order) -> bool:
     return step == STEPS[STEPS.index(order.step) - 1]
 
 
-def record(*, control_session: Session, order: Order, now: datetime) -> Order | None:
-    """This function will write down that a step is done and return the next one, if there is any.
+def record(*, control_session: Session, order: Order, done: Sequence[Done]) -> Order | None:
+    """This function will write down the steps done since the last note; `order` is the first.
+
+    It returns the order for the step after them, if there is one.
 
     Raises: RunMoved when the run is not where the order was taken.
     """
-    before = STEPS[STEPS.index(order.step) - 1]
-    last = order.step == STEPS[-1]
-    if not last:
-        # A note lost with the server costs one look more: every step finds its own work. What must
-        # not be lost (the reservation's password, the activation) waits for the disk.
-        control_session.execute(text("SET LOCAL synchronous_commit = off"))
+    step, now = done[-1].step, done[-1].at
+    last = step == STEPS[-1]
     moved = control_session.execute(
-        text(
-            "UPDATE provisioning_run SET step = :step, finished_at = :finished_at,"
-            " steps_done = steps_done || jsonb_build_array("
-            "   jsonb_build_object('step', CAST(:step AS text), 'at', CAST(:at AS text)))"
-            " WHERE tenant_id = :tenant_id AND step = :before RETURNING 1"
-        ),
+        _LASTING_NOTE if last else _UNHURRIED_NOTE,
         {
-            "step": order.step,
-            "at": now.isoformat(),
+            "step": step,
+            "done": json.dumps([{"step": one.step, "at": one.at.isoformat()} for one in done]),
             "finished_at": now if last else None,
             "tenant_id": order.tenant_id,
-            "before": before,
+            "before": STEPS[STEPS.index(order.step) - 1],
         },
     ).first()
     if moved is None:
         raise RunMoved("Another worker has taken this run further.")
-    match order.step:
-        case "migrate":
-            _note(control_session, order, schema_revision=template.head_revision())
-        case "seed":
-            # Limits that changed since the order was taken are written by the limits' own step.
-            control_session.execute(
-                update(Tenant)
-                .where(Tenant.id == order.tenant_id)
-                .values(limits_version_written=order.limits_version)
-            )
-        case "activate":
-            activate(control_session=control_session, tenant_id=order.tenant_id, now=now)
-    return None if last else replace(order, step=STEPS[STEPS.index(order.step) + 1])
-
-
-def _note(control_session: Session, order: Order, **values: Any) -> None:
-    control_session.execute(
-        update(TenantDatabase).where(TenantDatabase.tenant_id == order.tenant_id).values(**values)
-    )
+    names = {one.step for one in done}
+    if "migrate" in names:
+        control_session.execute(
+            text("UPDATE tenant_database SET schema_revision = :at WHERE tenant_id = :tenant_id"),
+            {"at": template.head_revision(), "tenant_id": order.tenant_id},
+        )
+    if "seed" in names:
+        # Limits that changed since the order was taken are written by the limits' own step.
+        control_session.execute(
+            text("UPDATE tenant SET limits_version_written = :version WHERE id = :tenant_id"),
+            {"version": order.limits_version, "tenant_id": order.tenant_id},
+        )
+    if last:
+        activate(control_session=control_session, tenant_id=order.tenant_id, now=now)
+    return None if last else replace(order, step=STEPS[STEPS.index(step) + 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,19 @@ from tenants import clusters, databases, template, verification
 from tenants.databases import Placement
 from tenants.provisioning.order import Order
 
+_SEED = """
+WITH invited AS (
+    INSERT INTO member (id, email, name, role, invited_at)
+    VALUES (%(id)s, %(email)s, %(name)s, 'admin', %(now)s) ON CONFLICT DO NOTHING RETURNING id
+), seated AS (
+    INSERT INTO seat_event (at, member_id, delta, seats_after, actor)
+    SELECT %(now)s, id, 1, 1, 'job:provisioning' FROM invited
+)
+INSERT INTO plan_limit (key, value)
+SELECT key, value::bigint FROM jsonb_each_text(%(limits)s)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
+
 
 class ClusterTrouble(Unavailable):
     """The cluster did not do what a step asked of it; the run goes on later."""
@@ -29,6 +43,7 @@ class Site:
     cluster: psycopg.Connection[Any]
     _stack: ExitStack
     _inside: psycopg.Connection[Any] | None = None
+    _doors: Future[None] | None = None
 
     def inside(self, place: Placement) -> psycopg.Connection[Any]:
         """This function will return a connection inside the new database, as its own role.
@@ -45,6 +60,18 @@ class Site:
                 )
             )
         return self._inside
+
+    def doors(self, order: Order) -> Future[None]:
+        """This function will try the doors that must be shut to the role, beside all other work.
+
+        They depend on the role alone, so they are tried while its database is being copied.
+        """
+        if self._doors is None:
+            aside = self._stack.enter_context(ThreadPoolExecutor(max_workers=1))
+            self._doors = aside.submit(
+                verification.check_doors_shut, order.place, neighbour=order.neighbour
+            )
+        return self._doors
 
 
 @dataclass(slots=True)
@@ -113,6 +140,7 @@ def perform(order: Order, site: Site, *, now: datetime) -> None:
                 role=place.role,
                 password=secrets.decrypt(place.password_sealed),
             )
+            site.doors(order)
         case "database":
             clusters.create_database(
                 site.cluster,
@@ -127,7 +155,8 @@ def perform(order: Order, site: Site, *, now: datetime) -> None:
         case "seed":
             _seed(site.inside(place), order, now)
         case "verify":
-            verification.verify(site.inside(place), place, neighbour=order.neighbour)
+            verification.verify(site.inside(place), place)
+            site.doors(order).result()
         case "activate":
             pass  # Control's alone: see `record`.
 
@@ -141,23 +170,13 @@ def _migrate(inside: psycopg.Connection[Any], place: Placement) -> None:
 
 def _seed(inside: psycopg.Connection[Any], order: Order, now: datetime) -> None:
     """The first member takes a seat once, however often this runs."""
-    with inside.transaction():
-        inside.execute(
-            "WITH invited AS (INSERT INTO member (id, email, name, role, invited_at)"
-            " VALUES (%(id)s, %(email)s, %(name)s, 'admin', %(now)s)"
-            " ON CONFLICT DO NOTHING RETURNING id)"
-            " INSERT INTO seat_event (at, member_id, delta, seats_after, actor)"
-            " SELECT %(now)s, id, 1, 1, 'job:provisioning' FROM invited",
-            {
-                "id": order.admin_id,
-                "email": order.admin_email,
-                "name": order.admin_name,
-                "now": now,
-            },
-        )
-        inside.execute(
-            "INSERT INTO plan_limit (key, value)"
-            " SELECT key, value::bigint FROM jsonb_each_text(%s)"
-            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (Jsonb(order.limits),),
-        )
+    inside.execute(
+        _SEED,
+        {
+            "id": order.admin_id,
+            "email": order.admin_email,
+            "name": order.admin_name,
+            "now": now,
+            "limits": Jsonb(order.limits),
+        },
+    )

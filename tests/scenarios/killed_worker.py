@@ -19,7 +19,10 @@ from app.base.db import control_session
 from tenants import provisioning
 
 BOUNDARIES = [("reserve", "recorded")] + [
-    (step, what) for step in provisioning.STEPS[1:] for what in ("performed", "recorded")
+    (step, what)
+    for step in provisioning.STEPS[1:]
+    for what in ("performed", "recorded")
+    if what == "performed" or step in provisioning.NOTED
 ]
 
 

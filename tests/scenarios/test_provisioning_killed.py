@@ -101,7 +101,7 @@ class TestAWorkerThatIsKilled:
         self, scenario: Scenario, now: datetime
     ) -> None:
         moments = random.Random(20260310)
-        tenants = [approve(now=now) for _ in range(12)]
+        tenants = [approve(now=now) for _ in range(8)]
         deaths = [
             [str(tenant), None, moments.uniform(1, 140)] for tenant in tenants for _ in range(2)
         ]

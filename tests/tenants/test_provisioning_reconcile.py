@@ -105,15 +105,17 @@ class TestTheDoctor:
     def test_names_a_control_database_that_anybody_may_enter(
         self, admin: psycopg.Connection[Any]
     ) -> None:
-        run(admin, "GRANT CONNECT ON DATABASE {} TO PUBLIC", clusters.control_name())
-        found = self.examine()
+        # In a transaction that never commits: the database belongs to every test of this run.
+        with admin.transaction(force_rollback=True):
+            run(admin, "GRANT CONNECT ON DATABASE {} TO PUBLIC", clusters.control_name())
+            found = [(item.kind, item.name) for item in reconcile.doctor(admin)]
         assert ("open_to_public", clusters.control_name()) in found
         assert ("enters_control", "tenantry_provisioner") in found
 
     def test_names_a_role_of_ours_with_too_many_rights(
         self, admin: psycopg.Connection[Any]
     ) -> None:
-        # In a transaction that never commits: the roles belong to every test of this run.
+        # Rolled back as well: so do the roles.
         with admin.transaction(force_rollback=True):
             admin.execute("ALTER ROLE tenantry_app CREATEROLE")
             admin.execute("ALTER ROLE tenantry_provisioner SUPERUSER")
