@@ -205,7 +205,7 @@ def hero(visit: Visit) -> Image.Image:
         _enter(visit, page)
         page.goto(f"{visit.site}/workspace/drawings")
         page.evaluate("() => document.querySelector('main table').scrollIntoView()")
-        page.mouse.wheel(0, -140)
+        page.mouse.wheel(0, -92)
         return taken(page)
 
 
