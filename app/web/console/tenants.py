@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import ColumnElement, Text, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, Text, cast, func, or_, select
 
 from app.base import audit, clock
 from app.base.audit import AuditEvent
@@ -135,14 +135,13 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
     subscription = subscriptions.active(control_session=control(), tenant_id=tenant_id)
     events = _events(tenant_id)
     names = staff_names(events)
+    run, database, cluster = _placement(tenant_id)
     return render_template(
         "console/tenants/details.html",
         tenant=tenant,
         subscription=subscription,
         past=_past_subscriptions(tenant_id) if subscription is None else [],
-        version=control().get_one(PlanVersion, subscription.plan_version_id)
-        if subscription
-        else None,
+        version=_version(subscription.plan_version_id) if subscription else None,
         usage=usage.so_far(tenant=tenant, subscription=subscription, now=now),
         people=list(
             control().scalars(
@@ -158,8 +157,8 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
             now=now,
             page_size=INVOICES_SHOWN,
         ),
-        placement=_placement(tenant_id),
-        run=control().get(ProvisioningRun, tenant_id),
+        placement=(database, cluster) if database else None,
+        run=run,
         story=[said(event, names) for event in events],
         acts=_acts(tenant),
         told=words_of(error) if error else "",
@@ -199,17 +198,26 @@ def _past_subscriptions(tenant_id: UUID) -> list[Subscription]:
     )
 
 
-def _placement(tenant_id: UUID) -> tuple[TenantDatabase, Cluster] | None:
-    found = (
+def _version(version_id: UUID) -> Row[Any]:
+    # By columns: the page names the version, its prices would be a query more.
+    named = select(PlanVersion.name_ko, PlanVersion.name_en, PlanVersion.version)
+    return control().execute(named.where(PlanVersion.id == version_id)).one()
+
+
+def _placement(tenant_id: UUID) -> Row[Any]:
+    """How its database was made, the database and its cluster; each may be missing."""
+    return (
         control()
         .execute(
-            select(TenantDatabase, Cluster)
-            .join(Cluster, Cluster.id == TenantDatabase.cluster_id)
-            .where(TenantDatabase.tenant_id == tenant_id)
+            select(ProvisioningRun, TenantDatabase, Cluster)
+            .select_from(Tenant)
+            .outerjoin(ProvisioningRun, ProvisioningRun.tenant_id == Tenant.id)
+            .outerjoin(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
+            .outerjoin(Cluster, Cluster.id == TenantDatabase.cluster_id)
+            .where(Tenant.id == tenant_id)
         )
-        .first()
+        .one()
     )
-    return (found[0], found[1]) if found else None
 
 
 def _acts(tenant: Tenant) -> dict[str, bool]:
