@@ -47,13 +47,13 @@ CROSS JOIN LATERAL (SELECT id FROM plan_version WHERE plan_code = 'team' AND cur
 
 INSERT INTO invoice (id, state, tenant_id, subscription_id, series, year, number, number_text,
     period, currency, subtotal_minor, tax_minor, total_minor, seller, buyer, supplied_on,
-    created_at, issued_at, due_on, content_sha256, paid_at)
+    created_at, issued_at, due_on, content_sha256, paid_at, evidence_at)
 SELECT uuidv7(), CASE WHEN n % 40 = 0 THEN 'issued' ELSE 'paid' END, tenant_id, id, 'INV',
     2018 + month / 12, n, 'INV-' || 2018 + month / 12 || '-' || lpad(n::text, 6, '0'),
     daterange(at::date, (at + interval '1 month')::date), 'KRW', 100000, 10000, 110000,
     '{"name": "판매자", "bank_account": "데모은행"}',
     jsonb_build_object('name', '벤치설비', 'email', 'billing@bench.example', 'language', 'ko'),
-    at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END
+    at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END, at
 FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenant_id,
         current_setting('bench.now')::timestamptz - make_interval(months => 99 - month) AS at
     FROM subscription s CROSS JOIN generate_series(100 - current_setting('bench.months')::int, 99) AS month) rows;
