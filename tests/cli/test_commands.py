@@ -102,6 +102,14 @@ class TestSeed:
         again = scenario.flask("seed", TENANTRY_VAR_DIR=str(tmp_path))
         assert again.returncode == 0, again.stderr
         assert json.loads((tmp_path / "demo_logins.json").read_text()) == logins
+        moved = scenario.flask(
+            "seed", TENANTRY_VAR_DIR=str(tmp_path), TENANTRY_PUBLIC_URL="http://127.0.0.1:8001"
+        )
+        assert moved.returncode == 0, moved.stderr
+        addresses = [
+            login["url"] for login in json.loads((tmp_path / "demo_logins.json").read_text())
+        ]
+        assert all(address.startswith("http://127.0.0.1:8001/") for address in addresses)
 
     def test_leaves_books_that_hold_and_a_customer_in_each_state(
         self, scenario: Scenario, tmp_path: Path

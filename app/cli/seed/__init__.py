@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import click
@@ -62,10 +63,17 @@ def seed_command() -> None:
 
 
 def _kept(path: Path) -> list[Login]:
+    """The logins of an earlier start, at today's address: the port may be another one."""
     try:
-        return [Login(**entry) for entry in json.loads(path.read_text())]
+        kept = [Login(**entry) for entry in json.loads(path.read_text())]
     except (FileNotFoundError, ValueError, TypeError):
         return []
+    return [replace(login, url=_at_home(login.url)) for login in kept]
+
+
+def _at_home(url: str) -> str:
+    parts = urlsplit(url)
+    return settings().public_url + urlunsplit(("", "", parts.path, parts.query, ""))
 
 
 def _keep(path: Path, logins: list[Login]) -> None:
