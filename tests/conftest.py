@@ -146,10 +146,12 @@ def control_session(_control_database: str) -> Iterator[Any]:
 def scenario(_control_database: str, valkey: redis.Redis) -> Iterator[Scenario]:
     """A control database for stories that commit, use several processes or are killed."""
     from app.base import clock
+    from app.base.config import settings
     from app.base.db import control_engine
 
     yield Scenario(_control_database, {**os.environ, "PYTHONPATH": str(ROOT)})
     clock.reset()
+    shutil.rmtree(settings().files, ignore_errors=True)
     control_engine().dispose()
     databases.renew(_control_database)
 
