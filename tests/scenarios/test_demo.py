@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from app.cli.demo import PROSPECTS, demo_command
 from tests.conftest import ROOT
+from tests.jobs.running import eventually
 
 # Far more than it takes on two cores, so that a busy machine does not fail it.
 PATIENCE_SECONDS = 900
@@ -93,7 +94,10 @@ def test_a_demonstration_ends_well_writes_its_papers_names_nobody_and_leaves_not
     assert_reported(played)
     assert_papers_written(played)
     assert_logs_name_nobody(played)
-    assert processes_of(played.scratch) == []
+    # The keeper of the servers removes their files last; on a busy machine that takes a moment.
+    eventually(
+        lambda: not processes_of(played.scratch), "the last process ends by itself", within=20
+    )
     assert list(played.scratch.iterdir()) == []
 
 
