@@ -198,13 +198,13 @@ def _past_subscriptions(tenant_id: UUID) -> list[Subscription]:
     )
 
 
-def _version(version_id: UUID) -> Row[Any]:
+def _version(version_id: UUID) -> Row[str, str, int]:
     # By columns: the page names the version, its prices would be a query more.
     named = select(PlanVersion.name_ko, PlanVersion.name_en, PlanVersion.version)
     return control().execute(named.where(PlanVersion.id == version_id)).one()
 
 
-def _placement(tenant_id: UUID) -> Row[Any]:
+def _placement(tenant_id: UUID) -> Row[ProvisioningRun, TenantDatabase, Cluster]:
     """How its database was made, the database and its cluster; each may be missing."""
     return (
         control()
