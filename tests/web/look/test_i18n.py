@@ -29,14 +29,12 @@ def written() -> dict[str, str]:
 
 
 def refusals() -> Iterator[tuple[str, str]]:
-    """The sentences with which rooms refuse; pages translate them as they are shown."""
+    """The sentences of rooms, with which they refuse; pages translate them as they are shown."""
     for room in ("tenants", "invoices", "app"):
         for file in sorted((ROOT / room).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                    for argument in node.exc.args[:1]:
-                        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                            yield argument.value, f"{file.relative_to(ROOT)}:{node.lineno}"
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value, f"{file.relative_to(ROOT)}:{node.lineno}"
 
 
 def _first(text: str | tuple[str, ...]) -> str:
