@@ -62,14 +62,23 @@ def stages(
                 ladder=WEB_LADDER,
             ),
         ],
-        # A past is played before anybody works in the present.
-        *([seeding] if seed else []),
+        # A past is played before anybody works in the present, and once.
+        *([seeding] if seed and not _seeded(directory, environment) else []),
         [
             python("worker", "flask", "worker", ladder=WORKER_LADDER),
             python("documents", "flask", "worker", "--queue", "documents", ladder=WORKER_LADDER),
             python("scheduler", "flask", "scheduler"),
         ],
     ]
+
+
+def _seeded(directory: Path, environment: dict[str, str]) -> bool:
+    """The demo's logins are there and lead to where the system listens today."""
+    try:
+        logins = (directory / "demo_logins.json").read_text()
+    except FileNotFoundError:
+        return False
+    return environment["TENANTRY_PUBLIC_URL"] in logins
 
 
 def _listens(*wanted: int) -> Callable[[int], bool]:
