@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTHS = (390, 1280)
@@ -30,18 +30,31 @@ def executable() -> str:
     return found
 
 
+_running: list[tuple[Playwright, Browser]] = []
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """This function will run one headless Chromium for as long as the block lasts."""
-    path = executable()
-    with sync_playwright() as playwright:
+    """This function will lend the one headless Chromium of this process.
+
+    Playwright runs once in a process; whoever starts it a second time is refused.
+    """
+    if not _running:
+        path = executable()
+        playwright = sync_playwright().start()
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
-        try:
-            yield browser
-        finally:
-            browser.close()
+        _running.append((playwright, browser))
+    yield _running[0][1]
+
+
+def stop() -> None:
+    """This function will end Chromium and Playwright when the run is over."""
+    while _running:
+        playwright, browser = _running.pop()
+        browser.close()
+        playwright.stop()
 
 
 @contextmanager

@@ -76,6 +76,8 @@ def _start_servers() -> None:
 
 def pytest_unconfigure() -> None:
     """This function will let the servers go when the run is over."""
+    if browsing := sys.modules.get("tests.browser"):
+        browsing.stop()
     for servers in _held:
         servers.release()
     for folder in _folders:
