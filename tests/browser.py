@@ -83,6 +83,9 @@ def open_page(
 
 def axe_violations(page: Page) -> list[str]:
     """This function will return what axe finds wrong, one readable line for each element."""
+    # Sizes are only what they will be once styles and fonts are there.
+    page.wait_for_load_state("load")
+    page.evaluate("() => document.fonts.ready.then(() => true)")
     results = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}})
     return [
         f"{violation['id']}: {violation['help']} — {node['target']} {node['html'][:160]}"
