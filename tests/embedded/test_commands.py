@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.embedded import environment, ports, system_libraries
-from tests.embedded.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
 
 CODE = Path(__file__).resolve().parents[2]
 

@@ -23,7 +23,7 @@ from app.embedded import accounts, ports, servers
 from app.embedded.errors import EmbeddedError
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.valkey import EmbeddedValkey
-from tests.embedded.patience import PATIENCE_SECONDS, eventually
+from tests.patience import PATIENCE_SECONDS, eventually
 
 CODE = Path(__file__).resolve().parents[2]
 HOLDER = """

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from app.embedded import identity, ports
-from tests.embedded.patience import PATIENCE_SECONDS, eventually
+from tests.patience import PATIENCE_SECONDS, eventually
 
 TOYS = Path(__file__).with_name("toy_supervisor.py")
 CODE = Path(__file__).resolve().parents[2]

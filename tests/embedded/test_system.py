@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from app.embedded import identity, ports, servers, system
-from tests.embedded.patience import PATIENCE_SECONDS, eventually
+from tests.patience import PATIENCE_SECONDS, eventually
 
 PROCESSES = ("gateway", "mailbox", "web", "worker", "documents", "scheduler")
 

@@ -18,7 +18,8 @@ from app.base.db import control_session
 from app.base.messages import Message, _queue
 from tests.conftest import Scenario, administrator
 from tests.jobs.catcher import Catcher, catching
-from tests.jobs.running import end, eventually, machinery, process
+from tests.jobs.running import end, machinery, process
+from tests.patience import eventually
 
 
 def write_mail(subject: str, to: str = "somebody@customer.example") -> None:

@@ -14,7 +14,7 @@ from app.base.errors import Conflict
 from jobs import stopping
 from jobs.models import Slot
 from jobs.steps import anything_due, settle_each
-from tests.jobs.running import eventually
+from tests.patience import eventually
 
 OPEN = Slot.done_at.is_(None)
 pytestmark = pytest.mark.usefixtures("scenario")

@@ -9,7 +9,8 @@ from uuid import UUID
 from app.base.db import control_session
 from tenants.models import Tenant
 from tests.conftest import Scenario
-from tests.jobs.running import eventually, machinery
+from tests.jobs.running import machinery
+from tests.patience import eventually
 from tests.tenants.approved import approve
 
 

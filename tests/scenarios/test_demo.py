@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from app.cli.demo import PROSPECTS, demo_command
 from tests.conftest import ROOT
-from tests.jobs.running import eventually
+from tests.patience import eventually
 
 # Far more than it takes on two cores, so that a busy machine does not fail it.
 PATIENCE_SECONDS = 900

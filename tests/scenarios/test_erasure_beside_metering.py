@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from app.base.db import control_session
 from tenants import destruction, metering
 from tenants.models import MeteringDay
-from tests.jobs.running import eventually
+from tests.patience import eventually
 from tests.workspaces import end_trial_and_retention, make_workspace
 
 

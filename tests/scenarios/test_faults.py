@@ -18,8 +18,8 @@ from app.base.db import control_session
 from app.cli.demo import cast
 from app.cli.demo.browser import Browser, DidNotWork
 from tests.invoices.collecting import owing
-from tests.jobs.running import eventually
 from tests.jobs.test_machinery import write_mail
+from tests.patience import eventually
 from tests.scenarios import walk
 from tests.scenarios.walk import Company
 from tests.scenarios.whole_system import WholeSystem

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from app.cli.demo.cast import dxf
-from tests.jobs.running import eventually
+from tests.patience import eventually
 from tests.scenarios import walk
 from tests.scenarios.whole_system import WholeSystem
 

@@ -13,8 +13,9 @@ from app.base.db import control_session
 from app.base.messages import Message
 from tests.conftest import Scenario
 from tests.jobs.catcher import catching
-from tests.jobs.running import eventually, machinery
+from tests.jobs.running import machinery
 from tests.jobs.test_machinery import write_mail
+from tests.patience import eventually
 
 MAILS = 60
 

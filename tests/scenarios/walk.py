@@ -8,7 +8,7 @@ from uuid import UUID
 from app.cli.demo import cast
 from app.cli.demo.browser import Browser, Page
 from tests.factories import PASSWORD
-from tests.jobs.running import eventually
+from tests.patience import eventually
 from tests.scenarios.whole_system import WholeSystem
 
 

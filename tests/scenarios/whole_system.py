@@ -33,7 +33,7 @@ from app.embedded.valkey import EmbeddedValkey
 from invoices.gateways import registry
 from jobs.registry import all_steps
 from tests.factories import NOW, PASSWORD
-from tests.jobs.running import eventually
+from tests.patience import eventually
 from tests.sandbox.running import SECRET_KEY, WEBHOOK_SECRET, RunningSandbox
 
 DATABASE = "tenantry"

@@ -74,10 +74,10 @@ class Browser:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def open(self, address: str, *, expect: int = 200, **query: Any) -> Page:
+    def open(self, address: str, *, expect: int | tuple[int, ...] = 200, **query: Any) -> Page:
         """This function will open a page and follow where it leads.
 
-        Raises: DidNotWork when the answer's status is another one than expected.
+        Raises: DidNotWork when the answer's status is none of those expected.
         """
         url = urljoin(self.site + "/", address)
         return self._page(self._client.get(url, params=query or None), expect)
@@ -106,17 +106,18 @@ class Browser:
             self._client.post(target, data=body, files=files, headers=headers), expect
         )
 
-    def _page(self, answer: httpx.Response, expect: int) -> Page:
+    def _page(self, answer: httpx.Response, expect: int | tuple[int, ...]) -> Page:
         self.requests += 1
+        expected = (expect,) if isinstance(expect, int) else expect
         html = "html" in answer.headers.get("content-type", "")
         reader = _Reader()
         if html:
             reader.feed(answer.text)
-        if answer.status_code != expect:
+        if answer.status_code not in expected:
             said = " ".join(reader.words)[:400] if html else answer.text[:400]
             raise DidNotWork(
                 f"{answer.request.method} {answer.request.url.path} answered "
-                f"{answer.status_code}, expected {expect}: {said}"
+                f"{answer.status_code}, expected {' or '.join(map(str, expected))}: {said}"
             )
         return Page(
             url=str(answer.url),

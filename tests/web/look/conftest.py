@@ -10,13 +10,10 @@ from flask_wtf import CSRFProtect
 from playwright.sync_api import Browser
 from werkzeug.serving import make_server
 
-import app
-from app.web.i18n import init_i18n
-from app.web.look import register
-from app.web.parts import init_parts
 from tests.browser import chromium
+from tests.conftest import ROOT
 
-WEB = Path(app.__file__).parent / "web"
+WEB: Path = ROOT / "app" / "web"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -25,6 +22,11 @@ POLICY = (
 
 @pytest.fixture(scope="session")
 def look_app() -> Flask:
+    # Not above: pytest reads the conftest of a folder it was told before the settings are there.
+    from app.web.i18n import init_i18n
+    from app.web.look import register
+    from app.web.parts import init_parts
+
     flask = Flask("look", template_folder=WEB / "templates", static_folder=WEB / "static")
     flask.config.update(SECRET_KEY="only for this test", TESTING=True)
     CSRFProtect(flask)

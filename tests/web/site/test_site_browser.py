@@ -14,8 +14,9 @@ from app.base.messages import Message
 from jobs import visits as drain
 from tenants import signup
 from tenants.models import Application, VisitEvent
-from tests.browser import WIDTHS, axe_violations, chromium, open_page, overflow
+from tests.browser import axe_violations, chromium, faults, open_page
 from tests.factories import make_application, make_catalogue
+from tests.patience import eventually
 from tests.web.site.serving import serve
 
 ANSWERS = {
@@ -65,11 +66,8 @@ def test_every_page_pleases_axe_and_fits_every_screen(
     pages = ["/", "/pricing", "/trial", "/privacy", "/terms", "/trial/renewed"]
     pages += ["/trial/confirm/x", *(f"/status/{link}" for link in links)]
     for path in pages:
-        for width in WIDTHS:
-            with open_page(browser, address + path, width=width, language=language) as page:
-                assert overflow(page) == [], path
-                if width == WIDTHS[-1]:
-                    assert axe_violations(page) == [], path
+        with open_page(browser, address + path, language=language) as page:
+            assert faults(page) == []
 
 
 def test_a_form_is_filled_in_and_confirmed_by_keyboard_alone(
@@ -132,12 +130,15 @@ def test_a_foreign_number_is_left_as_it_is_typed(browser: Browser, address: str)
 
 def test_buttons_are_counted_by_the_beacon(browser: Browser, address: str) -> None:
     with open_page(browser, address + "/") as page:
-        with page.expect_request("**/_/visit") as sent:
-            page.locator('[data-action="hero-trial"]').click()
-        assert sent.value.response()
+        page.locator('[data-action="hero-trial"]').click()
         page.wait_for_url("**/trial")
+        # A beacon outlives its page and answers nobody: only its row tells that it came.
+        eventually(lambda: actions() == ["hero-trial"], "the beacon's row")
+
+
+def actions() -> list[str | None]:
     while drain.drain():
         pass
     with control_session() as session:
-        found = session.scalars(select(VisitEvent.action).where(VisitEvent.kind == "action")).all()
-    assert found == ["hero-trial"]
+        found = select(VisitEvent.action).where(VisitEvent.kind == "action")
+        return list(session.scalars(found))

@@ -18,7 +18,7 @@ from app.base.db import control_session
 from tenants import drawings, lifecycle, members
 from tenants.personal_data import invitation_purpose
 from tenants.schema import Drawing, Member
-from tests.browser import WIDTHS, axe_violations, chromium, open_page, overflow
+from tests.browser import chromium, faults, open_page
 from tests.factories import PASSWORD
 from tests.web.site.serving import serve
 from tests.web.workspace.conftest import DXF
@@ -90,35 +90,28 @@ def invitation(workspace: Workspace) -> str:
     return f"/workspace/welcome/{workspace.slug}/{token}"
 
 
-def faults(page: Page) -> list[str]:
-    return [f"{page.url}: {fault}" for fault in [*axe_violations(page), *overflow(page)]]
-
-
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_every_page_pleases_axe_and_fits_every_screen(
     browser: Browser, address: str, busy: Workspace, language: str
 ) -> None:
     welcome = invitation(busy)
     found = []
-    for width in WIDTHS:
-        with open_page(
-            browser, f"{address}/workspace/sign-in", width=width, language=language
-        ) as page:
+    with open_page(browser, f"{address}/workspace/sign-in", language=language) as page:
+        found += faults(page)
+        page.fill("#workspace", "nowhere")
+        page.keyboard.press("Enter")
+        expect(page.locator("[role=alert]")).to_be_visible()
+        found += faults(page)
+        page.goto(address + welcome)
+        found += faults(page)
+        page.goto(f"{address}/workspace/sign-in")
+        enter(page, busy)
+        for path in PAGES:
+            page.goto(address + path)
             found += faults(page)
-            page.fill("#workspace", "nowhere")
-            page.keyboard.press("Enter")
-            expect(page.locator("[role=alert]")).to_be_visible()
-            found += faults(page)
-            page.goto(address + welcome)
-            found += faults(page)
-            page.goto(f"{address}/workspace/sign-in")
-            enter(page, busy)
-            for path in PAGES:
-                page.goto(address + path)
-                found += faults(page)
-            page.locator("button[data-dialog^=seat-]").first.click()
-            expect(page.locator("dialog[open], dialog:popover-open").first).to_be_visible()
-            found += faults(page)
+        page.locator("button[data-dialog^=seat-]").first.click()
+        expect(page.locator("dialog[open], dialog:popover-open").first).to_be_visible()
+        found += faults(page)
     with control_session() as session:
         lifecycle.suspend(
             control_session=session,
