@@ -200,12 +200,22 @@ def _disk_leftovers(connection: Connection, cluster: str) -> list[Finding]:
     ).fetchone()
     if row is None or not row[0]:
         return []
-    rows = connection.execute(
+    folders = connection.execute(
         "SELECT folder FROM pg_ls_dir('base') AS folder WHERE folder ~ '^[0-9]+$'"
-        " AND NOT EXISTS (SELECT 1 FROM pg_database WHERE oid = folder::oid)"
     ).fetchall()
+    # A CREATE DATABASE of this moment has its folder before its row: it locks its template.
+    # Locks first, then rows: what ends in between has its row by then.
+    busy = connection.execute(
+        "SELECT FROM pg_locks WHERE classid = 'pg_database'::regclass AND mode = 'ShareLock'"
+    ).fetchone()
+    if busy is not None:
+        return []
+    known = connection.execute("SELECT oid::text FROM pg_database").fetchall()
     remedy = "Stop the cluster and remove the folder, once no CREATE DATABASE is running."
-    return [Finding("disk_leftover", cluster, f"base/{folder}", remedy) for (folder,) in rows]
+    return [
+        Finding("disk_leftover", cluster, f"base/{folder}", remedy)
+        for (folder,) in set(folders) - set(known)
+    ]
 
 
 _ROLE_RIGHTS = """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +17,7 @@ from app.base.db import control_session as transaction
 from tenants import clusters, databases, reconcile, template
 from tenants.models import Cluster, ProvisioningRun, TenantDatabase
 from tests.conftest import administrator
+from tests.patience import eventually
 from tests.tenants.approved import approve, provision, run_of
 
 pytestmark = pytest.mark.usefixtures("scenario")
@@ -90,6 +93,37 @@ class TestTheReconciler:
             assert findings() == []
         finally:
             clusters.drop_any_database(admin, name)
+
+    def test_names_a_folder_on_disk_that_no_database_owns(
+        self, admin: psycopg.Connection[Any]
+    ) -> None:
+        row = admin.execute("SHOW data_directory").fetchone()
+        assert row is not None
+        folder = Path(row[0], "base", "4000000001")
+        folder.mkdir()
+        # Another test's CREATE DATABASE makes a look refrain.
+        eventually(lambda: ("disk_leftover", "base/4000000001") in findings(), "the finding")
+        folder.rmdir()
+
+    def test_takes_no_database_in_the_making_for_a_leftover(
+        self, admin: psycopg.Connection[Any]
+    ) -> None:
+        names = [f"reconciled_{number}" for number in range(8)]
+
+        def make() -> None:
+            with administrator() as connection:
+                for name in names:
+                    run(connection, "CREATE DATABASE {} TEMPLATE template0", name)
+
+        made = threading.Thread(target=make)
+        made.start()
+        found = set()
+        while made.is_alive():
+            found |= {kind for kind, _ in findings()}
+        made.join()
+        for name in names:
+            clusters.drop_any_database(admin, name)
+        assert "disk_leftover" not in found
 
 
 class TestTheDoctor:

@@ -101,6 +101,7 @@ def test_a_queue_is_worked_off_by_keyboard_alone(
         page.wait_for_url(f"**/{waiting[2]}")
         page.keyboard.press("c")
         expect(page.get_by_role("button", name="Give it back")).to_be_visible()
+        page.wait_for_load_state()  # the keys work once the script is there
         page.keyboard.press("Escape")
         page.wait_for_url("**/console/review?tab=confirmed")
         page.keyboard.press("?")
