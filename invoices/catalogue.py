@@ -97,19 +97,26 @@ def current(*, control_session: Session, plan_code: str, currency: str) -> PlanV
 
 def offers(*, control_session: Session, currency: str) -> list[PlanVersion]:
     """This function will list the current version of every plan on offer, cheapest first."""
+    return list(control_session.scalars(_on_offer(select(PlanVersion), currency)))
+
+
+def names_on_offer(*, control_session: Session, currency: str) -> list[tuple[str, str, str]]:
+    """This function will list code, Korean and English name of each plan on offer, no prices."""
+    named = select(PlanVersion.plan_code, PlanVersion.name_ko, PlanVersion.name_en)
+    return [(code, ko, en) for code, ko, en in control_session.execute(_on_offer(named, currency))]
+
+
+def _on_offer(query: Any, currency: str) -> Any:
     newer = aliased(PlanVersion)
     superseded = exists().where(
         newer.plan_code == PlanVersion.plan_code,
         newer.currency == PlanVersion.currency,
         newer.version > PlanVersion.version,
     )
-    return list(
-        control_session.scalars(
-            select(PlanVersion)
-            .join(Plan, Plan.code == PlanVersion.plan_code)
-            .where(PlanVersion.currency == currency, ~superseded, Plan.retired_at.is_(None))
-            .order_by(Plan.position, Plan.code)
-        )
+    return (
+        query.join(Plan, Plan.code == PlanVersion.plan_code)
+        .where(PlanVersion.currency == currency, ~superseded, Plan.retired_at.is_(None))
+        .order_by(Plan.position, Plan.code)
     )
 
 

@@ -86,17 +86,23 @@ def distance(value: datetime, now: datetime) -> str:
         for length, unit in ((86400, "day"), (3600, "hour"), (60, "minute"))
         if abs(seconds) >= length
     )
-    if seconds > 0:
-        return {
-            "day": ngettext("%(num)d day ago", "%(num)d days ago", size),
-            "hour": ngettext("%(num)d hour ago", "%(num)d hours ago", size),
-            "minute": ngettext("%(num)d minute ago", "%(num)d minutes ago", size),
-        }[unit]
-    return {
-        "day": ngettext("in %(num)d day", "in %(num)d days", size),
-        "hour": ngettext("in %(num)d hour", "in %(num)d hours", size),
-        "minute": ngettext("in %(num)d minute", "in %(num)d minutes", size),
-    }[unit]
+    return (_ago if seconds > 0 else _ahead)(size, unit)
+
+
+def _ago(size: int, unit: str) -> str:
+    if unit == "day":
+        return ngettext("%(num)d day ago", "%(num)d days ago", size)
+    if unit == "hour":
+        return ngettext("%(num)d hour ago", "%(num)d hours ago", size)
+    return ngettext("%(num)d minute ago", "%(num)d minutes ago", size)
+
+
+def _ahead(size: int, unit: str) -> str:
+    if unit == "day":
+        return ngettext("in %(num)d day", "in %(num)d days", size)
+    if unit == "hour":
+        return ngettext("in %(num)d hour", "in %(num)d hours", size)
+    return ngettext("in %(num)d minute", "in %(num)d minutes", size)
 
 
 def filesize(size_bytes: int | None) -> str:

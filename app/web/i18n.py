@@ -15,11 +15,9 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, Response, g, has_request_context, request
 from flask_babel import Babel, Domain, force_locale, get_locale
-from flask_babel import gettext as _gettext
 from flask_babel import lazy_gettext as lazy
-from flask_babel import ngettext as _ngettext
 from markupsafe import Markup
 
 LANGUAGES = {"ko": "한국어", "en": "English"}
@@ -34,12 +32,13 @@ __all__ = ["_", "force_locale", "gettext", "init_i18n", "language", "lazy", "nge
 
 def gettext(text: str, **variables: object) -> str:
     """This function will say a text in the reader's language, its variables filled in."""
-    return str(_gettext(text, **variables))
+    said = catalogue(language()).gettext(text)
+    return said % variables if variables else said
 
 
 def ngettext(one: str, many: str, num: int, **variables: object) -> str:
     """This function will say how many there are, `%(num)d` or any variable given."""
-    return str(_ngettext(one, many, num, **variables))
+    return catalogue(language()).ngettext(one, many, num) % {"num": num, **variables}
 
 
 _ = gettext
@@ -61,8 +60,12 @@ def _printed(text: str, **variables: object) -> Markup:
 
 def language() -> str:
     """This function will return the language of the page being made: `ko` or `en`."""
-    locale = get_locale()
-    return str(locale.language) if locale else DEFAULT_LANGUAGE
+    try:
+        # A page asks some two hundred times; what Flask-Babel found first holds for all of it.
+        return str(g._flask_babel.babel_locale.language)
+    except (AttributeError, RuntimeError):
+        locale = get_locale()
+        return str(locale.language) if locale else DEFAULT_LANGUAGE
 
 
 def choose() -> str:

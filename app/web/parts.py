@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flask import Flask, current_app, request, url_for
+from flask import Flask, current_app, request
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form
 
@@ -90,7 +90,8 @@ def url_with(**changes: object) -> str:
 def asset(name: str) -> str:
     """This function will return a static file's address, marked by content for caches."""
     path = Path(str(current_app.static_folder)) / name
-    return url_for("static", filename=name, v=_digest(path, path.stat().st_mtime_ns))
+    digest = _digest(path, path.stat().st_mtime_ns)
+    return f"{request.script_root}{current_app.static_url_path}/{name}?v={digest}"
 
 
 @lru_cache(maxsize=256)

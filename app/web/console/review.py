@@ -121,9 +121,9 @@ def _held_by(found: Any, now: datetime) -> str:
 
 
 def _plans() -> list[tuple[str, str]]:
-    offered = catalogue.offers(control_session=control(), currency=settings().currency)
+    offered = catalogue.names_on_offer(control_session=control(), currency=settings().currency)
     korean = language() == "ko"
-    return [(v.plan_code, v.name_ko if korean else v.name_en) for v in offered]
+    return [(code, name_ko if korean else name_en) for code, name_ko, name_en in offered]
 
 
 def _history(found: Any) -> list[dict[str, Any]]:
