@@ -162,6 +162,7 @@ class TestThePress:
     def test_that_is_killed_while_printing_leaves_a_clear_error(self):
         press.start()
         victim = psutil.Process(press._held.press.process.pid)
+        until(lambda: not victim.children())  # an earlier test's document may still be ending
         failures = []
 
         def wait_for_it():
@@ -232,7 +233,7 @@ def zombie(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def until(found, seconds: float = 10.0):
+def until(found, seconds: float = 20.0):
     """What `found` returns as soon as it is true; the deadline fails the test."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
