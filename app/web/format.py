@@ -7,6 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import phonenumbers
+from babel import Locale
 from flask import Flask
 from markupsafe import Markup
 
@@ -30,6 +31,8 @@ def init_format(app: Flask) -> None:
         filesize=filesize,
         brn=brn,
         phone=phone,
+        country=country,
+        decline=decline,
     )
 
 
@@ -146,3 +149,18 @@ def _local(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a moment without a zone cannot be shown")
     return value.astimezone(_ZONE)
+
+
+def country(code: str | None) -> str:
+    """This function will name a country in the reader's language, or give its code back."""
+    return Locale.parse(language()).territories.get(code or "", code or _NOTHING)
+
+
+def decline(decline_class: str | None) -> str:
+    """This function will say to a customer what a declined card means and what comes next."""
+    return {
+        "retry_later": gettext("the bank refused for now; it is tried again"),
+        "new_method_needed": gettext("the card can't be charged any more; register another"),
+        "our_fault": gettext("a fault on our side; there is nothing for you to do"),
+        "person_must_look": gettext("we are asking the payment service"),
+    }.get(decline_class or "", gettext("no reason given"))

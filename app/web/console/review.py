@@ -58,6 +58,7 @@ def _desk(
         if application_id
         else None
     )
+    plans = _plans() if found else []
     tab = _tab(found.application if found else None)
     page = page_number()
     search = request.args.get("q", "")[:100]
@@ -96,7 +97,8 @@ def _desk(
         may_act=g.staff.role in (*REVIEWERS, "admin"),
         history=_history(found),
         shared_names=SHARED_NAMES,
-        plans=_plans() if found and found.application.state == "confirmed" else [],
+        plans=plans,
+        plan_names=dict(plans),
         currencies=CURRENCIES,
         s=settings(),
     )

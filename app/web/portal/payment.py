@@ -16,6 +16,7 @@ from app.web.db import control
 from app.web.i18n import gettext, language
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import open_invoices
+from app.web.portal.plan import may_convert
 from app.web.security import limiter
 from invoices import parties, payment_methods
 from invoices.gateways.port import RegistrationRefused
@@ -93,9 +94,16 @@ def registered(registration_id: UUID) -> Any:
             now=clock.now(),
         )
         control().commit()
-        flash(gettext("The card is registered. Open invoices are charged to it now."), "good")
-    # A redirect, so that the gateway's parameters leave the address bar.
-    return redirect(url_for("portal.payment"))
+        flash(_registered_words(), "good")
+    # A redirect, so that the gateway's parameters leave the address bar. Whoever has not
+    # subscribed yet registered the card to do so: the next step is the consent.
+    return redirect(url_for("portal.convert" if may_convert() else "portal.payment"))
+
+
+def _registered_words() -> str:
+    if may_convert():
+        return gettext("The card is registered. Subscribe below whenever you like.")
+    return gettext("The card is registered. Open invoices are charged to it now.")
 
 
 @portal.post("/payment/cards/<uuid:method_id>/remove")

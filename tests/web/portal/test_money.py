@@ -183,12 +183,12 @@ class TestCard:
         assert answer.location.startswith(gateway.url)
         back = type_card(answer.location, NUMBERS["pays"]).headers["location"]
         back = back[back.index("/portal/") :]
-        assert client.get(back).location == "/portal/payment"
+        assert client.get(back).location == "/portal/plan/convert"
         page = client.get("/portal/payment").text
         assert "4242" in page
         assert NUMBERS["pays"] not in page
         # A browser that comes back twice finds the one that was stored.
-        assert client.get(back).location == "/portal/payment"
+        assert client.get(back).location == "/portal/plan/convert"
         with control_session() as session:
             stored = session.scalars(select(PaymentMethod)).all()
         assert [(method.tenant_id, method.is_default) for method in stored] == [(tenant.id, True)]
