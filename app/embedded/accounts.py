@@ -2,7 +2,7 @@
 
 PostgreSQL refuses to run as root. Started by root it therefore runs as an unprivileged account,
 which can't enter a checkout below a directory that only root may enter: binaries and cluster then
-live under /var/lib/tenantry, and var/embedded.json says where.
+live under /var/lib/tenantry, and var/embedded.json says where. Scratch clusters live in memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from app.embedded import identity
 from app.embedded.errors import EmbeddedError
 
 ROOT_HOMES = Path("/var/lib/tenantry")
+# Scratch data live in memory where it has this much room: they never need the disk, and waiting
+# for it is most of what making and dropping databases costs.
+MEMORY = Path("/dev/shm")  # noqa: S108 - its folder is ours alone, and checked to be
+MEMORY_FREE_MIN_BYTES = 4 * 1024**3
 ACCOUNTS = ("tenantry", "nobody")  # the first that exists; initdb refuses ids without a name
 
 
@@ -49,16 +54,19 @@ def account() -> Account | None:
 
 def home(var_directory: Path, *, scratch: bool) -> Path:
     """Return the folder of this checkout's clusters, making it where there is none yet."""
-    if os.geteuid() != 0:
-        path = var_directory / "embedded"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return path
+    homes = _in_memory() if scratch else None
+    if homes is None:
+        if os.geteuid() != 0:
+            path = var_directory / "embedded"
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return path
+        homes = ROOT_HOMES
     pointer = var_directory / "embedded.json"
     try:
         path = Path(json.loads(pointer.read_text())["home"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         # A random name, not one made from the path: a new clone in an old place is another one.
-        path = ROOT_HOMES / f"{'scratch' if scratch else 'checkout'}-{secrets.token_hex(6)}"
+        path = homes / f"{'scratch' if scratch else 'checkout'}-{secrets.token_hex(6)}"
         pointer.parent.mkdir(parents=True, exist_ok=True)
         private_file(pointer, json.dumps({"home": str(path)}))
     path.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -68,9 +76,37 @@ def home(var_directory: Path, *, scratch: bool) -> Path:
     return path
 
 
+def _in_memory() -> Path | None:
+    """Return our folder in memory, or None where there is none, too little room or a stranger's."""
+    path = _memory_homes()
+    try:
+        room = os.statvfs(MEMORY)
+        if min(room.f_bavail * room.f_frsize, _available_bytes()) < MEMORY_FREE_MIN_BYTES:
+            return None
+        path.mkdir(exist_ok=True, mode=0o755)
+        found = path.lstat()
+    except OSError:
+        return None
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return path if ours else None
+
+
+def _memory_homes() -> Path:
+    return MEMORY / f"tenantry-{os.geteuid()}"
+
+
+def _available_bytes() -> int:
+    """Memory that is free or could be at once; its file is Linux's, as the folder is."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    return 0
+
+
 def remove_abandoned() -> None:
     """Remove scratch homes whose owner was killed; homes of checkouts are never touched."""
-    for path in ROOT_HOMES.glob("scratch-*"):
+    for path in [*ROOT_HOMES.glob("scratch-*"), *_memory_homes().glob("scratch-*")]:
         record = path / "owner.json"
         if record.exists() and identity.read(record) is None:
             shutil.rmtree(path, ignore_errors=True)
