@@ -15,7 +15,7 @@ from app.base.messages import Message
 from invoices import bundles
 from invoices.models import CardRegistration, DocumentBundle
 from jobs.models import Slot
-from tenants import exports, visits
+from tenants import events, exports, visits
 from tenants.models import TenantExport
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ def keep_house(_due_at: datetime, now: datetime) -> None:
         forget_links,
         forget_access_log,
         forget_visits,
+        forget_events,
         forget_messages,
         forget_card_registrations,
         forget_slots,
@@ -65,6 +66,12 @@ def forget_visits(now: datetime) -> None:
     """This function will drop the months of visits that are past their retention."""
     with control_session() as session:
         visits.erase_old(control_session=session, now=now)
+
+
+def forget_events(now: datetime) -> None:
+    """This function will drop the months of events that are past their retention."""
+    with control_session() as session:
+        events.erase_old(control_session=session, now=now)
 
 
 def forget_messages(now: datetime) -> None:

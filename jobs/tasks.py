@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import text
 
 from app.base.db import control_session, notify
-from tenants import application_erasure, metering, reconcile
+from tenants import application_erasure, events, metering, reconcile
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,12 @@ def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
                 ),
                 {"now": now, "ahead": ahead},
             )
+
+
+def keep_event_partitions(_due_at: datetime, now: datetime) -> None:
+    """This function will make this month's partition of events and the next ones, before need."""
+    with control_session() as session:
+        events.make_months_ahead(control_session=session, now=now)
 
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:

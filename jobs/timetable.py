@@ -59,6 +59,7 @@ TIMETABLE: tuple[Entry, ...] = (
     Entry("reconciliation", Hourly(40), False, tasks.report_strays),
     Entry("unpaid_unknown", Hourly(50), False, tasks.wake("payment")),
     Entry("visit_partitions", Daily("02:00"), False, tasks.keep_visit_partitions),
+    Entry("event_partitions", Daily("02:10"), False, tasks.keep_event_partitions),
     Entry("erasures", Daily("03:00"), False, tasks.erase_overdue_applications),
     Entry("housekeeping", Daily("03:30"), False, housekeeping.keep_house),
 )

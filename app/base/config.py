@@ -86,6 +86,15 @@ class Settings(BaseSettings):
 
     upload_bytes_max: int = 50 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024
+    event_batch_max: int = 1_000
+    event_body_bytes_max: int = 2 * 1024 * 1024
+    event_calls_per_minute_max: int = 60_000
+    event_backdating_days: int = 35
+    event_clock_skew_seconds: int = 300
+    event_id_length_max: int = 256
+    event_properties_max: int = 32
+    event_properties_bytes_max: int = 4_096
+    event_retention_months: int = 60
     page_size: int = 50
     export_rows_max: int = 200_000
     bulk_documents_max: int = 2_000
