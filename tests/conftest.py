@@ -187,6 +187,19 @@ def client(app: Any) -> Any:
 
 
 @pytest.fixture
+def limited_client(app: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of an application that counts requests, as it does outside of tests."""
+    from app.base.config import settings
+    from app.factory import create_app
+    from app.web import security
+
+    counting = settings().model_copy(update={"environment": "dev"})
+    monkeypatch.setattr(security, "settings", lambda: counting)
+    yield create_app().test_client()
+    security.limiter.enabled = False
+
+
+@pytest.fixture
 def now() -> datetime:
     """A working day at noon in Seoul, far from any boundary."""
     return datetime(2026, 3, 10, 3, 0, tzinfo=UTC)

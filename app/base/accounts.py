@@ -164,12 +164,16 @@ def check_password_strength(password: str) -> None:
 def check_attempts(*, control_session: Session, keys: list[str]) -> None:
     """This function will refuse to go on when any key (account, address) failed too often.
 
-    It counts by the real clock, so that moving the application clock opens no door.
+    It counts by the real clock, so that moving the application clock opens no door. Guesses at one
+    account wait for each other until their transactions end, so that none goes uncounted.
 
     Raises: TooManyAttempts.
     """
     window = timedelta(minutes=settings().sign_in_window_minutes)
     most = {secrets.hash_token(key): _attempts_max(key) for key in keys}
+    for key in sorted(secrets.hash_token(key) for key in keys if not _is_address(key)):
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(key, 0))
+        control_session.execute(select(lock))
     counted = control_session.execute(
         select(SignInFailure.key_hash, func.count())
         .where(SignInFailure.key_hash.in_(most), SignInFailure.at > func.now() - window)

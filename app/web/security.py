@@ -12,7 +12,7 @@ from flask_limiter.util import get_remote_address
 from flask_wtf import CSRFProtect
 
 from app.base.config import settings
-from app.web.sessions import audience_of
+from app.web.sessions import audience_of, browser_session
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -20,6 +20,15 @@ csrf = CSRFProtect()
 # Public pages stay open when Valkey is away (each process counts for itself meanwhile); sign-in
 # has a second count in PostgreSQL that does not.
 limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True, in_memory_fallback=[])
+
+
+def mail_limit(per_hour: int) -> Callable[[View], View]:
+    """This function will bound how many mails an hour a form can have sent to one address."""
+
+    def recipient() -> str:
+        return f"mail-to:{request.form.get('email', '').strip().lower()}"
+
+    return limiter.limit(f"{per_hour}/hour", key_func=recipient, methods=["POST"])
 
 
 def init_security(app: Flask) -> None:
@@ -51,7 +60,9 @@ def accepts_upload(view: View) -> View:
 
 def _allow_uploads() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
-    if getattr(view, "accepts_upload", False):
+    # The CSRF guard reads the whole body: a stranger's is not worth that much of our time.
+    signed_in = browser_session().user_id is not None
+    if signed_in and getattr(view, "accepts_upload", False):
         # The form's other fields and the boundaries of its parts take room too.
         request.max_content_length = settings().upload_bytes_max + 64 * 1024
 

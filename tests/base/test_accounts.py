@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
 from app.base import accounts, ids
-from app.base.accounts import LinkUsed, OneTimeToken
+from app.base.accounts import LinkUsed, OneTimeToken, TooManyAttempts
+from app.base.config import settings
 from app.base.db import control_session
+from tests.conftest import Scenario
 
 pytestmark = pytest.mark.usefixtures("scenario")
 
@@ -32,3 +35,22 @@ class TestALink:
                 accounts.use_token(control_session=quick, **asked)
             with pytest.raises(LinkUsed):
                 accounts.use_token(control_session=slow, **asked)
+
+
+class TestGuessesAtOnce:
+    def test_are_counted_one_after_the_other(self, scenario: Scenario) -> None:
+        keys = ["portal:account:somebody@customer.example", "portal:address:192.0.2.1"]
+        most = settings().sign_in_attempts_max
+
+        def guess(_: int) -> bool:
+            with control_session() as session:
+                try:
+                    accounts.check_attempts(control_session=session, keys=keys)
+                except TooManyAttempts:
+                    return False
+                accounts.count_failure(control_session=session, keys=keys)
+                return True
+
+        with ThreadPoolExecutor(8) as pool:
+            heard = list(pool.map(guess, range(most + 10)))
+        assert heard.count(True) == most

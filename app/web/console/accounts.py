@@ -26,7 +26,7 @@ from app.web.auth import (
 )
 from app.web.db import control
 from app.web.i18n import gettext, language, lazy
-from app.web.security import limiter
+from app.web.security import limiter, mail_limit
 from app.web.sessions import end_everywhere, sign_in, sign_out
 
 INVITATION_HOURS = 72
@@ -106,6 +106,7 @@ def leave() -> Any:
 
 @console_accounts.route("/forgot", methods=["GET", "POST"])
 @limiter.limit("5/minute", methods=["POST"])
+@mail_limit(5)
 def forgot() -> Any:
     """This function will mail a link for a new password, and say the same whoever asked."""
     if request.method == "GET":

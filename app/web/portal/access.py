@@ -14,7 +14,7 @@ from app.web.auth import attempt_keys, note_access, safe_next, see_other
 from app.web.db import control
 from app.web.i18n import gettext, language
 from app.web.portal.door import current_admin, portal
-from app.web.security import limiter
+from app.web.security import limiter, mail_limit
 from app.web.sessions import end_everywhere, sign_in, sign_out
 from tenants import admins, members
 from tenants.databases import NoDatabase, placement, tenant_session
@@ -123,6 +123,7 @@ def leave() -> Any:
 
 @portal.route("/forgot", methods=["GET", "POST"])
 @limiter.limit("5/minute", methods=["POST"])
+@mail_limit(5)
 def forgot() -> Any:
     """This function will mail links for a new password, and say the same whoever asked."""
     if request.method == "GET":

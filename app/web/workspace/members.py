@@ -17,6 +17,7 @@ from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import gettext, language, lazy
 from app.web.paging import page_within, pages_of
+from app.web.security import limiter, mail_limit
 from app.web.sessions import end_sessions
 from app.web.workspace.blueprint import workspace
 from app.web.workspace.guard import workspace_required
@@ -72,6 +73,7 @@ def _message(error: TenantryError) -> str:
 
 
 @workspace.post("/members")
+@mail_limit(5)
 @workspace_required("admin")
 def invite_member() -> Any:
     """This function will give somebody a seat and mail them a link."""
@@ -121,6 +123,7 @@ def _mail_link(member: Member) -> None:
 
 
 @workspace.post("/members/<uuid:member_id>/invite-again")
+@limiter.limit("5/hour", key_func=lambda: request.path)
 @workspace_required("admin")
 def invite_member_again(member_id: UUID) -> Any:
     """This function will mail a fresh link to somebody who lost theirs or forgot the password."""

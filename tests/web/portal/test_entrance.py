@@ -186,6 +186,17 @@ class TestPassword:
         for path in ("welcome", "reset"):
             assert client.get(f"/portal/{path}/nonsense").status_code == 422
 
+    def test_forgotten_sends_one_person_few_mails_whoever_asks(self, limited_client: Any) -> None:
+        token = csrf_token(limited_client, "/portal/forgot")
+        form = {"email": "Somebody@customer.example", "csrf_token": token}
+        answers = [
+            limited_client.post(
+                "/portal/forgot", data=form, environ_overrides={"REMOTE_ADDR": f"192.0.2.{number}"}
+            ).status_code
+            for number in range(6)
+        ]
+        assert answers == [200] * 5 + [429]
+
     def test_forgotten_is_set_anew_by_mail_and_signs_out_elsewhere(
         self, client: Any, app: Any, workspace: Workspace
     ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from app.base import clock
 from app.base.config import settings
 from app.base.db import control_session
 from app.base.messages import Message
-from app.factory import create_app
-from app.web import security
 from tenants.models import Application, Consent
 from tests.factories import make_catalogue
 from tests.web.forms import csrf_token, send
@@ -38,15 +35,6 @@ ANSWERS = {
 def _prices(client: Any) -> None:
     with control_session() as session:
         make_catalogue(session)
-
-
-@pytest.fixture
-def limited_client(app: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an application that counts, as it does outside of tests."""
-    counting = settings().model_copy(update={"environment": "dev"})
-    monkeypatch.setattr(security, "settings", lambda: counting)
-    yield create_app().test_client()
-    security.limiter.enabled = False
 
 
 def apply(client: Any, **changes: str) -> Any:

@@ -137,6 +137,15 @@ class TestAnUpload:
         )
         assert answer.status_code == 413
 
+    def test_by_a_stranger_is_cut_off_before_it_is_read(self, client: Any) -> None:
+        answer = client.post(
+            PAGE,
+            input_stream=io.BytesIO(b"--x"),
+            content_type="multipart/form-data; boundary=x",
+            environ_overrides={"CONTENT_LENGTH": str(settings().request_bytes_max + 1)},
+        )
+        assert answer.status_code == 413
+
     def test_on_a_full_disk_loses_nothing_and_says_so(
         self, admin: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
