@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from app.web.api import api, api_reference
 from app.web.console import invoice_exports  # noqa: F401 - it adds the exports' pages
 from app.web.console.accounts import console_accounts
+from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention
 from app.web.console.invoices import console_invoices
 from app.web.console.review import review
@@ -21,7 +23,10 @@ BLUEPRINTS: list[Blueprint] = [
     ops,
     site,
     hooks,
+    api,
+    api_reference,
     console_accounts,
+    console_api_keys,
     console_trails,
     review,
     console_tenants,

@@ -11,6 +11,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 
 from app.base.errors import TenantryError
 from app.web.db import take_back
@@ -35,7 +36,7 @@ def init_errors(app: Flask) -> None:
 
 def _ours(error: TenantryError) -> Any:
     take_back()
-    return _answer(error.status, gettext(error.message))
+    return _answer(error.status, gettext(error.message), error.field)
 
 
 def _csrf(_: CSRFError) -> Any:
@@ -88,11 +89,17 @@ def _unexpected(error: Exception) -> Any:
     return _answer(500, gettext("Something went wrong on our side. Nothing was changed."))
 
 
-def _answer(status: int, message: str) -> Any:
+def _answer(status: int, message: str, field: str | None = None) -> Any:
     if request.path.startswith(("/api/", "/hooks/")) or (
         request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
     ):
-        answer = jsonify({"type": "about:blank", "status": status, "title": message})
+        problem = {
+            "type": "about:blank",
+            "title": HTTP_STATUS_CODES.get(status, "Unknown"),
+            "status": status,
+            "detail": message,
+        }
+        answer = jsonify(problem | ({"field": field} if field else {}))
         answer.mimetype = "application/problem+json"
         return answer, status
     return render_template("layout/error.html", status=status, message=message), status
