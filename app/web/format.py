@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -153,7 +154,8 @@ def _local(value: datetime) -> datetime:
 
 def country(code: str | None) -> str:
     """This function will name a country in the reader's language, or give its code back."""
-    return Locale.parse(language()).territories.get(code or "", code or _NOTHING)
+    names: Mapping[str, str] = Locale.parse(language()).territories
+    return names.get(code or "", code or _NOTHING)
 
 
 def decline(decline_class: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
-from flask_limiter import Limiter
+from flask_limiter import Limiter, RouteLimit
 from flask_limiter.util import get_remote_address
 from flask_wtf import CSRFProtect
 
@@ -22,7 +22,7 @@ csrf = CSRFProtect()
 limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True, in_memory_fallback=[])
 
 
-def mail_limit(per_hour: int) -> Callable[[View], View]:
+def mail_limit(per_hour: int) -> RouteLimit:
     """This function will bound how many mails an hour a form can have sent to one address."""
 
     def recipient() -> str:

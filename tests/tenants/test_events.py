@@ -22,6 +22,7 @@ from tenants.models import Tenant
 from tenants.usage_models import Event, EventKey
 from tests.conftest import ROOT
 from tests.factories import make_tenant
+from tests.patience import eventually
 
 NAUGHTY = json.loads((ROOT / "tests" / "data" / "naughty_strings.json").read_text("utf-8"))
 
@@ -307,6 +308,41 @@ class TestTwoCallsAtOnce:
         assert {tuple(sorted(pair)) for pair in both} == {("accepted", "duplicate")}
         with commit_session() as session:
             assert stored(session) == len(batch)
+
+
+class TestADestructionBesideACall:
+    def test_waits_for_the_call_and_leaves_nothing_of_it(
+        self, scenario: Any, now: datetime
+    ) -> None:
+        with commit_session() as session:
+            owner = make_tenant(session, state="active")
+        done = threading.Event()
+
+        def destroy() -> None:
+            with commit_session() as session:
+                session.get_one(Tenant, owner.id).state = "destroying"
+            with commit_session() as session:
+                events.erase(control_session=session, tenant_id=owner.id)
+            done.set()
+
+        thread = threading.Thread(target=destroy)
+        with commit_session() as session:
+            assert accept(session, [event(owner, now)], now) == ["accepted"]
+            thread.start()
+            eventually(lambda: waiting_for_writers() == 1, "the erasure waits for the call")
+            assert not done.is_set()
+        thread.join(30)
+        assert done.is_set()
+        with commit_session() as session:
+            assert (stored(session), session.scalar(select(func.count(EventKey.id_hash)))) == (0, 0)
+            assert accept(session, [event(owner, now)], now) == ["unknown_tenant"]
+
+
+def waiting_for_writers() -> int:
+    with commit_session() as session:
+        return session.scalar(
+            text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        )
 
 
 class TestTheStore:

@@ -40,16 +40,21 @@ def events() -> list[Any]:
 
 def _decoded(text: str) -> Any:
     """Numbers stay as they were written: no float touches a quantity."""
-    return json.loads(
-        text, parse_float=_number, parse_int=_number, parse_constant=lambda _: Decimal("NaN")
-    )
+    try:
+        return json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_no_number)
+    except InvalidOperation:
+        return json.loads(text, parse_float=_number, parse_int=_number, parse_constant=_no_number)
 
 
 def _number(written: str) -> Decimal:
     try:
         return Decimal(written)
-    except InvalidOperation:  # an exponent beyond all bounds
-        return Decimal("NaN")
+    except InvalidOperation:  # an exponent beyond all bounds: that event is refused, not the call
+        return _no_number(written)
+
+
+def _no_number(_: str) -> Decimal:
+    return Decimal("NaN")
 
 
 def _document(text: str) -> Any:
