@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.base import clock
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from invoices import statutory, subscriptions
 from jobs.steps import Step, anything_due, settle_each
 from tenants import destruction
@@ -20,7 +20,11 @@ TENANTS_AT_ONCE = 10
 def destroy(tenant_id: UUID) -> None:
     """This function will take one tenant's destruction as far as it goes."""
     destruction.advance(
-        transaction=control_session, tenant_id=tenant_id, now=clock.now, set_apart=set_apart
+        transaction=control_session,
+        usage_transaction=usage_session,
+        tenant_id=tenant_id,
+        now=clock.now,
+        set_apart=set_apart,
     )
 
 

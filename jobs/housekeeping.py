@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 from app.base import accounts, clock, files, sessions
 from app.base.audit import AccessEntry
 from app.base.config import settings
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from app.base.messages import Message
 from invoices import bundles
 from invoices.models import CardRegistration, DocumentBundle
@@ -70,8 +70,8 @@ def forget_visits(now: datetime) -> None:
 
 def forget_events(now: datetime) -> None:
     """This function will drop the months of events that are past their retention."""
-    with control_session() as session:
-        events.erase_old(control_session=session, now=now)
+    with usage_session() as session:
+        events.erase_old(usage_session=session, now=now)
 
 
 def forget_messages(now: datetime) -> None:

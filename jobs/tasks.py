@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy import text
 
-from app.base.db import control_session, notify
+from app.base.db import control_session, notify, usage_session
 from tenants import application_erasure, events, metering, reconcile
 
 log = structlog.get_logger(__name__)
@@ -64,8 +64,8 @@ def keep_visit_partitions(_due_at: datetime, now: datetime) -> None:
 
 def keep_event_partitions(_due_at: datetime, now: datetime) -> None:
     """This function will make this month's partition of events and the next ones, before need."""
-    with control_session() as session:
-        events.make_months_ahead(control_session=session, now=now)
+    with usage_session() as session:
+        events.make_months_ahead(usage_session=session, now=now)
 
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:

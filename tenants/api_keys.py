@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.base import audit, ids, secrets
 from app.base.audit import Actor
 from app.base.errors import Conflict, Forbidden, Invalid, NotFound
-from tenants.usage_models import ApiKey
+from tenants.api_key_models import ApiKey
 
 SCOPES = ("events:write",)
 # How long an old secret may go on working after its rotation, in hours.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from app.base.invariants import Invariant
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.base.invariants import Found, Invariant
+from tenants import events
+from tenants.models import Tenant
 
 _ONE_TENANT_EACH = """
     SELECT 'application' AS kind, a.id, 'approved, but no tenant came of it' AS wrong
@@ -66,6 +71,14 @@ _NOTHING_CROSSES = """
     WHERE e.actor_kind = 'admin' AND e.tenant_id IS NOT NULL AND e.tenant_id <> m.tenant_id
 """
 
+
+def _usage_of_nobody(control_session: Session, usage_session: Session) -> Found:
+    """Whose events are kept though the tenant is gone: a server was restored by itself."""
+    served = set(control_session.scalars(select(Tenant.id).where(Tenant.state != "destroyed")))
+    for tenant_id in sorted(events.tenants_with_events(usage_session=usage_session) - served):
+        yield "tenant", str(tenant_id), "it is not ours (any more), but there are events of it"
+
+
 INVARIANTS = (
     Invariant(
         code="I9",
@@ -78,5 +91,11 @@ INVARIANTS = (
         name="nothing crosses tenants: places and sessions",
         says="sessions, databases and acts of a tenant belong to that tenant alone",
         sql=_NOTHING_CROSSES,
+    ),
+    Invariant(
+        code="I12",
+        name="nothing crosses tenants: pushed usage",
+        says="every event is of a tenant that is not destroyed, wherever the events lie",
+        look_at_usage=_usage_of_nobody,
     ),
 )

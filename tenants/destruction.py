@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.base import files, states
 from app.base.audit import Actor, AuditEvent
 from app.base.errors import Conflict, NotFound, Unavailable
-from tenants import clusters, correspondence, databases, lifecycle, personal_data
+from tenants import clusters, correspondence, databases, events, lifecycle, personal_data
 from tenants.models import (
     TENANT,
     Cluster,
@@ -35,8 +35,9 @@ from tenants.models import (
 )
 from tenants.provisioning import release_place
 
-# apart: the statutory papers, by the invoices' room. records: personal data in control.
-STEPS = ("apart", "close", "quarantine", "database", "role", "files", "records", "absence")
+# apart: the statutory papers, by the invoices' room. usage: pushed events, wherever they lie.
+# records: personal data in control.
+STEPS = ("apart", "close", "quarantine", "database", "role", "files", "usage", "records", "absence")
 ON_THE_CLUSTER = ("close", "quarantine", "database", "role", "absence")
 JOB = Actor.job("destruction")
 POLICY = "retention policy"
@@ -46,6 +47,7 @@ DATA_CLASSES = [
     "database role",
     "files",
     "exports",
+    "usage events",
     *personal_data.DATA_CLASSES,
 ]
 
@@ -187,6 +189,7 @@ def due_condition() -> ColumnElement[bool]:
 def advance(
     *,
     transaction: Transaction,
+    usage_transaction: Transaction,
     tenant_id: UUID,
     now: Callable[[], datetime],
     set_apart: SetApart,
@@ -194,7 +197,8 @@ def advance(
 ) -> None:
     """This function will take one destruction from wherever it stands to its line in the ledger.
 
-    `transaction` opens one on control, for each step its own. `set_apart(session, tenant_id, now)`
+    `transaction` opens one on control, for each step its own; `usage_transaction` opens one where
+    pushed usage lies. `set_apart(session, tenant_id, now)`
     saves what the law makes us keep, in the transaction that notes it. `after_step` is told of each
     boundary.
 
@@ -205,6 +209,7 @@ def advance(
         order = next_step(control_session=session, tenant_id=tenant_id)
     while order is not None:
         proof = perform(order)
+        proof |= _perform_on_usage(order, transaction, usage_transaction, now())
         after_step(order.step, "performed")
         done = order.step
         with transaction() as session:
@@ -262,6 +267,31 @@ def perform(order: Order) -> dict[str, Any]:
             raise StillThere("There are files of this tenant left.")
         proof["files"] = 0
     return proof
+
+
+def _perform_on_usage(
+    order: Order, transaction: Transaction, usage_transaction: Transaction, now: datetime
+) -> dict[str, Any]:
+    """Each part in a transaction of its own: a tenant's end must be seen before its events go."""
+    if order.step == "usage":
+        with transaction() as control_session, usage_transaction() as usage_session:
+            events.end(
+                usage_session=usage_session,
+                control_session=control_session,
+                tenant_id=order.tenant_id,
+                now=now,
+            )
+        erased = 1
+        while erased:
+            with usage_transaction() as usage_session:
+                erased = events.erase(usage_session=usage_session, tenant_id=order.tenant_id)
+    if order.step != "absence":
+        return {}
+    with usage_transaction() as usage_session:
+        left = events.left(usage_session=usage_session, tenant_id=order.tenant_id)
+    if any(left.values()):
+        raise StillThere(f"There is usage of this tenant left: {left}.")
+    return dict(left)
 
 
 @contextmanager

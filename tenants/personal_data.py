@@ -22,9 +22,8 @@ from app.base.db import Base
 from app.base.errors import Unavailable
 from app.base.messages import Message
 from app.base.sessions import WebSession
-from tenants import application_erasure, events
+from tenants import application_erasure
 from tenants.models import Application, Consent, Tenant, TenantAdmin, TenantExport
-from tenants.usage_models import Event, EventKey
 
 DATA_CLASSES = [
     "application",
@@ -35,7 +34,6 @@ DATA_CLASSES = [
     "links",
     "access log",
     "billing profile",
-    "usage events",
 ]
 LAST_MAIL = "destroyed"
 LAST_MAIL_WAIT_MAX = timedelta(hours=1)
@@ -103,7 +101,6 @@ def erase(
         control_session.execute(
             delete(model).where(conditions[model]).execution_options(synchronize_session=False)
         )
-    events.erase(control_session=control_session, tenant_id=tenant_id)
     _make_nameless(control_session, tenant)
     return _left(control_session, conditions)
 
@@ -120,8 +117,6 @@ def _places(tenant: Tenant, subject_ids: list[UUID]) -> dict[type[Base], ColumnE
         WebSession: or_(WebSession.tenant_id == tenant.id, WebSession.user_id.in_(subject_ids)),
         TenantExport: TenantExport.tenant_id == tenant.id,
         TenantAdmin: TenantAdmin.tenant_id == tenant.id,
-        Event: Event.tenant_id == tenant.id,
-        EventKey: EventKey.tenant_id == tenant.id,
         Application: (Application.id == tenant.application_id) & (Application.state != "erased"),
     }
 

@@ -1,7 +1,9 @@
-"""The tables of pushed usage: who may push, which events are known, and the events themselves.
+"""The tables of pushed usage: which events are known, the events themselves, and who is gone.
 
 Every key contains the tenant and nothing refers to another table by a foreign key, so that the
 events can be spread by tenant over several servers, or put on one of their own.
+
+Source: docs/decisions/usage-storage.md
 """
 
 from __future__ import annotations
@@ -11,32 +13,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.base.db import Base, Keyed
+from app.base.db import UsageBase
 
 
-class ApiKey(Keyed, Base):
-    """What a program of ours signs in with; the secret itself is shown once and never kept."""
-
-    __tablename__ = "api_key"
-    __table_args__ = (CheckConstraint("cardinality(scopes) > 0", name="scopes"),)
-
-    name: Mapped[str]
-    prefix: Mapped[str] = mapped_column(unique=True)  # what people tell keys apart by
-    secret_sha256: Mapped[str] = mapped_column(unique=True)
-    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    created_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-    rotated_from: Mapped[UUID | None] = mapped_column(ForeignKey("api_key.id"), unique=True)
-
-
-class EventKey(Base):
+class EventKey(UsageBase):
     """An event's id, known for the tenant's life; what makes a repeated event count once.
 
     Apart from the events, because a unique key on a table that is partitioned by month would have
@@ -51,7 +34,7 @@ class EventKey(Base):
     body_hash: Mapped[UUID]
 
 
-class Event(Base):
+class Event(UsageBase):
     """One use of something by a tenant, as it was pushed; partitioned by month of `at`.
 
     The database knows no primary key here: `event_key` is what keeps it single.
@@ -72,3 +55,12 @@ class Event(Base):
     quantity: Mapped[Decimal]
     properties: Mapped[dict[str, Any]]
     received_at: Mapped[datetime]
+
+
+class ErasedTenant(UsageBase):
+    """A tenant that is gone: no event of it is taken any more, whatever a cache still believes."""
+
+    __tablename__ = "erased_tenant"
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime]

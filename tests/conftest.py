@@ -131,11 +131,23 @@ def _control_database() -> Iterator[str]:
 @pytest.fixture
 def control_session(_control_database: str) -> Iterator[Any]:
     """A session whose every commit is a savepoint: nothing is left behind."""
-    from sqlalchemy.orm import Session
-
     from app.base.db import control_engine
 
-    with control_engine().connect() as connection:
+    yield from _rolled_back(control_engine())
+
+
+@pytest.fixture
+def usage_session(_control_database: str) -> Iterator[Any]:
+    """The same where pushed usage lies: a connection of its own, as it is outside of tests."""
+    from app.base.db import usage_engine
+
+    yield from _rolled_back(usage_engine())
+
+
+def _rolled_back(engine: Any) -> Iterator[Any]:
+    from sqlalchemy.orm import Session
+
+    with engine.connect() as connection:
         transaction = connection.begin()
         with Session(
             connection, join_transaction_mode="create_savepoint", expire_on_commit=False

@@ -14,7 +14,7 @@ from psycopg import sql
 
 TEMPLATE = "control_template"
 # Rows that `flask setup` leaves and every test expects.
-KEPT = ("alembic_version", "cluster")
+KEPT = ("alembic_version", "usage_version", "cluster")
 _SCHEMAS = "('public'::regnamespace, 'statutory'::regnamespace)"
 _FINGERPRINT = f"""
     SELECT md5(string_agg(part, '|' ORDER BY part)) FROM (
@@ -33,6 +33,8 @@ _FINGERPRINT = f"""
         SELECT concat('k', id, name, url, capacity, template_name) FROM cluster
         UNION ALL
         SELECT concat('v', version_num) FROM alembic_version
+        UNION ALL
+        SELECT concat('u', version_num) FROM usage_version
     ) AS parts (part)
 """
 _fingerprints: dict[str, str] = {}
@@ -50,7 +52,7 @@ def administrator(database: str = "postgres") -> psycopg.Connection[Any]:
 
 def clone(name: str) -> None:
     """This function will make a control database from the template."""
-    from app.base.installation import lock_down_control
+    from app.base.installation import lock_down_database
 
     with administrator() as connection:
         connection.execute(
@@ -58,7 +60,7 @@ def clone(name: str) -> None:
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
             )
         )
-        lock_down_control(connection, name)
+        lock_down_database(connection, name)
     with administrator(name) as connection:
         _fingerprints[name] = _fingerprint(connection)
 

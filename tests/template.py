@@ -10,6 +10,7 @@ def build() -> None:
         installation.prepare_cluster(connection)
         installation.create_control_database(connection)
     installation.migrate_control()
+    installation.migrate_usage()
     try:
         from tenants import template
     except ImportError:

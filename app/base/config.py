@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="postgresql://127.0.0.1:5432/tenantry", validation_alias="DATABASE_URL"
     )
+    # Where pushed usage lies; empty means in the control database.
+    usage_database_url: str = Field(default="", validation_alias="USAGE_DATABASE_URL")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
     secret_keys: SecretStr = SecretStr("")
     var_dir: Path = CHECKOUT / "var"

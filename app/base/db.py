@@ -1,4 +1,4 @@
-"""The control database: declarative base, engine, transactions."""
+"""The control database and the one of pushed usage: declarative bases, engines, transactions."""
 
 from __future__ import annotations
 
@@ -33,20 +33,30 @@ _NAMING = {
 }
 
 
+_TYPES: dict[Any, Any] = {
+    int: BigInteger,
+    str: Text,
+    UUID: PG_UUID(as_uuid=True),
+    datetime: TIMESTAMP(timezone=True),
+    date: Date,
+    Decimal: Numeric(38, 12),
+    dict[str, Any]: JSONB,
+    list[Any]: JSONB,
+}
+
+
 class Base(DeclarativeBase):
     """The base of every table in the control database."""
 
     metadata = MetaData(naming_convention=_NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        int: BigInteger,
-        str: Text,
-        UUID: PG_UUID(as_uuid=True),
-        datetime: TIMESTAMP(timezone=True),
-        date: Date,
-        Decimal: Numeric(38, 12),
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = _TYPES
+
+
+class UsageBase(DeclarativeBase):
+    """The base of every table of pushed usage, which may lie on a server of its own."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = _TYPES
 
 
 class Keyed:
@@ -60,23 +70,67 @@ def role_url(role: str, *, database: str | None = None) -> URL:
 
     Its password derives from the secret key, so no process needs to be told it.
     """
-    url = make_url(settings().database_url).set(
-        drivername="postgresql+psycopg", username=role, password=secrets.derive(f"role:{role}")
-    )
-    return url.set(database=database) if database else url
+    return _as_role(admin_url(database=database), role)
 
 
 def admin_url(*, database: str | None = None) -> URL:
     """This function will return the administrator's way in, as DATABASE_URL gives it."""
-    url = make_url(settings().database_url).set(drivername="postgresql+psycopg")
+    return _address(settings().database_url, database)
+
+
+def usage_is_apart() -> bool:
+    """This function will tell whether pushed usage lies elsewhere than in the control database."""
+    if not settings().usage_database_url:
+        return False
+    control, usage = admin_url(), usage_admin_url()
+    return _place(control) != _place(usage)
+
+
+def usage_role_url(role: str) -> URL:
+    """This function will return how one of our roles reaches the database of pushed usage."""
+    return _as_role(usage_admin_url(), role)
+
+
+def usage_admin_url(*, database: str | None = None) -> URL:
+    """This function will return the administrator's way in to where pushed usage lies."""
+    return _address(settings().usage_database_url or settings().database_url, database)
+
+
+def _address(configured: str, database: str | None) -> URL:
+    url = make_url(configured).set(drivername="postgresql+psycopg")
     return url.set(database=database) if database else url
+
+
+def _as_role(url: URL, role: str) -> URL:
+    return url.set(username=role, password=secrets.derive(f"role:{role}"))
+
+
+def _place(url: URL) -> tuple[str | None, int, str | None]:
+    return url.host, url.port or 5432, url.database
 
 
 @lru_cache(maxsize=1)
 def control_engine() -> Engine:
     """This function will return this process's pool of connections to the control database."""
+    return _pool(role_url(APP_ROLE))
+
+
+def usage_engine() -> Engine:
+    """This function will return this process's pool of connections to where pushed usage lies.
+
+    By default that is the control database, and its pool.
+    """
+    return _usage_pool() if usage_is_apart() else control_engine()
+
+
+@lru_cache(maxsize=1)
+def _usage_pool() -> Engine:
+    return _pool(usage_role_url(APP_ROLE))
+
+
+def _pool(url: URL) -> Engine:
     return create_engine(
-        role_url(APP_ROLE),
+        url,
         pool_size=8,
         max_overflow=8,
         pool_timeout=10,
@@ -101,6 +155,16 @@ def control_session() -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def usage_session() -> Iterator[Session]:
+    """This function will open a transaction on the database of pushed usage for a door.
+
+    It is never the same transaction as control's, even where both lie in one database.
+    """
+    with Session(usage_engine(), expire_on_commit=False) as session, session.begin():
+        yield session
+
+
 def notify(control_session: Session, step: str) -> None:
     """This function will tell the dispatcher, at commit, that a step has work due.
 
@@ -113,4 +177,13 @@ def notify(control_session: Session, step: str) -> None:
 
 def forget_connections() -> None:
     """This function will drop pooled connections without closing them: call it after a fork."""
-    control_engine().dispose(close=False)
+    for engine in (control_engine(), usage_engine()):
+        engine.dispose(close=False)
+
+
+def close_connections() -> None:
+    """This function will close every pool; the next use opens it as the settings then say."""
+    for pool in (control_engine, _usage_pool):
+        if pool.cache_info().currsize:
+            pool().dispose()
+            pool.cache_clear()

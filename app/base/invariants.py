@@ -11,7 +11,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from app.base.db import usage_session
+
 OFFENCES_MAX = 200
+
+Found = Iterator[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,15 @@ class Invariant:
     """A rule by its code (`I3`) and name; `sql` selects (kind, id, wrong) of what breaks it.
 
     The query may use `:now`. Where a rule needs our own code over every row, `look` yields the
-    same three instead.
+    same three instead; `look_at_usage` does it with control's session and that of pushed usage.
     """
 
     code: str
     name: str
     says: str
     sql: str = ""
-    look: Callable[[Session], Iterator[tuple[str, str, str]]] | None = None
+    look: Callable[[Session], Found] | None = None
+    look_at_usage: Callable[[Session, Session], Found] | None = None
 
 
 def offences(
@@ -44,7 +49,10 @@ def offences(
 ) -> list[Offence]:
     """This function will return what breaks one rule, up to `limit` rows."""
     rows: Iterable[Any]
-    if invariant.look is not None:
+    if invariant.look_at_usage is not None:
+        with usage_session() as usage:
+            rows = list(islice(invariant.look_at_usage(control_session, usage), limit))
+    elif invariant.look is not None:
         rows = islice(invariant.look(control_session), limit)
     else:
         query = f"SELECT kind, id::text, wrong FROM ({invariant.sql}) AS found LIMIT :most"  # noqa: S608 - our own text

@@ -16,11 +16,17 @@ from dataclasses import asdict, dataclass
 import click
 import psycopg
 from psycopg import sql
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 
 from app.base import clock, ids, installation
 from app.base.config import settings
-from app.base.db import control_engine, control_session
+from app.base.db import (
+    admin_url,
+    close_connections,
+    control_session,
+    usage_admin_url,
+    usage_is_apart,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +132,32 @@ def scratch_control() -> Iterator[str]:
     from tenants import template  # noqa: PLC0415 - likewise
 
     name = f"bench_{ids.opaque()}"
-    before = {key: os.environ.get(key) for key in ("DATABASE_URL", "TENANTRY_VAR_DIR")}
-    url = make_url(settings().database_url).set(database=name)
+    names = ("DATABASE_URL", "USAGE_DATABASE_URL", "TENANTRY_VAR_DIR")
+    before = {key: os.environ.get(key) for key in names}
+    addresses: dict[str, str | None] = {"DATABASE_URL": _renamed(admin_url(), name)}
+    if usage_is_apart():
+        addresses["USAGE_DATABASE_URL"] = _renamed(usage_admin_url(), f"{name}_usage")
     with tempfile.TemporaryDirectory(prefix="tenantry-bench-") as folder:
-        _turn_to({"DATABASE_URL": url.render_as_string(hide_password=False)})
+        _turn_to(addresses)
         try:
             with installation.administrator() as connection:
                 installation.prepare_cluster(connection)
                 installation.create_control_database(connection)
+            installation.prepare_usage()
             _turn_to({"TENANTRY_VAR_DIR": folder})
             installation.migrate_control()
+            installation.migrate_usage()
             with control_session() as session:
                 template.build_template(control_session=session)
             yield name
         finally:
-            control_engine().dispose()
+            close_connections()
             _drop(name)
             _turn_to(before)
+
+
+def _renamed(url: URL, database: str) -> str:
+    return installation.conninfo(url.set(database=database))
 
 
 def _turn_to(values: dict[str, str | None]) -> None:
@@ -152,24 +167,31 @@ def _turn_to(values: dict[str, str | None]) -> None:
         else:
             os.environ[key] = value
     settings.cache_clear()
-    control_engine.cache_clear()
+    close_connections()
 
 
 def _drop(name: str) -> None:
     """The control database and every tenant database, template and role that bears its mark."""
     mark = f"tenantry {name} %"
+    if usage_is_apart():
+        with installation.usage_administrator() as connection:
+            _drop_database(connection, f"{name}_usage")
     with installation.administrator() as connection:
         marked = connection.execute(
             "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE %s",
             (mark,),
         ).fetchall()
         for (database,) in [*marked, (name,)]:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-            )
+            _drop_database(connection, database)
         roles = connection.execute(
             "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE %s",
             (mark,),
         ).fetchall()
         for (role,) in roles:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def _drop_database(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    )

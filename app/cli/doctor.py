@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.base import installation, secrets
 from app.base.config import Settings, settings
-from app.base.db import control_session
+from app.base.db import control_session, usage_is_apart, usage_session
 from app.base.errors import TenantryError
 from app.embedded import system_libraries
 
@@ -133,6 +133,39 @@ def _control() -> Iterator[Finding]:
         yield Finding(f"control schema is {revision}, newest is {head}", SETUP)
 
 
+def _usage() -> Iterator[Finding]:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - loaded by this check alone
+
+    with usage_session() as session:
+        version = int(session.scalar(text("SHOW server_version_num")) or 0)
+        if version < 180000:
+            yield Finding(f"PostgreSQL is {version // 10000}, not 18.", "upgrade PostgreSQL")
+        revision = session.scalar(text("SELECT version_num FROM usage_version"))
+        for table in ("event", "event_key", "erased_tenant"):
+            for act in ("UPDATE", "DELETE"):
+                if session.scalar(
+                    text("SELECT has_table_privilege(:table, :act)"), {"table": table, "act": act}
+                ):
+                    yield Finding(f"the runtime role may {act} {table}", SETUP)
+    head = ScriptDirectory.from_config(installation.usage_alembic_config()).get_current_head()
+    if revision != head:
+        yield Finding(f"usage schema is {revision}, newest is {head}", SETUP)
+    if usage_is_apart():
+        yield from _events_left_behind()
+
+
+def _events_left_behind() -> Iterator[Finding]:
+    """What was pushed before USAGE_DATABASE_URL was set, and would now be taken a second time."""
+    with control_session() as session:
+        if session.scalar(text("SELECT to_regclass('event_key')")) is None:
+            return
+        if session.scalar(text("SELECT EXISTS (SELECT FROM event_key)")):
+            yield Finding(
+                "there are events in the control database, not where USAGE_DATABASE_URL leads",
+                "move them there as the operator's guide says, or unset USAGE_DATABASE_URL",
+            )
+
+
 def _clusters() -> Iterator[Finding]:
     from tenants import reconcile, template  # noqa: PLC0415 - loaded by this check alone
     from tenants.databases import provisioner_connection  # noqa: PLC0415 - likewise
@@ -174,6 +207,7 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("settings", _settings),
     ("folders", _folders),
     ("control database", _control),
+    ("pushed usage", _usage),
     ("clusters of tenant databases", _clusters),
     ("Valkey", _valkey),
     ("libraries for papers", _libraries),

@@ -10,7 +10,7 @@ from sqlalchemy import exists, func, select
 
 from app.base import accounts, clock, installation, metrics
 from app.base.audit import SYSTEM
-from app.base.db import control_engine, control_session
+from app.base.db import close_connections, control_session, usage_is_apart
 from app.base.errors import TenantryError
 from app.cli.staff import add_person
 from invoices import catalogue
@@ -31,21 +31,28 @@ def setup_command(
         with installation.administrator() as connection:
             installation.prepare_cluster(connection)
             installation.create_control_database(connection)
+        installation.prepare_usage()
     except psycopg.OperationalError as error:
         raise click.ClickException(
-            "PostgreSQL does not let the administrator of DATABASE_URL in. Set DATABASE_URL to "
+            f"PostgreSQL does not let the administrator of {_names()} in. Set it to "
             f"postgresql://superuser:password@host:port/database ({type(error).__name__})."
         ) from error
     click.echo("roles and control database: ready")
     installation.migrate_control()
-    control_engine().dispose()
+    installation.migrate_usage()
+    close_connections()
     click.echo("control schema: newest")
+    click.echo(f"usage schema: newest, {'on its own' if usage_is_apart() else 'in control'}")
     with control_session() as session:
         name = template.build_template(control_session=session)
     click.echo(f"tenant template: {name}")
     _price_list()
     metrics.forget_ended_processes()
     _first_admin(admin_email, admin_name, admin_password)
+
+
+def _names() -> str:
+    return "DATABASE_URL or USAGE_DATABASE_URL" if usage_is_apart() else "DATABASE_URL"
 
 
 def _price_list() -> None:

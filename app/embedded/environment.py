@@ -18,6 +18,7 @@ NEVER_PASSED = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "FLASK_DEBUG")
 
 # Commands that start a scratch system of their own, and must never reach another one by mistake.
 OWN_SYSTEM = frozenset({"demo"})
+ADDRESSES = ("DATABASE_URL", "USAGE_DATABASE_URL", "REDIS_URL")
 NOWHERE = {
     "DATABASE_URL": f"postgresql://{ports.LOOPBACK}:1/none",
     "REDIS_URL": f"redis://{ports.LOOPBACK}:1/0",
@@ -45,7 +46,7 @@ def inherited(*, scratch: bool) -> dict[str, str]:
     """Return our own environment, without what would lead a scratch system to real servers."""
     names = [name for name in os.environ if name not in NEVER_PASSED]
     if scratch:
-        names = [n for n in names if n not in ("DATABASE_URL", "REDIS_URL")]
+        names = [n for n in names if n not in ADDRESSES]
         names = [n for n in names if not n.startswith("TENANTRY_")]
     return {name: os.environ[name] for name in names}
 

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.base import ids, logs, metrics
 from app.base.config import settings
-from app.base.db import control_session
+from app.base.db import control_session, usage_is_apart
 from app.web.figures import Backlog
 from app.web.valkey import ValkeyAway, breaker
 
@@ -73,19 +73,22 @@ def _control_answers() -> bool:
 def _schema_is_current() -> bool:
     try:
         with control_session() as session:
-            found = session.scalar(text("SELECT version_num FROM alembic_version"))
+            found = [session.scalar(text("SELECT version_num FROM alembic_version"))]
+            if not usage_is_apart():  # where it is, pages work without it
+                found.append(session.scalar(text("SELECT version_num FROM usage_version")))
     except SQLAlchemyError:
         return False
-    return bool(found == _head())
+    return found == _heads()[: len(found)]
 
 
 @lru_cache(maxsize=1)
-def _head() -> str | None:
+def _heads() -> list[str | None]:
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - asked once, by one page
 
-    from app.base.installation import alembic_config  # noqa: PLC0415
+    from app.base import installation  # noqa: PLC0415
 
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+    histories = (installation.alembic_config(), installation.usage_alembic_config())
+    return [ScriptDirectory.from_config(each).get_current_head() for each in histories]
 
 
 def _valkey_answers() -> bool:

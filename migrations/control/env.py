@@ -8,24 +8,27 @@ from sqlalchemy import create_engine, pool, text
 import app.base.models
 import invoices.models
 import jobs.models
+import tenants.api_key_models
 import tenants.models
 import tenants.usage_models
-from app.base.db import OWNER_ROLE, Base, role_url
+from app.base.db import OWNER_ROLE, Base, UsageBase, role_url
 
 ROOMS = (
     app.base.models,
     invoices.models,
     jobs.models,
     tenants.models,
-    tenants.usage_models,
+    tenants.api_key_models,
 )
 PARTITIONS = ("visit_event_", "event_p2", "event_key_p")
+# Of another history, though its tables may lie in this database.
+USAGE = {"usage_version", *UsageBase.metadata.tables}
 
 
 def include_object(item: object, *_about: object) -> bool:
-    """This function will leave partitions out: no model describes them."""
-    table = getattr(item, "table", item)
-    return not str(getattr(table, "name", "")).startswith(PARTITIONS)
+    """This function will leave out partitions, which no model describes, and pushed usage."""
+    table = str(getattr(getattr(item, "table", item), "name", ""))
+    return not table.startswith(PARTITIONS) and table not in USAGE
 
 
 def run() -> None:

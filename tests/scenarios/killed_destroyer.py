@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.base import clock
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from jobs.destruction import set_apart
 from tenants import destruction
 
@@ -46,6 +46,7 @@ def _destroy(tenant_id: str, boundary: int | None, before: bool) -> None:
 
     destruction.advance(
         transaction=dying,
+        usage_transaction=usage_session,
         tenant_id=UUID(tenant_id),
         now=clock.now,
         set_apart=set_apart,

@@ -20,7 +20,7 @@ import psycopg
 
 from app.base import clock, secrets
 from app.base.config import settings
-from app.base.db import control_engine, control_session
+from app.base.db import close_connections, control_session
 from app.base.invariants import offences
 from app.cli.check import all_invariants
 from app.cli.demo.browser import Browser
@@ -151,8 +151,7 @@ def _reading(environment: dict[str, str]) -> Iterator[None]:
 
 
 def _forget_settings() -> None:
-    control_engine().dispose()
-    control_engine.cache_clear()
+    close_connections()
     settings.cache_clear()
     secrets.forget()
     registry._opened.cache_clear()

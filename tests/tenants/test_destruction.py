@@ -14,7 +14,7 @@ from app.base import accounts, clock, files, ids, sessions
 from app.base.accounts import OneTimeToken
 from app.base.audit import AccessEntry, Actor
 from app.base.config import settings
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from app.base.messages import Message, queue_mail
 from app.base.sessions import WebSession
 from jobs.destruction import STEP
@@ -135,6 +135,7 @@ def last_mail_is_out() -> None:
 def finish(workspace: Workspace, now: datetime, **more: Any) -> None:
     destruction.advance(
         transaction=control_session,
+        usage_transaction=usage_session,
         tenant_id=workspace.tenant_id,
         now=lambda: now,
         **({"set_apart": lambda *_: None} | more),

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.base.config import settings
+from app.base.db import UsageBase
 from app.base.db import control_session as commit_session
-from tenants import events, personal_data
+from app.base.db import usage_session as usage_transaction
+from app.base.invariants import Invariant, Offence, offences
+from tenants import events
+from tenants.checks import INVARIANTS
 from tenants.event_bodies import plain
 from tenants.events import Outcome, WrongCount
 from tenants.models import Tenant
@@ -37,8 +43,21 @@ def event(of: Tenant, now: datetime, /, **fields: Any) -> dict[str, Any]:
     return {key: value for key, value in (values | fields).items() if value is not ...}
 
 
-def accept(session: Session, batch: list[Any], now: datetime) -> list[str]:
-    return words(events.accept(control_session=session, events=batch, now=now))
+Accept = Callable[[list[Any], datetime], list[str]]
+
+
+@pytest.fixture
+def accept(control_session: Session, usage_session: Session) -> Accept:
+    """Pushes a batch, and says in a word what became of each event."""
+
+    def push(batch: list[Any], now: datetime) -> list[str]:
+        return words(
+            events.accept(
+                usage_session=usage_session, control_session=control_session, events=batch, now=now
+            )
+        )
+
+    return push
 
 
 def words(outcomes: list[Outcome]) -> list[str]:
@@ -51,7 +70,7 @@ def stored(session: Session, **columns: Any) -> int:
 
 class TestAccept:
     def test_stores_what_it_was_given(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:
         given = event(
             tenant,
@@ -60,8 +79,8 @@ class TestAccept:
             quantity=Decimal("1.50"),
             properties={"path": "/도면", "size": Decimal("12.250"), "cached": False, "by": None},
         )
-        assert accept(control_session, [given], now) == ["accepted"]
-        row = control_session.scalars(select(Event)).one()
+        assert accept([given], now) == ["accepted"]
+        row = usage_session.scalars(select(Event)).one()
         assert (row.tenant_id, row.id, row.type) == (tenant.id, "e1", "api.call")
         assert row.at == datetime.fromisoformat("2026-03-10T02:59:58.25+00:00")
         assert row.quantity == Decimal("1.5")
@@ -69,14 +88,19 @@ class TestAccept:
         assert row.received_at == now
 
     def test_knows_a_tenant_by_its_short_name_too_and_counts_one_by_default(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:
         batch = [event(tenant, now), event(tenant, now, tenant=tenant.slug)]
-        assert accept(control_session, batch, now) == ["accepted", "duplicate"]
-        assert control_session.scalars(select(Event.quantity)).all() == [1]
+        assert accept(batch, now) == ["accepted", "duplicate"]
+        assert usage_session.scalars(select(Event.quantity)).all() == [1]
 
     def test_takes_an_event_once_over_months_and_partitions(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self,
+        accept: Accept,
+        control_session: Session,
+        usage_session: Session,
+        tenant: Tenant,
+        now: datetime,
     ) -> None:
         others = [make_tenant(control_session, state="active") for _ in range(20)]
         times = [now, now - timedelta(days=20)]
@@ -85,22 +109,22 @@ class TestAccept:
             for one in [tenant, *others]
             for n, time in enumerate(times)
         ]
-        assert set(accept(control_session, batch, now)) == {"accepted"}
-        assert set(accept(control_session, batch, now)) == {"duplicate"}
-        assert stored(control_session) == len(batch)
+        assert set(accept(batch, now)) == {"accepted"}
+        assert set(accept(batch, now)) == {"duplicate"}
+        assert stored(usage_session) == len(batch)
         places = "SELECT count(DISTINCT tableoid) FROM "
-        assert control_session.scalar(text(places + "event")) == 2
-        assert control_session.scalar(text(places + "event_key")) > 5
+        assert usage_session.scalar(text(places + "event")) == 2
+        assert usage_session.scalar(text(places + "event_key")) > 5
 
     def test_knows_an_event_long_after_its_month_is_gone(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:
-        accept(control_session, [event(tenant, now)], now)
+        accept([event(tenant, now)], now)
         later = now + timedelta(days=31 * (settings().event_retention_months + 2))
-        assert events.erase_old(control_session=control_session, now=later) >= 1
-        assert stored(control_session) == 0
+        assert events.erase_old(usage_session=usage_session, now=later) >= 1
+        assert stored(usage_session) == 0
         again = event(tenant, later)
-        assert accept(control_session, [again], later) == ["conflict"]
+        assert accept([again], later) == ["conflict"]
 
     @pytest.mark.parametrize(
         "change",
@@ -112,15 +136,20 @@ class TestAccept:
         ],
     )
     def test_refuses_another_body_under_a_known_id(
-        self, control_session: Session, tenant: Tenant, now: datetime, change: dict[str, Any]
+        self,
+        accept: Accept,
+        usage_session: Session,
+        tenant: Tenant,
+        now: datetime,
+        change: dict[str, Any],
     ) -> None:
-        accept(control_session, [event(tenant, now)], now)
+        accept([event(tenant, now)], now)
         changed = event(tenant, now, **change)
-        assert accept(control_session, [changed], now) == ["conflict"]
-        assert control_session.scalars(select(Event.quantity)).all() == [1]
+        assert accept([changed], now) == ["conflict"]
+        assert usage_session.scalars(select(Event.quantity)).all() == [1]
 
     def test_takes_what_means_the_same_for_the_same(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, tenant: Tenant, now: datetime
     ) -> None:
         one = event(
             tenant, now, quantity=Decimal("1.50"), properties={"a": Decimal("2.0"), "b": "x"}
@@ -132,55 +161,58 @@ class TestAccept:
             time="2026-03-10T12:00:00+09:00",
             properties={"b": "x", "a": 2},
         )
-        assert accept(control_session, [one, same], now) == ["accepted", "duplicate"]
+        assert accept([one, same], now) == ["accepted", "duplicate"]
 
     def test_settles_an_id_that_comes_several_times_in_one_call(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, tenant: Tenant, now: datetime
     ) -> None:
         first, other = event(tenant, now), event(tenant, now, quantity=7)
-        assert accept(control_session, [first, other, first], now) == [
-            *("accepted", "conflict", "duplicate")
-        ]
+        assert accept([first, other, first], now) == [*("accepted", "conflict", "duplicate")]
         # What is stored decides, not what came first in this call.
-        assert accept(control_session, [other, first], now) == ["conflict", "duplicate"]
+        assert accept([other, first], now) == ["conflict", "duplicate"]
 
     def test_keeps_tenants_apart(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, control_session: Session, tenant: Tenant, now: datetime
     ) -> None:
         neighbour = make_tenant(control_session, state="trialing")
         batch = [event(tenant, now), event(neighbour, now, quantity=2)]
-        assert accept(control_session, batch, now) == ["accepted", "accepted"]
+        assert accept(batch, now) == ["accepted", "accepted"]
 
     def test_a_refused_event_costs_its_batch_nothing(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, tenant: Tenant, now: datetime
     ) -> None:
         batch = [event(tenant, now, id="a"), "no event", event(tenant, now, id="b")]
-        assert accept(control_session, batch, now) == ["accepted", "not_an_object", "accepted"]
+        assert accept(batch, now) == ["accepted", "not_an_object", "accepted"]
 
     @pytest.mark.parametrize("state", ["approved", "destroying", "destroyed"])
     def test_takes_nothing_for_a_tenant_that_is_not_live(
-        self, control_session: Session, now: datetime, state: str
+        self,
+        accept: Accept,
+        control_session: Session,
+        usage_session: Session,
+        now: datetime,
+        state: str,
     ) -> None:
         gone = make_tenant(control_session, state=state)
-        assert accept(control_session, [event(gone, now)], now) == ["unknown_tenant"]
-        assert control_session.scalar(select(func.count()).select_from(EventKey)) == 0
+        assert accept([event(gone, now)], now) == ["unknown_tenant"]
+        assert usage_session.scalar(select(func.count()).select_from(EventKey)) == 0
 
     def test_still_takes_what_a_suspended_tenant_used(
-        self, control_session: Session, now: datetime
+        self, accept: Accept, control_session: Session, now: datetime
     ) -> None:
         suspended = make_tenant(control_session, state="suspended")
-        assert accept(control_session, [event(suspended, now)], now) == ["accepted"]
+        assert accept([event(suspended, now)], now) == ["accepted"]
 
     def test_wants_as_many_events_as_a_call_may_bring(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:
         most = settings().event_batch_max
         batch = [event(tenant, now, id=str(n)) for n in range(most + 1)]
         for wrong in ([], batch):
             with pytest.raises(WrongCount):
-                accept(control_session, wrong, now)
-        assert accept(control_session, batch[:-1], now) == ["accepted"] * most
-        assert stored(control_session) == most
+                accept(wrong, now)
+        assert accept(batch[:-1], now) == ["accepted"] * most
+        assert stored(usage_session) == most
 
 
 class TestAnEvent:
@@ -228,16 +260,16 @@ class TestAnEvent:
     )
     def test_that_is_not_sound_is_refused_by_name(
         self,
-        control_session: Session,
+        accept: Accept,
         tenant: Tenant,
         now: datetime,
         change: dict[str, Any],
         reason: str,
     ) -> None:
-        assert accept(control_session, [event(tenant, now, **change)], now) == [reason]
+        assert accept([event(tenant, now, **change)], now) == [reason]
 
     def test_may_be_as_large_as_its_limits(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:
         largest = Decimal("9" * 26 + "." + "9" * 12)
         batch = [
@@ -245,11 +277,11 @@ class TestAnEvent:
             event(tenant, now, id="b", properties={str(n): "" for n in range(32)}),
             event(tenant, now, id="c", properties={"a": "x" * (4_096 - 8)}),
         ]
-        assert accept(control_session, batch, now) == ["accepted"] * 3
-        assert control_session.scalar(select(func.max(Event.quantity))) == largest
+        assert accept(batch, now) == ["accepted"] * 3
+        assert usage_session.scalar(select(func.max(Event.quantity))) == largest
 
     def test_is_taken_within_its_window_of_time_and_not_beyond(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, tenant: Tenant, now: datetime
     ) -> None:
         oldest = now - timedelta(days=settings().event_backdating_days)
         newest = now + timedelta(seconds=settings().event_clock_skew_seconds)
@@ -261,21 +293,21 @@ class TestAnEvent:
             newest + moment: "in_the_future",
         }
         batch = [event(tenant, now, id=str(at), time=at.isoformat()) for at in times]
-        assert accept(control_session, batch, now) == list(times.values())
+        assert accept(batch, now) == list(times.values())
 
     def test_carries_any_text_that_can_be_stored(
-        self, control_session: Session, tenant: Tenant, now: datetime
+        self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:
         batch = [
             event(tenant, now, id=f"n{place}", properties={"text": text_})
             for place, text_ in enumerate(NAUGHTY)
         ][: settings().event_batch_max]
-        outcomes = accept(control_session, batch, now)
+        outcomes = accept(batch, now)
         for sent, outcome in zip(batch, outcomes, strict=True):
             naughty = sent["properties"]["text"]
             if len(json.dumps(sent["properties"]).encode()) < 4_096:
                 assert outcome == ("bad_properties" if "\x00" in naughty else "accepted"), sent
-        kept = dict(control_session.execute(select(Event.id, Event.properties)).all())
+        kept = dict(usage_session.execute(select(Event.id, Event.properties)).all())
         assert all(kept[sent["id"]] == sent["properties"] for sent in batch if sent["id"] in kept)
         assert len(kept) == outcomes.count("accepted") > 80
 
@@ -287,6 +319,13 @@ class TestAnEvent:
         assert plain(Decimal(number)) == written
 
 
+def push(batch: list[Any], now: datetime) -> list[str]:
+    """This function will push a batch as a door does: what it calls accepted is committed."""
+    with commit_session() as control, usage_transaction() as usage:
+        taken = events.accept(usage_session=usage, control_session=control, events=batch, now=now)
+    return words(taken)
+
+
 class TestTwoCallsAtOnce:
     def test_take_each_event_once(self, scenario: Any, now: datetime) -> None:
         with commit_session() as session:
@@ -294,19 +333,18 @@ class TestTwoCallsAtOnce:
         batch = [event(owner, now, id=str(n)) for n in range(300)]
         gate, outcomes = threading.Barrier(2), {}
 
-        def push(order: int) -> None:
+        def call(order: int) -> None:
             gate.wait(30)
-            with commit_session() as session:
-                outcomes[order] = accept(session, batch[::order], now)
+            outcomes[order] = push(batch[::order], now)
 
-        threads = [threading.Thread(target=push, args=(order,)) for order in (1, -1)]
+        threads = [threading.Thread(target=call, args=(order,)) for order in (1, -1)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(30)
         both = zip(outcomes[1], reversed(outcomes[-1]), strict=True)
         assert {tuple(sorted(pair)) for pair in both} == {("accepted", "duplicate")}
-        with commit_session() as session:
+        with usage_transaction() as session:
             assert stored(session) == len(batch)
 
 
@@ -319,27 +357,60 @@ class TestADestructionBesideACall:
         done = threading.Event()
 
         def destroy() -> None:
-            with commit_session() as session:
-                session.get_one(Tenant, owner.id).state = "destroying"
-            with commit_session() as session:
-                events.erase(control_session=session, tenant_id=owner.id)
+            set_state(owner.id, "destroying")
+            end(owner.id, now)
+            with usage_transaction() as session:
+                events.erase(usage_session=session, tenant_id=owner.id)
             done.set()
 
         thread = threading.Thread(target=destroy)
-        with commit_session() as session:
-            assert accept(session, [event(owner, now)], now) == ["accepted"]
+        with commit_session() as control, usage_transaction() as usage:
+            taken = events.accept(
+                usage_session=usage, control_session=control, events=[event(owner, now)], now=now
+            )
+            assert words(taken) == ["accepted"]
             thread.start()
             eventually(lambda: waiting_for_writers() == 1, "the erasure waits for the call")
             assert not done.is_set()
         thread.join(30)
         assert done.is_set()
+        with usage_transaction() as session:
+            assert nothing_left(session, owner.id)
+        assert push([event(owner, now)], now) == ["unknown_tenant"]
+
+    def test_is_known_to_a_call_that_still_believes_the_tenant_to_be_live(
+        self, scenario: Any, now: datetime
+    ) -> None:
         with commit_session() as session:
-            assert (stored(session), session.scalar(select(func.count(EventKey.id_hash)))) == (0, 0)
-            assert accept(session, [event(owner, now)], now) == ["unknown_tenant"]
+            owner = make_tenant(session, state="destroying")
+        end(owner.id, now)
+        set_state(owner.id, "active")  # as a cache, or a control database restored alone, says
+        neighbour = owner
+        with commit_session() as session:
+            neighbour = make_tenant(session, state="active")
+        batch = [event(owner, now), event(neighbour, now), event(owner, now, id="e2")]
+        assert push(batch, now) == ["unknown_tenant", "accepted", "unknown_tenant"]
+        with usage_transaction() as session:
+            assert nothing_left(session, owner.id)
+            assert not nothing_left(session, neighbour.id)
+
+
+def set_state(tenant_id: UUID, state: str) -> None:
+    with commit_session() as session:
+        session.get_one(Tenant, tenant_id).state = state
+
+
+def end(tenant_id: UUID, now: datetime) -> None:
+    with commit_session() as control, usage_transaction() as usage:
+        events.end(usage_session=usage, control_session=control, tenant_id=tenant_id, now=now)
+
+
+def nothing_left(session: Session, tenant_id: UUID) -> bool:
+    return events.left(usage_session=session, tenant_id=tenant_id) == {"event": 0, "event_key": 0}
 
 
 def waiting_for_writers() -> int:
-    with commit_session() as session:
+    with usage_transaction() as session:
         return session.scalar(
             text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         )
@@ -347,53 +418,103 @@ def waiting_for_writers() -> int:
 
 class TestTheStore:
     def test_makes_the_coming_months_before_they_are_needed(
-        self, control_session: Session, now: datetime
+        self, usage_session: Session, now: datetime
     ) -> None:
         far = datetime(2031, 11, 30, 23, tzinfo=now.tzinfo)
-        assert events.make_months_ahead(control_session=control_session, now=far) == 3
-        assert events.make_months_ahead(control_session=control_session, now=far) == 0
-        names = control_session.scalars(
+        assert events.make_months_ahead(usage_session=usage_session, now=far) == 3
+        assert events.make_months_ahead(usage_session=usage_session, now=far) == 0
+        names = usage_session.scalars(
             text("SELECT relname FROM pg_class WHERE relname ~ '^event_p203' ORDER BY 1")
         ).all()
         assert [n for n in names if len(n) == 13] == [
             f"event_p{m}" for m in (203111, 203112, 203201)
         ]
 
+    def test_has_the_tenant_in_every_key_and_points_nowhere(self, usage_session: Session) -> None:
+        """Whatever says «only one» can then be kept by the one server that has the tenant."""
+        rows = usage_session.execute(text(_INDEXES), {"tables": list(UsageBase.metadata.tables)})
+        keys = [row for row in rows if row.is_unique]
+        assert {row.of for row in keys} >= {"event_key", "event_key_p00", "erased_tenant"}
+        assert [row.name for row in keys if "tenant_id" not in row.columns] == []
+        foreign = text(
+            "SELECT conname FROM pg_constraint WHERE contype = 'f'"
+            " AND (conrelid = ANY(CAST(:tables AS regclass[]))"
+            "   OR confrelid = ANY(CAST(:tables AS regclass[])))"
+        )
+        tables = {"tables": list(UsageBase.metadata.tables)}
+        assert usage_session.scalars(foreign, tables).all() == []
+        assert all("tenant_id" in t.columns for t in UsageBase.metadata.tables.values())
+
     @pytest.mark.parametrize(
         "statement", ["UPDATE {} SET tenant_id = tenant_id", "DELETE FROM {}", "TRUNCATE {}"]
     )
-    @pytest.mark.parametrize("table", ["event", "event_key"])
+    @pytest.mark.parametrize("table", ["event", "event_key", "erased_tenant"])
     def test_lets_nobody_change_or_delete_an_event(
-        self, control_session: Session, table: str, statement: str
+        self, usage_session: Session, table: str, statement: str
     ) -> None:
         with pytest.raises(DBAPIError, match="permission denied"):
-            control_session.execute(text(statement.format(table)))
+            usage_session.execute(text(statement.format(table)))
 
-    def test_erases_nothing_of_a_tenant_that_stays(
-        self, control_session: Session, tenant: Tenant
+    def test_ends_and_erases_nothing_of_a_tenant_that_stays(
+        self, usage_session: Session, control_session: Session, tenant: Tenant, now: datetime
     ) -> None:
-        with pytest.raises(DBAPIError, match="not being destroyed"):
-            events.erase(control_session=control_session, tenant_id=tenant.id)
+        with pytest.raises(events.StillServed):
+            events.end(
+                usage_session=usage_session,
+                control_session=control_session,
+                tenant_id=tenant.id,
+                now=now,
+            )
+        with pytest.raises(DBAPIError, match="not being erased"):
+            events.erase(usage_session=usage_session, tenant_id=tenant.id)
 
     def test_forgets_everything_of_a_destroyed_tenant_and_nothing_of_its_neighbour(
-        self, control_session: Session, tenant: Tenant, now: datetime, monkeypatch: Any
+        self, scenario: Any, now: datetime, monkeypatch: Any
     ) -> None:
-        neighbour = make_tenant(control_session, state="active")
+        with commit_session() as session:
+            tenant, neighbour = (make_tenant(session, state="active") for _ in range(2))
         batch = [
             event(one, now, id=f"{n}", time=(now - timedelta(days=n * 9)).isoformat())
             for one in (tenant, neighbour)
             for n in range(4)
         ]
-        accept(control_session, batch, now)
-        control_session.execute(
-            update(Tenant).where(Tenant.id == tenant.id).values(state="destroying")
-        )
+        assert set(push(batch, now)) == {"accepted"}
+        set_state(tenant.id, "destroying")
+        end(tenant.id, now)
         monkeypatch.setattr(events, "ERASED_AT_ONCE", 3)
-        left = personal_data.erase(
-            control_session=control_session,
-            tenant_id=tenant.id,
-            actor=personal_data.Actor.job("destruction"),
-            now=now,
-        )
-        assert (left["event"], left["event_key"]) == (0, 0)
-        assert stored(control_session, tenant_id=neighbour.id) == 4
+        rounds = []
+        while not rounds or rounds[-1]:
+            with usage_transaction() as session:
+                rounds.append(events.erase(usage_session=session, tenant_id=tenant.id))
+        assert rounds == [3, 3, 2, 0]
+        with usage_transaction() as session:
+            assert nothing_left(session, tenant.id)
+            assert events.tenants_with_events(usage_session=session) == {neighbour.id}
+            assert stored(session, tenant_id=neighbour.id) == 4
+
+    def test_is_looked_through_for_tenants_that_are_gone(
+        self, scenario: Any, now: datetime
+    ) -> None:
+        with commit_session() as session:
+            tenant, neighbour = (make_tenant(session, state="active") for _ in range(2))
+        push([event(one, now) for one in (tenant, neighbour)], now)
+        rule = next(each for each in INVARIANTS if each.look_at_usage)
+        assert broken(rule, now) == []
+        set_state(tenant.id, "destroyed")
+        assert [(one.kind, one.id) for one in broken(rule, now)] == [("tenant", str(tenant.id))]
+
+
+def broken(rule: Invariant, now: datetime) -> list[Offence]:
+    with commit_session() as session:
+        return offences(control_session=session, invariant=rule, now=now)
+
+
+_INDEXES = """
+    SELECT c.relname AS name, t.relname AS of, i.indisunique AS is_unique,
+        ARRAY(SELECT attname FROM pg_attribute
+              WHERE attrelid = i.indrelid AND attnum = ANY(i.indkey)) AS columns
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+    WHERE i.indrelid IN (
+        SELECT (pg_partition_tree(each)).relid FROM unnest(CAST(:tables AS regclass[])) AS each
+        UNION SELECT unnest(CAST(:tables AS regclass[])))
+"""

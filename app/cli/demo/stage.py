@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.base import clock, secrets
 from app.base.config import settings
-from app.base.db import Base, control_engine, control_session
+from app.base.db import Base, close_connections, control_session
 from app.base.leases import Leased
 from app.cli.demo.browser import DidNotWork
 from app.embedded.system import System, start_system
@@ -95,7 +95,7 @@ def _read_settings(environment: dict[str, str]) -> None:
     os.environ.update(environment)
     settings.cache_clear()
     secrets.forget()
-    control_engine.cache_clear()
+    close_connections()
 
 
 def _slots_known(moment: datetime) -> bool:

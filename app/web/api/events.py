@@ -9,6 +9,7 @@ import structlog
 from flask import Response, g, jsonify
 
 from app.base import clock
+from app.base.db import usage_session
 from app.web.api import formats
 from app.web.api.door import api, key_required
 from app.web.db import control
@@ -28,7 +29,10 @@ def push() -> Response:
     """
     sent = formats.events()
     now = clock.now()
-    outcomes = usage.accept(control_session=control(), events=sent, now=now)
+    with usage_session() as session:
+        outcomes = usage.accept(
+            usage_session=session, control_session=control(), events=sent, now=now
+        )
     api_keys.note_use(control_session=control(), key=g.api_key, now=now)
     control().commit()
     counts: Counter[str] = Counter(outcome.outcome for outcome in outcomes)

@@ -15,7 +15,7 @@ from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext, lazy
 from tenants import api_keys
-from tenants.usage_models import ApiKey
+from tenants.api_key_models import ApiKey
 
 SCOPE_NAMES = {"events:write": lazy("Push usage events")}
 OVERLAP_NAMES = {

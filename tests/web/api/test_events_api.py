@@ -17,7 +17,8 @@ from app.base.db import control_session
 from app.factory import create_app
 from app.web import security
 from app.web.api import door, formats
-from tenants.usage_models import ApiKey, Event
+from tenants.api_key_models import ApiKey
+from tenants.usage_models import Event
 from tests.conftest import ROOT
 from tests.web.api.calling import URL, event, make_customer, make_key, push
 

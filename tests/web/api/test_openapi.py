@@ -15,7 +15,7 @@ from app.base.config import Settings
 from app.base.db import control_session
 from app.web.api.reference import DOCUMENT, REASONS
 from tenants import api_keys, event_bodies
-from tenants.usage_models import ApiKey
+from tenants.api_key_models import ApiKey
 from tests.browser import chromium, faults, open_page
 from tests.web.api.calling import make_customer, make_key, push
 from tests.web.site.serving import serve

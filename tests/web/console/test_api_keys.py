@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from app.base import clock
 from app.base.audit import AuditEvent
 from app.base.db import control_session
-from tenants.usage_models import ApiKey
+from tenants.api_key_models import ApiKey
 from tests.browser import chromium, faults, open_page
 from tests.web.api.calling import event, make_customer, make_key, push
 from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member

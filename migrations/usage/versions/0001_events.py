@@ -1,15 +1,15 @@
-"""Usage pushed by programs: API keys, the keys of events, and events by month
+"""Pushed usage: the keys of events, events by month, and which tenants are gone
 
-Revision ID: 0002
-Revises: 0001
+Revision ID: 0001
+Revises:
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0002"
-down_revision = "0001"
+revision = "0001"
+down_revision = None
 branch_labels = None
 depends_on = None
 
@@ -63,7 +63,7 @@ BEGIN
     RETURN dropped;
 END $$;
 
--- The runtime role can neither change nor delete an event; a tenant on its way out loses all.
+-- The runtime role can neither change nor delete an event; a tenant whose end is written loses all.
 CREATE FUNCTION erase_events(of_tenant uuid, rows_max integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -71,13 +71,10 @@ DECLARE
     gone bigint;
     erased bigint := 0;
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM tenant WHERE id = of_tenant AND state IN ('destroying', 'destroyed'))
-    THEN
-        RAISE EXCEPTION 'tenant % is not being destroyed', of_tenant
-            USING ERRCODE = 'check_violation';
+    IF NOT EXISTS (SELECT FROM erased_tenant WHERE tenant_id = of_tenant) THEN
+        RAISE EXCEPTION 'tenant % is not being erased', of_tenant USING ERRCODE = 'check_violation';
     END IF;
-    -- From here on nobody accepts an event of this tenant; those who just did have committed.
+    -- Who wrote before the tenant's end could be seen has committed; who comes later sees it.
     PERFORM pg_advisory_lock(event_writers_lock());
     PERFORM pg_advisory_unlock(event_writers_lock());
     FOR part IN
@@ -98,8 +95,8 @@ REVOKE ALL ON FUNCTION ensure_event_months(date[]), drop_event_months_before(dat
     erase_events(uuid, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_event_months(date[]), drop_event_months_before(date),
     erase_events(uuid, integer) TO tenantry_app;
-GRANT SELECT, INSERT, UPDATE ON api_key TO tenantry_app;
-GRANT SELECT, INSERT ON event, event_key TO tenantry_app;
+GRANT SELECT, INSERT ON event, event_key, erased_tenant TO tenantry_app;
+GRANT SELECT ON usage_version TO tenantry_app;
 
 -- The first months; the timetable makes those that follow.
 SELECT ensure_event_months(ARRAY(
@@ -109,27 +106,6 @@ SELECT ensure_event_months(ARRAY(
 
 
 def upgrade() -> None:
-    op.create_table(
-        "api_key",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("prefix", sa.Text(), nullable=False),
-        sa.Column("secret_sha256", sa.Text(), nullable=False),
-        sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("created_by", sa.UUID(), nullable=False),
-        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
-        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("last_used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("rotated_from", sa.UUID(), nullable=True),
-        sa.Column("id", sa.UUID(), nullable=False),
-        sa.CheckConstraint("cardinality(scopes) > 0", name=op.f("ck_api_key_scopes")),
-        sa.ForeignKeyConstraint(["created_by"], ["staff.id"], name=op.f("fk_api_key_created_by")),
-        sa.ForeignKeyConstraint(["rotated_from"], ["api_key.id"], name=op.f("fk_api_key_rotated_from")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
-        sa.UniqueConstraint("prefix", name=op.f("uq_api_key_prefix")),
-        sa.UniqueConstraint("rotated_from", name=op.f("uq_api_key_rotated_from")),
-        sa.UniqueConstraint("secret_sha256", name=op.f("uq_api_key_secret_sha256")),
-    )
     op.create_table(
         "event_key",
         sa.Column("tenant_id", sa.UUID(), nullable=False),
@@ -156,4 +132,11 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_event_tenant_id_type_at"), "event", ["tenant_id", "type", "at"])
     op.create_index("ix_event_at", "event", ["at"], postgresql_using="brin")
+    # A tenant that is gone: nothing of it is taken any more, whatever another server still believes.
+    op.create_table(
+        "erased_tenant",
+        sa.Column("tenant_id", sa.UUID(), nullable=False),
+        sa.Column("erased_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_erased_tenant")),
+    )
     op.execute(FUNCTIONS)
