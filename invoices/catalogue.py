@@ -10,18 +10,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from app.base.audit import Actor, append
-from app.base.errors import Invalid, NotFound
-from invoices.catalogue_default import DEFAULT_PLANS, ChargeTerms, PlanTerms
-from invoices.models import CHARGES, Plan, PlanVersion, Price
+from app.base.errors import NotFound
+from app.base.money import Rounding
+from invoices import plan_terms, pricing
+from invoices.catalogue_default import DEFAULT_PLANS
+from invoices.charges import Charge
+from invoices.models import Plan, PlanVersion, Price
+from invoices.periods import Interval
+from invoices.plan_terms import PlanTerms, TermsUnsound
 from tenants.models import METERS
 
 
 class PlanNotOffered(NotFound):
     """There is no such plan in this currency."""
-
-
-class TermsUnsound(Invalid):
-    """A plan's terms contradict themselves; nothing was published."""
 
 
 def publish(
@@ -33,7 +34,8 @@ def publish(
 
     Raises: TermsUnsound.
     """
-    _check(terms)
+    plan_terms.check(terms)
+    _check_meters(terms)
     control_session.execute(
         insert(Plan)
         .values(code=terms.plan_code, position=terms.position)
@@ -44,7 +46,7 @@ def publish(
         select(Plan.code).where(Plan.code == terms.plan_code).with_for_update()
     ).one()
     latest = _latest(control_session, terms.plan_code, terms.currency)
-    if latest is not None and _says(latest) == _wanted(terms):
+    if latest is not None and _same(latest, terms):
         return latest
     version = PlanVersion(
         plan_code=terms.plan_code,
@@ -52,9 +54,9 @@ def publish(
         currency=terms.currency,
         name_ko=terms.name_ko,
         name_en=terms.name_en,
-        limits={"seats": terms.seats_max, "storage_bytes": terms.storage_bytes_max},
+        limits=terms.limits,
         published_at=now,
-        prices=[_price(place, charge) for place, charge in enumerate(terms.charges, start=1)],
+        prices=[_price(place, charge) for place, charge in enumerate(terms.charges, 1)],
     )
     control_session.add(version)
     control_session.flush()
@@ -125,9 +127,35 @@ def limits_of(version: PlanVersion) -> dict[str, int]:
     return {name: int(value) for name, value in version.limits.items()}
 
 
-def charge_of(version: PlanVersion, charge: str) -> Price | None:
+def price_of(version: PlanVersion, charge: str) -> Price | None:
     """This function will return a version's price for one charge, if it has that charge."""
     return next((price for price in version.prices if price.charge == charge), None)
+
+
+def charge_of(price: Price) -> Charge:
+    """This function will return a stored price as rating takes it."""
+    return Charge(
+        code=price.charge,
+        name_ko=price.name_ko,
+        name_en=price.name_en,
+        unit_ko=price.unit_ko,
+        unit_en=price.unit_en,
+        kind=price.kind,
+        timing=price.timing,
+        interval=Interval(price.interval_count, price.interval_unit),
+        meter=price.meter,
+        aggregation=price.aggregation,
+        group=price.meter_group,
+        pricing=pricing.from_parameters(
+            model=price.model,
+            unit_amount=price.unit_amount,
+            included=price.included,
+            parameters=price.parameters,
+        ),
+        proration=price.proration,
+        rounding=Rounding(price.rounding),
+        optional=price.optional,
+    )
 
 
 def _latest(control_session: Session, plan_code: str, currency: str) -> PlanVersion | None:
@@ -139,53 +167,42 @@ def _latest(control_session: Session, plan_code: str, currency: str) -> PlanVers
     )
 
 
-def _price(position: int, terms: ChargeTerms) -> Price:
+def _price(position: int, charge: Charge) -> Price:
     return Price(
         position=position,
-        charge=terms.charge,
-        meter=terms.meter,
-        timing=terms.timing,
-        unit_amount=terms.unit_amount,
-        included=terms.included,
+        charge=charge.code,
+        name_ko=charge.name_ko,
+        name_en=charge.name_en,
+        unit_ko=charge.unit_ko,
+        unit_en=charge.unit_en,
+        kind=charge.kind,
+        timing=charge.timing,
+        interval_unit=charge.interval.unit,
+        interval_count=charge.interval.count,
+        meter=charge.meter,
+        aggregation=charge.aggregation,
+        meter_group=dict(charge.group),
+        model=charge.pricing.model,
+        unit_amount=charge.pricing.unit_amount,
+        included=charge.pricing.included,
+        parameters=pricing.parameters(charge.pricing),
+        proration=charge.proration,
+        rounding=charge.rounding.value,
+        optional=charge.optional,
     )
 
 
-def _check(terms: PlanTerms) -> None:
-    charges = [each.charge for each in terms.charges]
-    if not charges or len(set(charges)) != len(charges) or not set(charges) <= set(CHARGES):
-        raise TermsUnsound(f"Name each of {', '.join(CHARGES)} at most once.", field="charges")
+def _check_meters(terms: PlanTerms) -> None:
     for each in terms.charges:
-        if each.unit_amount < 0 or each.included < 0:
-            raise TermsUnsound("Amounts and inclusions can't be negative.", field=each.charge)
-        if (each.charge == "base") != (each.meter is None):
-            raise TermsUnsound("A metered charge names its meter, a base fee none.", field="meter")
         if each.meter is not None and each.meter not in METERS:
-            raise TermsUnsound(f"Nothing reads a meter called {each.meter}.", field="meter")
-        if each.meter is not None and each.timing != "arrears":
             raise TermsUnsound(
-                "Usage is known only afterwards: bill it in arrears.", field="timing"
+                f"Nothing reads a meter called {each.meter}.", field=f"charges.{each.code}.meter"
             )
-    if terms.seats_max < 1 or terms.storage_bytes_max < 1:
-        raise TermsUnsound("A plan allows at least one seat and some storage.", field="limits")
 
 
-def _says(version: PlanVersion) -> dict[str, Any]:
-    return {
-        "names": (version.name_ko, version.name_en),
-        "limits": limits_of(version),
-        "charges": [
-            (each.charge, each.meter, each.timing, each.unit_amount, each.included)
-            for each in version.prices
-        ],
-    }
-
-
-def _wanted(terms: PlanTerms) -> dict[str, Any]:
-    return {
-        "names": (terms.name_ko, terms.name_en),
-        "limits": {"seats": terms.seats_max, "storage_bytes": terms.storage_bytes_max},
-        "charges": [
-            (each.charge, each.meter, each.timing, each.unit_amount, each.included)
-            for each in terms.charges
-        ],
-    }
+def _same(version: PlanVersion, terms: PlanTerms) -> bool:
+    return (
+        (version.name_ko, version.name_en) == (terms.name_ko, terms.name_en)
+        and limits_of(version) == terms.limits
+        and tuple(charge_of(price) for price in version.prices) == terms.charges
+    )

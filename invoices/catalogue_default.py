@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
-GIGABYTE = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeTerms:
-    """One charge: `unit_amount` in major units, `included` in the meter's unit (seats, GB)."""
-
-    charge: str  # base | seats | storage
-    timing: str  # advance | arrears
-    unit_amount: Decimal
-    meter: str | None = None
-    included: Decimal = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanTerms:
-    """What one version of a plan costs and allows, in one currency."""
-
-    plan_code: str
-    position: int
-    currency: str
-    name_ko: str
-    name_en: str
-    seats_max: int
-    storage_bytes_max: int
-    charges: tuple[ChargeTerms, ...]
+from invoices.charges import Charge
+from invoices.plan_terms import GIGABYTE, PlanTerms
+from invoices.pricing import Pricing
 
 
 def _monthly(
-    base: str, seat: str, seats_included: int, gigabyte: str, gigabytes_included: int
-) -> tuple[ChargeTerms, ...]:
+    names: tuple[str, str], base: str, seats: tuple[str, int], gigabytes: tuple[str, int]
+) -> tuple[Charge, ...]:
     return (
-        ChargeTerms(charge="base", timing="advance", unit_amount=Decimal(base)),
-        ChargeTerms(
-            charge="seats",
+        Charge(
+            code="base",
+            name_ko=f"{names[0]} 요금제 기본료",
+            name_en=f"{names[1]} plan, base fee",
+            unit_ko="개월",
+            unit_en="month",
+            pricing=Pricing(model="flat", unit_amount=Decimal(base)),
+        ),
+        Charge(
+            code="seats",
+            name_ko="추가 사용자",
+            name_en="Additional seats",
+            unit_ko="명",
+            unit_en="seats",
             timing="arrears",
             meter="seats",
-            unit_amount=Decimal(seat),
-            included=Decimal(seats_included),
+            aggregation="peak",
+            pricing=_above(*seats),
         ),
-        ChargeTerms(
-            charge="storage",
+        Charge(
+            code="storage",
+            name_ko="추가 저장공간",
+            name_en="Additional storage",
+            unit_ko="GB",
+            unit_en="GB",
             timing="arrears",
             meter="storage_gb_days",
-            unit_amount=Decimal(gigabyte),
-            included=Decimal(gigabytes_included),
+            aggregation="average",
+            pricing=_above(*gigabytes),
         ),
     )
+
+
+def _above(unit_amount: str, included: int) -> Pricing:
+    return Pricing(model="per_unit", unit_amount=Decimal(unit_amount), included=Decimal(included))
 
 
 def _plan(
@@ -60,7 +55,7 @@ def _plan(
     position: int,
     names: tuple[str, str],
     allows: tuple[int, int],
-    charges: dict[str, tuple[ChargeTerms, ...]],
+    amounts: dict[str, tuple[str, tuple[str, int], tuple[str, int]]],
 ) -> list[PlanTerms]:
     return [
         PlanTerms(
@@ -71,9 +66,9 @@ def _plan(
             name_en=names[1],
             seats_max=allows[0],
             storage_bytes_max=allows[1] * GIGABYTE,
-            charges=terms,
+            charges=_monthly(names, *prices),
         )
-        for currency, terms in charges.items()
+        for currency, prices in amounts.items()
     ]
 
 
@@ -84,8 +79,8 @@ DEFAULT_PLANS: tuple[PlanTerms, ...] = (
         ("스타터", "Starter"),
         (10, 50),
         {
-            "KRW": _monthly("49000", "9900", 3, "300", 10),
-            "USD": _monthly("39", "7.90", 3, "0.24", 10),
+            "KRW": ("49000", ("9900", 3), ("300", 10)),
+            "USD": ("39", ("7.90", 3), ("0.24", 10)),
         },
     ),
     *_plan(
@@ -94,8 +89,8 @@ DEFAULT_PLANS: tuple[PlanTerms, ...] = (
         ("팀", "Team"),
         (50, 500),
         {
-            "KRW": _monthly("190000", "15000", 10, "200", 100),
-            "USD": _monthly("149", "12", 10, "0.16", 100),
+            "KRW": ("190000", ("15000", 10), ("200", 100)),
+            "USD": ("149", ("12", 10), ("0.16", 100)),
         },
     ),
     *_plan(
@@ -104,8 +99,8 @@ DEFAULT_PLANS: tuple[PlanTerms, ...] = (
         ("스튜디오", "Studio"),
         (300, 5000),
         {
-            "KRW": _monthly("590000", "13000", 30, "120", 1000),
-            "USD": _monthly("449", "10", 30, "0.10", 1000),
+            "KRW": ("590000", ("13000", 30), ("120", 1000)),
+            "USD": ("449", ("10", 30), ("0.10", 1000)),
         },
     ),
 )

@@ -116,41 +116,74 @@ _NUMBERS_RUN_ON = """
 
 _BILLED_ONCE = """
     SELECT 'billed_span' AS kind, a.id,
-        format('%s of %s overlaps another', a.charge, a.period) AS wrong
-    FROM billed_span a JOIN billed_span b ON b.subscription_id = a.subscription_id
-        AND b.charge = a.charge AND b.period && a.period AND b.id <> a.id
+        format('%s over %s overlaps another', a.kind, a.span) AS wrong
+    FROM billed_span a JOIN billed_span b ON b.item_id = a.item_id AND b.kind = a.kind
+        AND b.span && a.span AND b.id <> a.id
     WHERE a.state <> 'void' AND b.state <> 'void'
     UNION ALL
     SELECT 'billed_span', id, format('%s: nothing is billed from %s to %s',
-        charge, ended, lower(period))
+        charge, ended, lower(span))
     FROM (
-        SELECT id, charge, period, lag(upper(period)) OVER (
-            PARTITION BY subscription_id, charge ORDER BY lower(period)) AS ended
-        FROM billed_span WHERE state <> 'void') spans
-    WHERE lower(period) > ended
+        SELECT s.id, i.charge, s.span, lag(upper(s.span)) OVER (
+            PARTITION BY s.item_id ORDER BY lower(s.span)) AS ended
+        FROM billed_span s JOIN subscription_item i ON i.id = s.item_id
+        WHERE s.state <> 'void' AND s.kind = 'charge') spans
+    WHERE lower(span) > ended
     UNION ALL
-    SELECT 'billed_span', s.id, format('%s: nothing is billed from the start, %s, to %s',
-        s.charge, u.starts_on, lower(s.period))
+    SELECT 'billed_span', s.id, format('%s: nothing is billed from its start, %s, to %s',
+        i.charge, i.starts_at, lower(s.span))
     FROM (
-        SELECT DISTINCT ON (subscription_id, charge) * FROM billed_span
-        WHERE state <> 'void' ORDER BY subscription_id, charge, lower(period)) s
-    JOIN subscription u ON u.id = s.subscription_id
-    WHERE lower(s.period) <> u.starts_on
+        SELECT DISTINCT ON (item_id) * FROM billed_span
+        WHERE state <> 'void' AND kind = 'charge' ORDER BY item_id, lower(span)) s
+    JOIN subscription_item i ON i.id = s.item_id
+    WHERE lower(s.span) <> i.starts_at
+    UNION ALL
+    SELECT 'billed_span', c.id, format('%s: given back, but never charged for', c.span)
+    FROM billed_span c
+    WHERE c.state <> 'void' AND c.kind = 'credit' AND NOT EXISTS (
+        SELECT FROM billed_span s WHERE s.item_id = c.item_id AND s.kind = 'charge'
+          AND s.state <> 'void' AND s.span @> c.span)
+    UNION ALL
+    SELECT 'subscription_item', a.id, format('%s is in force twice', a.charge)
+    FROM subscription_item a JOIN subscription_item b ON b.subscription_id = a.subscription_id
+        AND b.charge = a.charge AND b.id <> a.id
+        AND tstzrange(a.starts_at, a.ends_at) && tstzrange(b.starts_at, b.ends_at)
     UNION ALL
     SELECT 'billed_span', s.id, format('its invoice is %s', i.state)
     FROM billed_span s JOIN invoice i ON i.id = s.invoice_id
     WHERE (s.state = 'void') <> (i.state = 'void')
     UNION ALL
-    SELECT 'billed_span', s.id, 'its invoice has no such line'
-    FROM billed_span s
-    WHERE s.state <> 'void' AND NOT EXISTS (SELECT FROM invoice_line l
-        WHERE l.invoice_id = s.invoice_id AND l.charge = s.charge AND l.period = s.period)
+    SELECT 'billed_span', s.id, 'its line is another invoice''s or another charge''s'
+    FROM billed_span s JOIN invoice_line l ON l.id = s.line_id
+    JOIN subscription_item i ON i.id = s.item_id
+    WHERE s.state <> 'void' AND (l.invoice_id, l.charge, l.price_id, l.kind = 'credit')
+        IS DISTINCT FROM (s.invoice_id, i.charge, i.price_id, s.kind = 'credit')
     UNION ALL
     SELECT 'invoice_line', l.id, 'billed, but its span is not taken'
     FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
-    WHERE i.state <> 'void' AND NOT EXISTS (SELECT FROM billed_span s
-        WHERE s.invoice_id = l.invoice_id AND s.charge = l.charge AND s.period = l.period
-          AND s.state <> 'void')
+    WHERE i.state <> 'void' AND l.kind IN ('charge', 'credit', 'commitment')
+      AND NOT EXISTS (SELECT FROM billed_span s
+        WHERE s.invoice_id = l.invoice_id AND s.line_id = l.id AND s.state <> 'void')
+"""
+
+_CREDIT_USED_ONCE = """
+    SELECT 'credit_grant' AS kind, g.id,
+        format('%s used, but its uses come to %s of %s', g.used_minor, coalesce(u.amount, 0),
+            g.amount_minor) AS wrong
+    FROM credit_grant g LEFT JOIN (
+        SELECT grant_id, sum(amount_minor) AS amount FROM credit_use
+        WHERE state = 'used' GROUP BY grant_id) u ON u.grant_id = g.id
+    WHERE g.used_minor <> coalesce(u.amount, 0) OR g.used_minor > g.amount_minor
+    UNION ALL
+    SELECT 'credit_use', u.id, 'its line is not for that amount'
+    FROM credit_use u JOIN invoice_line l ON l.id = u.line_id
+    WHERE u.state = 'used' AND (l.invoice_id, l.kind, -l.amount_minor)
+        IS DISTINCT FROM (u.invoice_id, 'prepaid', u.amount_minor)
+    UNION ALL
+    SELECT 'invoice', i.id, 'what it carried over is not among the credits'
+    FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'carried'
+    LEFT JOIN credit_grant g ON g.carried_by = i.id
+    WHERE i.state <> 'void' AND l.amount_minor IS DISTINCT FROM g.amount_minor
 """
 
 _UNKNOWN_RESOLVED = """
@@ -189,6 +222,7 @@ _LINKS = (
     ("vat_evidence", "payment", "payment_id"),
     ("tax_invoice", "invoice", "invoice_id"),
     ("tax_invoice", "vat_evidence", "evidence_id"),
+    ("credit_grant", "invoice", "carried_by"),
     ("document", "invoice", "subject_id"),
     ("document", "tax_invoice", "subject_id"),
     ("document", "payment", "subject_id"),
@@ -238,6 +272,12 @@ INVARIANTS = (
         name="numbers run on",
         says="invoice numbers of a series and year are unique and have no gap",
         sql=_NUMBERS_RUN_ON,
+    ),
+    Invariant(
+        code="I4",
+        name="credit is used once",
+        says="no more is used of a credit than was granted, and each use stands on its line",
+        sql=_CREDIT_USED_ONCE,
     ),
     Invariant(
         code="I5",

@@ -1,9 +1,9 @@
-"""Drafts: rated bills written as rows, each with its lines and the spans that it takes."""
+"""Drafts: composed bills written as rows, each with its lines and the spans that it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,73 +14,33 @@ from sqlalchemy.orm import Session
 
 from app.base import ids
 from app.base.config import settings
-from invoices import parties, rating
-from invoices.fingerprints import plain_decimal
-from invoices.models import BilledSpan, Invoice, InvoiceLine, PlanVersion, Price, Subscription
+from invoices import credits, parties, rating
+from invoices.composing import BillLine, Composed
+from invoices.models import BilledSpan, CreditGrant, Invoice, InvoiceLine, Subscription
 from invoices.numbering import INVOICE_SERIES
 from invoices.periods import Period
-from invoices.rating import PriceTerm, RatedLine, ReadingRow
 from invoices.schedule import DueBill
-from tenants.models import Tenant
+from invoices.spending import Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One bill of one subscription, priced but not written yet."""
+    """One bill of one subscription, composed but not written yet."""
 
-    invoice_id: UUID
+    invoice_id: UUID = field(default_factory=ids.uuid7)
     subscription: Subscription
-    version: PlanVersion
     bill: DueBill
-    lines: tuple[RatedLine, ...]
+    composed: Composed
     buyer: dict[str, Any]
 
 
-def terms_of(version: PlanVersion) -> list[PriceTerm]:
-    """This function will return a plan version's prices as rating takes them."""
-    return [
-        PriceTerm(
-            price_id=price.id,
-            charge=price.charge,
-            timing=price.timing,
-            meter=price.meter,
-            unit_amount=price.unit_amount,
-            included=price.included,
-        )
-        for price in version.prices
-    ]
-
-
-def price_bill(
-    *,
-    subscription: Subscription,
-    version: PlanVersion,
-    tenant: Tenant,
-    email: str,
-    bill: DueBill,
-    readings: Sequence[ReadingRow],
-) -> Draft:
-    """This function will price every span of a bill.
-
-    Raises: rating.ReadingsMissing.
-    """
-    lines = tuple(
-        rating.rate(
-            term=span.term,
-            currency=subscription.currency,
-            period=span.period,
-            readings=readings,
-        )
-        for span in bill.spans
-    )
-    return Draft(
-        invoice_id=ids.uuid7(),
-        subscription=subscription,
-        version=version,
-        bill=bill,
-        lines=lines,
-        buyer=parties.buyer_snapshot(tenant=tenant, email=email),
-    )
+@dataclass(slots=True)
+class _Rows:
+    invoices: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    spans: list[dict[str, Any]] = field(default_factory=list)
+    grants: list[dict[str, Any]] = field(default_factory=list)
+    uses: list[tuple[UUID, UUID, Use]] = field(default_factory=list)
 
 
 def write(*, control_session: Session, drafts: Sequence[Draft], now: datetime) -> list[UUID]:
@@ -92,28 +52,43 @@ def write(*, control_session: Session, drafts: Sequence[Draft], now: datetime) -
     if not drafts:
         return []
     seller = parties.seller_snapshot()
-    invoices, lines, spans = [], [], []
+    rows = _Rows()
     for draft in drafts:
-        taxes = rating.taxes(
-            amounts_minor=[line.amount_minor for line in draft.lines],
-            rate_percent=parties.vat_percent(draft.buyer),
-            rounding=settings().vat_rounding,
-        )
-        invoices.append(_invoice_row(draft, taxes.total_minor, seller, now))
-        shares = zip(draft.lines, taxes.lines_minor, strict=True)
-        for position, (line, tax_minor) in enumerate(shares, start=1):
-            lines.append(_line_row(draft, line, position, tax_minor))
-            spans.append(_span_row(draft, line))
-    control_session.execute(insert(Invoice), invoices)
-    control_session.execute(insert(BilledSpan), spans)
-    control_session.execute(insert(InvoiceLine), lines)
+        _lay_out(draft, seller, now, rows)
+    control_session.execute(insert(Invoice), rows.invoices)
+    control_session.execute(insert(InvoiceLine), rows.lines)
+    if rows.spans:
+        control_session.execute(insert(BilledSpan), rows.spans)
+    if rows.grants:
+        control_session.execute(insert(CreditGrant), rows.grants)
+    credits.record(control_session=control_session, uses=rows.uses, now=now)
     return [draft.invoice_id for draft in drafts]
+
+
+def _lay_out(draft: Draft, seller: dict[str, Any], now: datetime, rows: _Rows) -> None:
+    lines = draft.composed.lines
+    taxes = rating.taxes(
+        amounts_minor=[line.amount_minor for line in lines],
+        rate_percent=parties.vat_percent(draft.buyer),
+        rounding=settings().vat_rounding,
+    )
+    rows.invoices.append(_invoice_row(draft, taxes.total_minor, seller, now))
+    shares = zip(lines, taxes.lines_minor, strict=True)
+    for position, (line, tax_minor) in enumerate(shares, start=1):
+        row = _line_row(draft, line, position, tax_minor)
+        rows.lines.append(row)
+        if line.span is not None:
+            rows.spans.append(_span_row(draft, line, row["id"]))
+        if line.use is not None:
+            rows.uses.append((draft.invoice_id, row["id"], line.use))
+    if draft.composed.carried_minor:
+        rows.grants.append(_grant_row(draft, now))
 
 
 def _invoice_row(
     draft: Draft, tax_minor: int, seller: dict[str, Any], now: datetime
 ) -> dict[str, Any]:
-    subtotal_minor = sum(line.amount_minor for line in draft.lines)
+    subtotal_minor = draft.composed.subtotal_minor
     return {
         "id": draft.invoice_id,
         "state": "draft",
@@ -134,12 +109,13 @@ def _invoice_row(
     }
 
 
-def _line_row(draft: Draft, line: RatedLine, position: int, tax_minor: int) -> dict[str, Any]:
-    name_ko, name_en = _names(draft.version, line)
+def _line_row(draft: Draft, line: BillLine, position: int, tax_minor: int) -> dict[str, Any]:
+    name_ko, name_en = line.names
     return {
         "id": ids.uuid7(),
         "invoice_id": draft.invoice_id,
         "position": position,
+        "kind": line.kind,
         "charge": line.charge,
         "name_ko": name_ko,
         "name_en": name_en,
@@ -149,43 +125,39 @@ def _line_row(draft: Draft, line: RatedLine, position: int, tax_minor: int) -> d
         "amount_minor": line.amount_minor,
         "tax_minor": tax_minor,
         "price_id": line.price_id,
-        "evidence": {
-            "plan": draft.version.plan_code,
-            "plan_version": draft.version.version,
-            **line.evidence,
-        },
+        "evidence": line.evidence,
         "readings_sha256": line.readings_sha256,
     }
 
 
-def _span_row(draft: Draft, line: RatedLine) -> dict[str, Any]:
+def _span_row(draft: Draft, line: BillLine, line_id: UUID) -> dict[str, Any]:
+    span = line.span
+    if span is None:
+        raise ValueError("only a line of an item's time takes a span")
     return {
         "id": ids.uuid7(),
         "subscription_id": draft.subscription.id,
-        "charge": line.charge,
-        "period": _range(line.period),
+        "item_id": span.item.item_id,
+        "kind": span.kind,
+        "span": Range(span.start, span.end, bounds="[)"),
         "invoice_id": draft.invoice_id,
+        "line_id": line_id,
         "state": "billed",
     }
 
 
-def _names(version: PlanVersion, line: RatedLine) -> tuple[str, str]:
-    included = plain_decimal(_price_of(version, line).included)
+def _grant_row(draft: Draft, now: datetime) -> dict[str, Any]:
     return {
-        "base": (f"{version.name_ko} 요금제 기본료", f"{version.name_en} plan, base fee"),
-        "seats": (
-            f"추가 사용자 (포함 {included}명 초과)",
-            f"Additional seats (above {included} included)",
-        ),
-        "storage": (
-            f"추가 저장공간 (포함 {included} GB 초과)",
-            f"Additional storage (above {included} GB included)",
-        ),
-    }[line.charge]
-
-
-def _price_of(version: PlanVersion, line: RatedLine) -> Price:
-    return next(price for price in version.prices if price.id == line.price_id)
+        "id": ids.uuid7(),
+        "tenant_id": draft.subscription.tenant_id,
+        "currency": draft.subscription.currency,
+        "amount_minor": draft.composed.carried_minor,
+        "used_minor": 0,
+        "source": credits.CARRIED,
+        "priority": 0,
+        "granted_at": now,
+        "carried_by": draft.invoice_id,
+    }
 
 
 def _range(period: Period) -> Range[Any]:

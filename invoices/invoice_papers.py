@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
 
 from sqlalchemy.dialects.postgresql import Range
 
@@ -17,21 +16,20 @@ from invoices.documents import papers
 from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod, TaxTreatment
 from invoices.fingerprints import plain_decimal
 from invoices.models import Invoice, InvoiceLine
-from invoices.rating import STORAGE_STEP_GB
+from invoices.rating import AVERAGE_STEP
 
-_UNITS = {
-    ("base", "ko"): "개월",
-    ("base", "en"): "month",
-    ("seats", "ko"): "명",
-    ("seats", "en"): "seats",
-    ("storage", "ko"): "GB",
-    ("storage", "en"): "GB",
-}
+# Lines issued before charges had units of their own in their evidence.
+_FIRST_UNITS = {"base": ["개월", "month"], "seats": ["명", "seats"], "storage": ["GB", "GB"]}
+_FIRST_AGGREGATIONS = {"seats": "peak", "storage": "average"}
 _MEASURED = {
-    ("seats", "ko"): "최대 {measured}명 사용",
-    ("seats", "en"): "peak {measured} seats",
-    ("storage", "ko"): "평균 {measured} GB 사용",
-    ("storage", "en"): "average {measured} GB",
+    ("peak", "ko"): "최대 {measured} 사용",
+    ("peak", "en"): "peak {measured}",
+    ("average", "ko"): "평균 {measured} 사용",
+    ("average", "en"): "average {measured}",
+    ("sum", "ko"): "{measured} 사용",
+    ("sum", "en"): "{measured} used",
+    ("last", "ko"): "마지막 날 {measured}",
+    ("last", "en"): "{measured} on the last day",
 }
 
 
@@ -77,23 +75,31 @@ def _line(line: InvoiceLine, currency: str, language: str) -> papers.InvoiceLine
     start, end = days_of(line.period)
     return papers.InvoiceLine(
         description=line.name_ko if language == "ko" else line.name_en,
-        detail=_detail(line.charge, line.evidence, language),
+        detail=_detail(line, language),
         period_start=start,
         period_end=end,
         quantity=_short(line.quantity),
-        unit=_UNITS[line.charge, language],
+        unit=_unit(line, language),
         unit_price_minor=_short(line.unit_amount.scaleb(exponent(currency))),
         amount_minor=line.amount_minor,
     )
 
 
-def _detail(charge: str, evidence: dict[str, Any], language: str) -> str:
-    pattern = _MEASURED.get((charge, language))
-    if pattern is None or "measured" not in evidence:
+def _unit(line: InvoiceLine, language: str) -> str:
+    units: list[str] = line.evidence.get("units") or _FIRST_UNITS.get(line.charge, ["", ""])
+    return units[0] if language == "ko" else units[1]
+
+
+def _detail(line: InvoiceLine, language: str) -> str:
+    evidence = line.evidence
+    if "measured" not in evidence:
         return ""
+    aggregation = evidence.get("aggregation") or _FIRST_AGGREGATIONS.get(line.charge, "sum")
     # Cut as the billed quantity is, so that the printed figures subtract to it.
-    shown = Decimal(evidence["measured"]).quantize(STORAGE_STEP_GB, rounding=ROUND_DOWN)
-    return pattern.format(measured=f"{_short(shown):,f}")
+    shown = Decimal(evidence["measured"]).quantize(AVERAGE_STEP, rounding=ROUND_DOWN)
+    unit = _unit(line, language)
+    space = " " if unit.isascii() and unit else ""
+    return _MEASURED[aggregation, language].format(measured=f"{_short(shown):,f}{space}{unit}")
 
 
 def _short(value: Decimal) -> Decimal:

@@ -6,13 +6,12 @@ from the spans billed so far, not from a calendar; and the database refuses over
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, and_, cast, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Date, and_, cast, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.base import audit, clock, leases, states
@@ -20,8 +19,20 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
-from invoices import drafting, dunning, issuing, ledger, rating, schedule
-from invoices.invoice_papers import days_of
+from invoices import (
+    composing,
+    credits,
+    drafting,
+    dunning,
+    facts,
+    issuing,
+    ledger,
+    parties,
+    rating,
+    schedule,
+)
+from invoices import items as subscription_items
+from invoices.drafting import Draft
 from invoices.issuing import ISSUER
 from invoices.models import (
     INVOICE,
@@ -29,12 +40,9 @@ from invoices.models import (
     BilledSpan,
     Invoice,
     PaymentAttempt,
-    PlanVersion,
     Subscription,
     TaxInvoice,
 )
-from invoices.periods import Period
-from invoices.rating import PriceTerm, ReadingRow
 from invoices.schedule import Agenda, DueBill
 from tenants import lifecycle
 from tenants.models import LIVE_STATES, Tenant, TenantAdmin
@@ -70,10 +78,9 @@ class _Account:
 
     subscription: Subscription
     tenant: Tenant
-    version: PlanVersion
     email: str
-    terms: list[PriceTerm]
     agenda: Agenda
+    composing: composing.Account
 
 
 def due_condition(now: datetime) -> ColumnElement[bool]:
@@ -84,7 +91,7 @@ def due_condition(now: datetime) -> ColumnElement[bool]:
     live = aliased(Tenant)
     local_day = cast(func.timezone(Subscription.timezone, now), Date)
     return and_(
-        Subscription.state == "active",
+        Subscription.state != "cancelled",
         Subscription.next_bill_on <= (now + _FURTHEST_AHEAD).date(),
         Subscription.next_bill_on <= local_day,
         exists().where(live.id == Subscription.tenant_id, live.state.in_(LIVE_STATES)),
@@ -122,23 +129,19 @@ def bill(*, control_session: Session, subscription_ids: Sequence[UUID], now: dat
     accounts = _open(control_session, subscription_ids, now)
     if not accounts:
         return outcome
-    readings = _readings(control_session, accounts)
-    drafts: list[drafting.Draft] = []
+    drafts: list[Draft] = []
     for account in accounts:
         for due_bill in account.agenda.bills:
-            known = readings[account.tenant.id]
-            if missing := _missing(due_bill, known):
+            if missing := _missing(due_bill, account.composing):
                 outcome.blocked[account.subscription.id] = missing
                 account.subscription.next_bill_on = due_bill.bill_on
                 break
             drafts.append(
-                drafting.price_bill(
+                Draft(
                     subscription=account.subscription,
-                    version=account.version,
-                    tenant=account.tenant,
-                    email=account.email,
                     bill=due_bill,
-                    readings=known,
+                    composed=composing.compose(bill=due_bill, account=account.composing),
+                    buyer=parties.buyer_snapshot(tenant=account.tenant, email=account.email),
                 )
             )
         else:
@@ -155,53 +158,63 @@ def _open(
     control_session: Session, subscription_ids: Sequence[UUID], now: datetime
 ) -> list[_Account]:
     """This function will lock the subscriptions and read what their bills stand on."""
-    rows = control_session.execute(
-        select(Subscription, Tenant, PlanVersion)
+    found = control_session.execute(
+        select(Subscription, Tenant)
         .join(Tenant, Tenant.id == Subscription.tenant_id)
-        .join(PlanVersion, PlanVersion.id == Subscription.plan_version_id)
         .where(Subscription.id.in_(subscription_ids), due_condition(now))
         .order_by(Subscription.next_bill_on, Subscription.id)
         .with_for_update(of=Subscription, skip_locked=True)
         .execution_options(populate_existing=True)
-    )
-    found = list(rows)
+    ).all()
     # Read after the locks are held: whoever held them before has committed what was billed.
-    billed = _billed(control_session, [subscription.id for subscription, _, _ in found])
-    emails = _admin_emails(control_session, [tenant.id for _, tenant, _ in found])
-    accounts = []
-    for subscription, tenant, version in found:
-        terms = drafting.terms_of(version)
-        accounts.append(
-            _Account(
-                subscription=subscription,
-                tenant=tenant,
-                version=version,
-                email=str(tenant.billing_profile.get("email") or emails.get(tenant.id, "")),
-                terms=terms,
-                agenda=schedule.agenda(
-                    starts_on=subscription.starts_on,
-                    ends_on=subscription.ends_on,
-                    terms=terms,
-                    billed=billed[subscription.id],
-                    today=clock.today(now, subscription.timezone),
-                ),
-            )
-        )
-    return accounts
-
-
-def _billed(
-    control_session: Session, subscription_ids: list[UUID]
-) -> dict[UUID, set[tuple[str, Period]]]:
-    found: dict[UUID, set[tuple[str, Period]]] = defaultdict(set)
-    rows = control_session.execute(
-        select(BilledSpan.subscription_id, BilledSpan.charge, BilledSpan.period).where(
-            BilledSpan.subscription_id.in_(subscription_ids), BilledSpan.state != "void"
-        )
+    ids = [subscription.id for subscription, _ in found]
+    items, prices = subscription_items.of_subscriptions(
+        control_session=control_session, subscription_ids=ids
     )
-    for subscription_id, charge, period in rows:
-        found[subscription_id].add((charge, Period(*days_of(period))))
-    return found
+    billed = subscription_items.billed(control_session=control_session, subscription_ids=ids)
+    agendas = {
+        subscription.id: schedule.agenda(
+            items=items[subscription.id],
+            billed=billed,
+            timezone=subscription.timezone,
+            today=clock.today(now, subscription.timezone),
+        )
+        for subscription, _ in found
+    }
+    spans = [
+        (subscription.tenant_id, span)
+        for subscription, _ in found
+        for bill in agendas[subscription.id].bills
+        for span in bill.spans
+    ]
+    known = facts.gather(control_session=control_session, spans=spans)
+    committed = {
+        subscription_id
+        for subscription_id, each in items.items()
+        if any(item.charge.kind == "commitment" for item in each)
+    }
+    amounts = subscription_items.billed_amounts(
+        control_session=control_session, subscription_ids=committed
+    )
+    tenant_ids = [tenant.id for _, tenant in found]
+    grants = credits.open_grants(control_session=control_session, tenant_ids=tenant_ids)
+    emails = _admin_emails(control_session, tenant_ids)
+    return [
+        _Account(
+            subscription=subscription,
+            tenant=tenant,
+            email=str(tenant.billing_profile.get("email") or emails.get(tenant.id, "")),
+            agenda=agendas[subscription.id],
+            composing=composing.Account(
+                currency=subscription.currency,
+                prices=prices,
+                facts=known.of(tenant.id),
+                billed=amounts[subscription.id],
+                grants=grants[tenant.id, subscription.currency],
+            ),
+        )
+        for subscription, tenant in found
+    ]
 
 
 def _admin_emails(control_session: Session, tenant_ids: list[UUID]) -> dict[UUID, str]:
@@ -215,64 +228,26 @@ def _admin_emails(control_session: Session, tenant_ids: list[UUID]) -> dict[UUID
     return dict(rows.all())
 
 
-def _readings(
-    control_session: Session, accounts: Sequence[_Account]
-) -> dict[UUID, list[ReadingRow]]:
-    """This function will read what the due bills need, for all tenants in one query."""
-    windows: list[tuple[UUID, str, date, date]] = []
-    for account in accounts:
-        wanted: dict[str, list[Period]] = defaultdict(list)
-        for due_bill in account.agenda.bills:
-            for span in due_bill.spans:
-                if span.term.meter is not None:
-                    wanted[span.term.meter].append(span.period)
-        windows += [
-            (
-                account.tenant.id,
-                meter,
-                min(period.start for period in spans),
-                max(period.end for period in spans),
-            )
-            for meter, spans in wanted.items()
-        ]
-    found: dict[UUID, list[ReadingRow]] = defaultdict(list)
-    if not windows:
-        return found
-    columns = [list(column) for column in zip(*windows, strict=True)]
-    rows = control_session.execute(
-        text(
-            "SELECT r.tenant_id, r.meter, r.day, r.quantity, r.evidence_sha256"
-            " FROM unnest(CAST(:tenants AS uuid[]), CAST(:meters AS text[]),"
-            " CAST(:starts AS date[]), CAST(:ends AS date[])) w (tenant_id, meter, first, past)"
-            " JOIN reading r ON r.tenant_id = w.tenant_id AND r.meter = w.meter"
-            " AND r.day >= w.first AND r.day < w.past ORDER BY r.tenant_id, r.meter, r.day"
-        ),
-        dict(zip(("tenants", "meters", "starts", "ends"), columns, strict=True)),
-    )
-    for tenant_id, meter, day, quantity, evidence_sha256 in rows:
-        found[tenant_id].append(
-            ReadingRow(meter=meter, day=day, quantity=quantity, evidence_sha256=evidence_sha256)
-        )
-    return found
-
-
-def _missing(due_bill: DueBill, readings: Sequence[ReadingRow]) -> str:
+def _missing(due_bill: DueBill, account: composing.Account) -> str:
     """This function will name the readings that a bill waits for, or nothing when all are there."""
     waits = []
     for span in due_bill.spans:
-        days = rating.missing_days(term=span.term, period=span.period, readings=readings)
+        days = rating.missing_days(
+            charge=span.item.charge, stretch=span.stretch, readings=account.facts(span).readings
+        )
         if days:
-            waits.append(f"{span.term.meter}: {', '.join(day.isoformat() for day in days)}")
+            waits.append(f"{span.item.charge.meter}: {', '.join(map(str, days))}")
     return "; ".join(waits)
 
 
 def _advance(control_session: Session, account: _Account, now: datetime) -> None:
     """This function will note when the next bill comes, or end what is billed for good.
 
-    With the contract the workspace closes; the retention of its data begins.
+    With the contract the workspace closes; the retention of its data begins. A contract that is
+    paused has no bill to come and goes on all the same.
     """
-    if account.agenda.next_bill_on is not None:
-        account.subscription.next_bill_on = account.agenda.next_bill_on
+    account.subscription.next_bill_on = account.agenda.next_bill_on
+    if account.agenda.next_bill_on is not None or account.subscription.ends_on is None:
         return
     states.move(
         control_session=control_session,
@@ -374,6 +349,7 @@ def void(
         .values(next_bill_on=func.least(Subscription.next_bill_on, invoice.supplied_on))
         .execution_options(synchronize_session=False)
     )
+    credits.give_back(control_session=control_session, invoice_id=invoice_id)
     if was_issued:
         ledger.book_void(control_session=control_session, invoice=invoice, now=now)
         # Whoever was shut out for want of this money owes it no longer.

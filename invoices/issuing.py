@@ -145,6 +145,8 @@ def _line_content(line: InvoiceLine) -> dict[str, Any]:
         "price": line.price_id,
         "evidence": line.evidence,
         "readings_sha256": line.readings_sha256,
+        # Lines were all charges before there were other kinds; their hashes stay what they were.
+        **({} if line.kind == "charge" else {"kind": line.kind}),
     }
 
 

@@ -101,7 +101,7 @@ class StuckSubscription:
     subscription_id: UUID
     tenant_id: UUID
     tenant_name: str
-    bill_on: date
+    bill_on: date | None
     blocked_reason: str | None
     last_error: str | None
     attempts: int
@@ -207,7 +207,7 @@ def stuck(*, control_session: Session, limit: int = 200) -> list[StuckSubscripti
         select(Subscription, Tenant.name)
         .join(Tenant, Tenant.id == Subscription.tenant_id)
         .where(
-            Subscription.state == "active",
+            Subscription.state != "cancelled",
             or_(Subscription.blocked_reason.is_not(None), failed, worn_out),
         )
         .order_by(Subscription.next_bill_on, Subscription.id)

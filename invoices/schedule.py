@@ -1,31 +1,56 @@
-"""What a subscription's bills are: which charges of which periods, on which day. Pure.
+"""What a subscription's bills are: which items over which spans of time, on which day. Pure.
 
-Bill n falls on the first day of period n. It asks for period n of what is paid in advance and for
-period n-1 of what is paid in arrears. A subscription that ends has one more bill on the day it
-ends, for the usage of its last period.
+Each item is in force over its life; the grid of its interval cuts that life into spans. What is
+paid in advance is asked for as its span begins, what is paid in arrears as it ends. An item that
+ends before a span that was paid ahead gives the rest back. All that falls due on one local day is
+one bill. Nothing else decides what is billed: the past (what was missed), the present and the
+future ("what will be billed when") come out of the same function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import count
+from uuid import UUID
 
 from invoices import periods
+from invoices.charges import Charge
 from invoices.periods import Period
-from invoices.rating import PriceTerm
+from invoices.rating import Stretch
 
 # More than two years behind is caught up in several passes, so that one never grows without bound.
 BILLS_PER_PASS_MAX = 24
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One charge in force over `[starts_at, ends_at)`; its grid is counted from `anchor_on`."""
+
+    item_id: UUID
+    price_id: UUID
+    charge: Charge
+    position: int
+    quantity: Decimal
+    starts_at: datetime
+    ends_at: datetime | None
+    anchor_on: date
+    credit_on_end: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One charge over one period, not billed yet."""
+    """One item over `[start, end)` of a grid period: to be charged for, or to be given back."""
 
-    term: PriceTerm
+    item: Item
+    kind: str  # charge | credit
     period: Period
+    start: datetime
+    end: datetime
+    stretch: Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,47 +64,111 @@ class DueBill:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """The bills that are due, oldest first; `next_bill_on` is empty when all is billed for good."""
+    """The bills that are due, oldest first; `next_bill_on` is empty when nothing is to come."""
 
     bills: tuple[DueBill, ...]
     next_bill_on: date | None
 
 
-def agenda(
-    *,
-    starts_on: date,
-    ends_on: date | None,
-    terms: Sequence[PriceTerm],
-    billed: Collection[tuple[str, Period]],
-    today: date,
-) -> Agenda:
+# What was billed of each item: by kind and beginning, until when.
+Billed = Mapping[UUID, Mapping[tuple[str, datetime], datetime]]
+
+
+def agenda(*, items: Sequence[Item], billed: Billed, timezone: str, today: date) -> Agenda:
     """This function will list what is due by a day, from what was billed and what was not.
 
-    It looks at every period since the start, so a month that an outage skipped is found however
-    long ago it was.
+    It looks at every span since the items began, so a month that an outage skipped is found
+    however long ago it was.
     """
-    bills: list[DueBill] = []
-    for number in count():
-        bill_on = periods.months_after(starts_on, number)
-        if ends_on is not None and bill_on > ends_on:
-            return Agenda(tuple(bills), None)
-        if bill_on > today or len(bills) == BILLS_PER_PASS_MAX:
-            return Agenda(tuple(bills), bill_on)
-        asked = _asked(starts_on, ends_on, terms, number)
-        open_spans = tuple(span for span in asked if (span.term.charge, span.period) not in billed)
-        if open_spans:
-            stated = max(span.period for span in open_spans)
-            bills.append(DueBill(bill_on, stated, open_spans))
-    raise AssertionError("months do not run out")
+    due: dict[date, list[Span]] = defaultdict(list)
+    upcoming: list[date] = []
+    for item in items:
+        for bill_on, span in _open(item, billed.get(item.item_id, {}), timezone):
+            if bill_on > today:
+                upcoming.append(bill_on)
+                break
+            due[bill_on].append(span)
+    days = sorted(due)
+    upcoming += days[BILLS_PER_PASS_MAX:]
+    bills = tuple(_bill(day, due[day]) for day in days[:BILLS_PER_PASS_MAX])
+    return Agenda(bills, min(upcoming, default=None))
 
 
-def _asked(
-    starts_on: date, ends_on: date | None, terms: Sequence[PriceTerm], number: int
-) -> list[Span]:
-    ahead = periods.period(starts_on, number)
-    goes_on = ends_on is None or ahead.start < ends_on
-    spans = [Span(term, ahead) for term in terms if term.timing == "advance" and goes_on]
-    if number > 0:
-        past = periods.period(starts_on, number - 1)
-        spans += [Span(term, past) for term in terms if term.timing == "arrears"]
-    return spans
+def _open(
+    item: Item, taken: Mapping[tuple[str, datetime], datetime], timezone: str
+) -> Iterator[tuple[date, Span]]:
+    """This function will yield what is not billed yet of an item with its day, in order of days.
+
+    A life without an end yields without an end.
+    """
+    for period, start, end in _cut(item, timezone):
+        if ("charge", start) not in taken:
+            bill_at = start if item.charge.timing == "advance" else end
+            yield (
+                periods.local_day(bill_at, timezone),
+                _span(item, "charge", period, (start, end), timezone),
+            )
+    yield from _credits(item, taken, timezone)
+
+
+def _cut(item: Item, timezone: str) -> Iterator[tuple[Period, datetime, datetime]]:
+    """This function will cut an item's life by its grid: each period with the part that is its."""
+    first = periods.local_day(item.starts_at, timezone)
+    if item.charge.once:
+        # What is asked for once takes the day it is added on.
+        if item.ends_at is None or item.ends_at > item.starts_at:
+            day = Period(first, first + timedelta(days=1))
+            yield day, item.starts_at, periods.bounds(day, timezone)[1]
+        return
+    for number in count(periods.number_on(item.anchor_on, first, item.charge.interval)):
+        period = periods.period(item.anchor_on, number, item.charge.interval)
+        begins, ends = periods.bounds(period, timezone)
+        start = max(begins, item.starts_at)
+        if item.ends_at is not None and start >= item.ends_at:
+            return
+        yield period, start, ends if item.ends_at is None else min(ends, item.ends_at)
+
+
+def _credits(
+    item: Item, taken: Mapping[tuple[str, datetime], datetime], timezone: str
+) -> Iterator[tuple[date, Span]]:
+    """This function will yield what was charged beyond an item's end and not given back yet."""
+    if item.ends_at is None or not item.credit_on_end or item.charge.once:
+        return
+    if item.charge.proration == "none":
+        return
+    for (kind, start), until in sorted(taken.items()):
+        begins = max(start, item.ends_at)
+        if kind == "charge" and until > begins and ("credit", begins) not in taken:
+            number = periods.number_on(
+                item.anchor_on, periods.local_day(start, timezone), item.charge.interval
+            )
+            period = periods.period(item.anchor_on, number, item.charge.interval)
+            yield (
+                periods.local_day(item.ends_at, timezone),
+                _span(item, "credit", period, (begins, until), timezone),
+            )
+
+
+def _span(
+    item: Item, kind: str, period: Period, part: tuple[datetime, datetime], timezone: str
+) -> Span:
+    start, end = part
+    stretch = Stretch.between(
+        charge=item.charge, period=period, timezone=timezone, start=start, end=end
+    )
+    return Span(item, kind, period, start, end, stretch)
+
+
+def _bill(bill_on: date, spans: Iterable[Span]) -> DueBill:
+    """Credits come first, then what is ahead, then what is past, each in the price list's order."""
+    ordered = sorted(
+        spans,
+        key=lambda span: (
+            span.kind != "credit",
+            span.item.charge.timing != "advance",
+            span.item.position,
+            span.start,
+        ),
+    )
+    return DueBill(bill_on, max(span.stretch.shown for span in ordered), tuple(ordered))

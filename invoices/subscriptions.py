@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from string import Template
@@ -18,7 +18,7 @@ from app.base.audit import Actor, append
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money, Rounding, exponent
-from invoices import catalogue, periods
+from invoices import catalogue, items, periods
 from invoices.fingerprints import plain_decimal
 from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
 from invoices.payment_methods import default_method
@@ -84,7 +84,7 @@ def conversion_terms(
     spoken = language if language in ("ko", "en") else "en"
     source = (_FOLDER / f"conversion.{TERMS_VERSION}.{spoken}.txt").read_text(encoding="utf-8")
     s = settings()
-    seats, storage = (catalogue.charge_of(version, charge) for charge in ("seats", "storage"))
+    seats, storage = (catalogue.price_of(version, charge) for charge in ("seats", "storage"))
     text = Template(source).substitute(
         seller=s.seller_name if spoken == "ko" else s.seller_name_en,
         contact=s.mail_reply_to,
@@ -107,7 +107,7 @@ def conversion_terms(
 
 def unit_price(version: PlanVersion, charge: str) -> str:
     """This function will write a unit price as money; one with more decimals keeps them all."""
-    price = catalogue.charge_of(version, charge)
+    price = catalogue.price_of(version, charge)
     amount = price.unit_amount if price else Decimal(0)
     money = Money.of(amount, version.currency, Rounding.DOWN)
     if money.units == amount:
@@ -164,6 +164,7 @@ def convert(
         currency=currency,
         timezone=tenant.timezone,
         starts_on=starts_on,
+        anchor_on=starts_on,
         next_bill_on=starts_on,
         consent_id=recorded.id,
         created_at=now,
@@ -183,6 +184,13 @@ def convert(
         actor=actor,
         now=now,
         why="the customer agreed to the terms",
+    )
+    items.begin(
+        control_session=control_session,
+        subscription=subscription,
+        version=version,
+        starts_at=periods.midnight(starts_on, subscription.timezone),
+        now=now,
     )
     return subscription
 
@@ -228,28 +236,21 @@ def _record_consent(
 
 
 def active(*, control_session: Session, tenant_id: UUID) -> Subscription | None:
-    """This function will return the tenant's active subscription; a trial has none."""
+    """This function will return the tenant's subscription that is not over; a trial has none."""
     return control_session.scalar(
         select(Subscription).where(
-            Subscription.tenant_id == tenant_id, Subscription.state == "active"
+            Subscription.tenant_id == tenant_id, Subscription.state != "cancelled"
         )
     )
-
-
-def period(subscription: Subscription, number: int) -> Period:
-    """This function will return period `number` (from 0) of a subscription."""
-    return periods.period(subscription.starts_on, number)
 
 
 def current_period(*, subscription: Subscription, now: datetime) -> Period:
     """This function will return the period that is running now, or the last one."""
     today = clock.today(now, subscription.timezone)
-    number = max(periods.number_on(subscription.starts_on, today), 0)
-    running = period(subscription, number)
-    if subscription.ends_on is not None and running.start >= subscription.ends_on:
-        last = periods.number_on(subscription.starts_on, subscription.ends_on) - 1
-        return period(subscription, max(last, 0))
-    return running
+    last = subscription.ends_on - timedelta(days=1) if subscription.ends_on else today
+    day = max(min(today, last), subscription.starts_on)
+    number = periods.number_on(subscription.anchor_on, day)
+    return periods.period(subscription.anchor_on, number)
 
 
 def cancel(
@@ -271,6 +272,11 @@ def cancel(
     if subscription.ends_on is not None:
         return subscription
     subscription.ends_on = current_period(subscription=subscription, now=now).end
+    items.end(
+        control_session=control_session,
+        subscription_id=subscription.id,
+        at=periods.midnight(subscription.ends_on, subscription.timezone),
+    )
     append(
         control_session=control_session,
         actor=actor,
@@ -306,13 +312,14 @@ def close(
         why=why,
     )
     subscription.ends_on = subscription.ends_on or clock.today(now, subscription.timezone)
+    items.end(control_session=control_session, subscription_id=subscription.id, at=now)
     control_session.flush()
 
 
 def _locked(control_session: Session, tenant_id: UUID) -> Subscription:
     subscription = control_session.scalar(
         select(Subscription)
-        .where(Subscription.tenant_id == tenant_id, Subscription.state == "active")
+        .where(Subscription.tenant_id == tenant_id, Subscription.state != "cancelled")
         .with_for_update()
         .execution_options(populate_existing=True)
     )

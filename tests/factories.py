@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.base import ids, secrets
 from app.base.accounts import Staff
 from app.base.audit import SYSTEM
-from invoices import catalogue
+from invoices import catalogue, items, periods
 from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import Invoice, PaymentMethod, PlanVersion, Subscription
 from tenants.models import (
@@ -213,11 +213,25 @@ def make_subscription(
         currency=tenant.currency,
         timezone=tenant.timezone,
         starts_on=first_day,
+        anchor_on=first_day,
         consent_id=consent.id,
         **(values | fields),
     )
     session.add(subscription)
     session.flush()
+    items.begin(
+        control_session=session,
+        subscription=subscription,
+        version=version,
+        starts_at=periods.midnight(subscription.starts_on, subscription.timezone),
+        now=now,
+    )
+    if subscription.ends_on is not None:
+        items.end(
+            control_session=session,
+            subscription_id=subscription.id,
+            at=periods.midnight(subscription.ends_on, subscription.timezone),
+        )
     return subscription
 
 

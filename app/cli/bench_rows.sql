@@ -38,12 +38,18 @@ INSERT INTO consent (id, subject_id, kind, version, text_sha256, granted, at, ch
 SELECT uuidv7(), id, 'conversion', '1', repeat('0', 64), true, created_at, 'web', '{}' FROM tenant;
 
 INSERT INTO subscription (id, state, tenant_id, plan_version_id, currency, timezone, starts_on,
-    next_bill_on, consent_id, created_at)
-SELECT uuidv7(), 'active', t.id, v.id, 'KRW', 'Asia/Seoul', date '2018-01-01', date '2099-01-01',
-    c.id, t.created_at
+    anchor_on, next_bill_on, consent_id, created_at)
+SELECT uuidv7(), 'active', t.id, v.id, 'KRW', 'Asia/Seoul', date '2018-01-01', date '2018-01-01',
+    date '2099-01-01', c.id, t.created_at
 FROM tenant t JOIN consent c ON c.subject_id = t.id
 CROSS JOIN LATERAL (SELECT id FROM plan_version WHERE plan_code = 'team' AND currency = 'KRW'
     ORDER BY version DESC LIMIT 1) v;
+
+INSERT INTO subscription_item (id, subscription_id, price_id, charge, quantity, starts_at,
+    anchor_on, credit_on_end, created_at)
+SELECT uuidv7(), s.id, p.id, p.charge, 1, timestamptz '2018-01-01 00:00+09', date '2018-01-01', true,
+    s.created_at
+FROM subscription s JOIN price p ON p.plan_version_id = s.plan_version_id;
 
 INSERT INTO invoice (id, state, tenant_id, subscription_id, series, year, number, number_text,
     period, currency, subtotal_minor, tax_minor, total_minor, seller, buyer, supplied_on,
@@ -60,17 +66,21 @@ FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenan
 
 INSERT INTO number_series (series, year, next_number) VALUES ('INV', 2026, 200000);
 
-INSERT INTO invoice_line (id, invoice_id, position, charge, name_ko, name_en, period, quantity,
+INSERT INTO invoice_line (id, invoice_id, position, kind, charge, name_ko, name_en, period, quantity,
     unit_amount, amount_minor, tax_minor, price_id, evidence)
-SELECT uuidv7(), i.id, p.n, p.charge, '기본료', 'Base fee', i.period, 1, 50000, 50000, 5000, p.id,
+SELECT uuidv7(), i.id, p.n, 'charge', p.charge, '기본료', 'Base fee', i.period, 1, 50000, 50000, 5000, p.id,
     '{}'
 FROM invoice i CROSS JOIN (
     SELECT row_number() OVER (ORDER BY p.position) AS n, p.charge, p.id FROM price p
     JOIN plan_version v ON v.id = p.plan_version_id
     WHERE v.plan_code = 'team' AND v.currency = 'KRW' AND p.charge IN ('base', 'seats')) p;
 
-INSERT INTO billed_span (id, subscription_id, charge, period, invoice_id, state)
-SELECT uuidv7(), subscription_id, 'base', period, id, 'billed' FROM invoice;
+INSERT INTO billed_span (id, subscription_id, item_id, kind, span, invoice_id, line_id, state)
+SELECT uuidv7(), i.subscription_id, s.id, 'charge',
+    tstzrange(lower(i.period) AT TIME ZONE 'Asia/Seoul', upper(i.period) AT TIME ZONE 'Asia/Seoul'),
+    i.id, l.id, 'billed'
+FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.charge = 'base'
+JOIN subscription_item s ON s.subscription_id = i.subscription_id AND s.charge = 'base';
 
 INSERT INTO payment (id, tenant_id, invoice_id, gateway, gateway_payment_id, amount_minor, currency,
     paid_at, received_on, payer, recorded_by)

@@ -6,16 +6,19 @@ from __future__ import annotations
 import app.base.models  # noqa: F401 - its tables are registered
 import tenants.models  # noqa: F401 - likewise
 from invoices.models.billing import (
+    CURRENT,
     INVOICE,
     SUBSCRIPTION,
     BilledSpan,
+    CreditGrant,
+    CreditUse,
     Invoice,
     InvoiceLine,
     NumberSeries,
     Subscription,
+    SubscriptionItem,
 )
 from invoices.models.catalogue import (
-    CHARGES,
     Plan,
     PlanVersion,
     Price,
@@ -43,12 +46,14 @@ from invoices.models.payments import (
 
 __all__ = [
     "ATTEMPT",
-    "CHARGES",
+    "CURRENT",
     "DOCUMENT",
     "INVOICE",
     "SUBSCRIPTION",
     "BilledSpan",
     "CardRegistration",
+    "CreditGrant",
+    "CreditUse",
     "Document",
     "DocumentBundle",
     "GatewayEvent",
@@ -65,6 +70,7 @@ __all__ = [
     "Price",
     "StatutoryPaper",
     "Subscription",
+    "SubscriptionItem",
     "TaxInvoice",
     "VatEvidence",
 ]

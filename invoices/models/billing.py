@@ -8,17 +8,34 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import DATERANGE, ExcludeConstraint, Range
+from sqlalchemy.dialects.postgresql import DATERANGE, TSTZRANGE, ExcludeConstraint, Range
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.base.db import Base, Keyed
 from app.base.leases import Leased
 from app.base.states import machine
+from invoices.models.catalogue import Price
 
 SUBSCRIPTION = machine(
     "subscription",
-    {"active": ("cancelled",), "cancelled": ()},
+    {
+        "scheduled": ("active", "cancelled"),
+        "active": ("paused", "cancelled"),
+        "paused": ("active", "cancelled"),
+        "cancelled": (),
+    },
     wakes={"active": "invoicing"},
+)
+CURRENT = ("scheduled", "active", "paused")
+SPAN_KINDS = ("charge", "credit")
+LINE_KINDS = (
+    "charge",
+    "credit",
+    "commitment",
+    "discount",
+    "prepaid",
+    "carried",
+    "adjustment",
 )
 INVOICE = machine(
     "invoice",
@@ -29,18 +46,29 @@ _LISTED = ("state", "due_on", "currency", "subtotal_minor", "tax_minor", "total_
 
 
 class Subscription(Keyed, Leased, Base):
-    """A tenant's paid plan. Period n is [starts_on + n months, starts_on + n+1 months)."""
+    """A tenant's contract; its items say what is charged, from when until when."""
 
     __tablename__ = "subscription"
     __table_args__ = (
         SUBSCRIPTION.check(),
         Index(
-            "uq_subscription_tenant_active",
+            "uq_subscription_tenant_current",
             "tenant_id",
             unique=True,
-            postgresql_where="state = 'active'",
+            postgresql_where="state <> 'cancelled'",
         ),
-        Index("ix_subscription_next_bill_on", "next_bill_on", postgresql_where="state = 'active'"),
+        Index(
+            "ix_subscription_next_bill_on", "next_bill_on", postgresql_where="state <> 'cancelled'"
+        ),
+        Index(
+            "ix_subscription_next_change_at",
+            "next_change_at",
+            postgresql_where="next_change_at IS NOT NULL",
+        ),
+        CheckConstraint(
+            "(next_change_at IS NULL) = (next_plan_version_id IS NULL AND next_state IS NULL)",
+            name="next_change",
+        ),
     )
 
     state: Mapped[str] = mapped_column(default="active")
@@ -50,11 +78,53 @@ class Subscription(Keyed, Leased, Base):
     timezone: Mapped[str]
     starts_on: Mapped[date]
     ends_on: Mapped[date | None]
-    # A hint for finding due work fast; the spans already billed are the truth.
-    next_bill_on: Mapped[date]
+    # Grids of billing periods are counted from here; a changed billing day moves it.
+    anchor_on: Mapped[date]
+    # A hint for finding due work fast, empty when nothing is to come; the spans already billed
+    # are the truth.
+    next_bill_on: Mapped[date | None]
+    # Items change by their own dates; what else changes with them then waits here.
+    next_change_at: Mapped[datetime | None]
+    next_plan_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("plan_version.id"))
+    next_state: Mapped[str | None]
     blocked_reason: Mapped[str | None]
     consent_id: Mapped[UUID] = mapped_column(ForeignKey("consent.id"))
     created_at: Mapped[datetime]
+
+
+class SubscriptionItem(Keyed, Base):
+    """One charge in force for one subscription, `[starts_at, ends_at)`.
+
+    A change ends items and begins others; nothing else of an item ever changes. One charge is in
+    force once at a time: the database refuses a second item over the same moments.
+    """
+
+    __tablename__ = "subscription_item"
+    __table_args__ = (
+        CheckConstraint("ends_at IS NULL OR ends_at >= starts_at", name="life"),
+        CheckConstraint("quantity >= 0", name="not_negative"),
+        ExcludeConstraint(
+            (text("uuidrange(subscription_id, subscription_id, '[]')"), "&&"),
+            (text("chargerange(charge, charge, '[]')"), "&&"),
+            (text("tstzrange(starts_at, ends_at)"), "&&"),
+            using="gist",
+            name="ex_subscription_item_once",
+        ),
+        Index(None, "subscription_id"),
+    )
+
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscription.id"))
+    price_id: Mapped[UUID] = mapped_column(ForeignKey("price.id"))
+    charge: Mapped[str]
+    quantity: Mapped[Decimal] = mapped_column(default=Decimal(1))  # bought; meters count their own
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    anchor_on: Mapped[date]
+    # Whether what was paid ahead beyond the end is given back.
+    credit_on_end: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+
+    price: Mapped[Price] = relationship(lazy="joined")
 
 
 class Invoice(Keyed, Leased, Base):
@@ -116,10 +186,17 @@ class InvoiceLine(Keyed, Base):
     """One line with the evidence that it came from: price, quantities, readings, rounding."""
 
     __tablename__ = "invoice_line"
-    __table_args__ = (UniqueConstraint("invoice_id", "position"),)
+    __table_args__ = (
+        UniqueConstraint("invoice_id", "position"),
+        CheckConstraint(f"kind IN {LINE_KINDS}", name="kind"),
+        CheckConstraint(
+            "kind NOT IN ('charge', 'credit', 'commitment') OR price_id IS NOT NULL", name="priced"
+        ),
+    )
 
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
     position: Mapped[int]
+    kind: Mapped[str] = mapped_column(default="charge")
     charge: Mapped[str]
     name_ko: Mapped[str]
     name_en: Mapped[str]
@@ -128,22 +205,23 @@ class InvoiceLine(Keyed, Base):
     unit_amount: Mapped[Decimal]
     amount_minor: Mapped[int]
     tax_minor: Mapped[int]
-    price_id: Mapped[UUID] = mapped_column(ForeignKey("price.id"))
+    price_id: Mapped[UUID | None] = mapped_column(ForeignKey("price.id"))
     evidence: Mapped[dict[str, Any]]
     readings_sha256: Mapped[str | None]
 
 
 class BilledSpan(Keyed, Base):
-    """One charge of one subscription over one period, billed: two such can't overlap."""
+    """A stretch of one item's time, charged for or given back: two of a kind can't overlap."""
 
     __tablename__ = "billed_span"
     __table_args__ = (
-        CheckConstraint("NOT isempty(period)", name="period"),
+        CheckConstraint("NOT isempty(span)", name="span"),
         CheckConstraint("state IN ('billed', 'void')", name="state"),
+        CheckConstraint(f"kind IN {SPAN_KINDS}", name="kind"),
         ExcludeConstraint(
-            (text("uuidrange(subscription_id, subscription_id, '[]')"), "&&"),
-            (text("chargerange(charge, charge, '[]')"), "&&"),
-            (text("period"), "&&"),
+            (text("uuidrange(item_id, item_id, '[]')"), "&&"),
+            (text("chargerange(kind, kind, '[]')"), "&&"),
+            (text("span"), "&&"),
             where=text("state <> 'void'"),
             using="gist",
             name="ex_billed_span_once",
@@ -153,10 +231,58 @@ class BilledSpan(Keyed, Base):
     )
 
     subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscription.id"))
-    charge: Mapped[str]
-    period: Mapped[Range[date]] = mapped_column(DATERANGE)
+    item_id: Mapped[UUID] = mapped_column(ForeignKey("subscription_item.id"))
+    kind: Mapped[str] = mapped_column(default="charge")
+    span: Mapped[Range[datetime]] = mapped_column(TSTZRANGE)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
+    line_id: Mapped[UUID] = mapped_column(ForeignKey("invoice_line.id"))
     state: Mapped[str] = mapped_column(default="billed")
+
+
+class CreditGrant(Keyed, Base):
+    """Money that a tenant has with us: carried over from a bill, bought ahead, or given.
+
+    `used_minor` is the sum of its uses; the database refuses to use more than there is.
+    """
+
+    __tablename__ = "credit_grant"
+    __table_args__ = (
+        CheckConstraint("used_minor >= 0 AND used_minor <= amount_minor", name="not_overdrawn"),
+        CheckConstraint(
+            "source IN ('change', 'purchase', 'promotion', 'adjustment', 'rollover')", name="source"
+        ),
+        Index("ix_credit_grant_open", "tenant_id", postgresql_where="used_minor < amount_minor"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    currency: Mapped[str]
+    amount_minor: Mapped[int]
+    used_minor: Mapped[int] = mapped_column(default=0)
+    source: Mapped[str]
+    priority: Mapped[int] = mapped_column(default=100)  # the lowest is used first
+    granted_at: Mapped[datetime]
+    expires_on: Mapped[date | None]
+    note: Mapped[str] = mapped_column(default="")
+    carried_by: Mapped[UUID | None] = mapped_column(ForeignKey("invoice.id"))
+
+
+class CreditUse(Keyed, Base):
+    """So much of a grant, used by one line of one invoice."""
+
+    __tablename__ = "credit_use"
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="positive"),
+        CheckConstraint("state IN ('used', 'void')", name="state"),
+        Index(None, "grant_id"),
+        Index(None, "invoice_id"),
+    )
+
+    grant_id: Mapped[UUID] = mapped_column(ForeignKey("credit_grant.id"))
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
+    line_id: Mapped[UUID] = mapped_column(ForeignKey("invoice_line.id"))
+    amount_minor: Mapped[int]
+    state: Mapped[str] = mapped_column(default="used")
+    used_at: Mapped[datetime]
 
 
 class NumberSeries(Base):

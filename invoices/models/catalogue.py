@@ -12,8 +12,6 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.base.db import Base, Keyed
 
-CHARGES = ("base", "seats", "storage")
-
 
 class Plan(Base):
     """A plan by its code; what it costs and allows is in its versions."""
@@ -43,20 +41,50 @@ class PlanVersion(Keyed, Base):
 
 
 class Price(Keyed, Base):
-    """One charge of a plan version; `unit_amount` is in major units with up to 12 decimals."""
+    """One charge of a plan version; amounts are in major units with up to 12 decimals.
+
+    `invoices.charges.Charge` says what the columns mean; `parameters` is what its pricing needs
+    beyond a unit amount, with numbers as texts.
+    """
 
     __tablename__ = "price"
     __table_args__ = (
         UniqueConstraint("plan_version_id", "charge"),
-        CheckConstraint("charge IN ('base', 'seats', 'storage')", name="charge"),
+        CheckConstraint("charge ~ '^[a-z][a-z0-9_]{0,39}$'", name="charge"),
+        CheckConstraint("kind IN ('recurring', 'setup', 'one_off', 'commitment')", name="kind"),
         CheckConstraint("timing IN ('advance', 'arrears')", name="timing"),
+        CheckConstraint("interval_unit IN ('week', 'month', 'year')", name="interval_unit"),
+        CheckConstraint("interval_count > 0", name="interval_count"),
+        CheckConstraint("aggregation IN ('peak', 'average', 'sum', 'last')", name="aggregation"),
+        CheckConstraint(
+            "model IN ('flat', 'per_unit', 'graduated', 'volume', 'package', 'stairstep',"
+            " 'percentage')",
+            name="model",
+        ),
+        CheckConstraint("proration IN ('none', 'day', 'second')", name="proration"),
+        CheckConstraint("rounding IN ('down', 'up', 'half_up', 'half_even')", name="rounding"),
         CheckConstraint("unit_amount >= 0 AND included >= 0", name="not_negative"),
+        CheckConstraint("meter IS NULL OR timing = 'arrears'", name="usage_in_arrears"),
     )
 
     plan_version_id: Mapped[UUID] = mapped_column(ForeignKey("plan_version.id"))
     position: Mapped[int]
     charge: Mapped[str]
-    meter: Mapped[str | None]
+    name_ko: Mapped[str]
+    name_en: Mapped[str]
+    unit_ko: Mapped[str] = mapped_column(default="")
+    unit_en: Mapped[str] = mapped_column(default="")
+    kind: Mapped[str] = mapped_column(default="recurring")
     timing: Mapped[str]
+    interval_unit: Mapped[str] = mapped_column(default="month")
+    interval_count: Mapped[int] = mapped_column(default=1)
+    meter: Mapped[str | None]
+    aggregation: Mapped[str | None]
+    meter_group: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    model: Mapped[str]
     unit_amount: Mapped[Decimal]
     included: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    proration: Mapped[str] = mapped_column(default="day")
+    rounding: Mapped[str] = mapped_column(default="down")
+    optional: Mapped[bool] = mapped_column(default=False)

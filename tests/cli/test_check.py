@@ -122,7 +122,7 @@ class TestHonestBooks:
     def test_list_names_every_invariant(self) -> None:
         listed = CliRunner().invoke(check_command, ["--list"]).stdout
         codes = {line.split()[0] for line in listed.splitlines()}
-        assert codes == {"I1", "I2", "I3", "I5", "I7", "I8", "I9", "I10", "I12"}
+        assert codes == {"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I12"}
         assert len(listed.splitlines()) == len(all_invariants())
 
     def test_an_unknown_code_is_refused(self) -> None:
@@ -206,13 +206,28 @@ class TestI3NumbersRunOn:
         assert_named("I3", "number_series", "INV-2026", "next number")
 
 
+class TestI4CreditIsUsedOnce:
+    def test_names_a_credit_that_says_more_was_used_than_was(self, books: Books) -> None:
+        grant = ids.uuid7()
+        books.plant(
+            "INSERT INTO credit_grant (id, tenant_id, currency, amount_minor, used_minor, source,"
+            " priority, granted_at, note) SELECT %(id)s, tenant_id, currency, 5000, 5000,"
+            " 'promotion', 100, now(), '' FROM invoice WHERE id = %(invoice)s",
+            id=grant,
+            invoice=books.open,
+        )
+        assert_named("I4", "credit_grant", grant, "5000 used, but its uses come to 0")
+
+
 class TestI5BilledOnce:
     SPAN = """
-        INSERT INTO billed_span (id, subscription_id, charge, period, invoice_id, state)
-        SELECT %(id)s, subscription_id, charge,
-            daterange((lower(period) + %(later)s::interval)::date,
-                (upper(period) + %(later)s::interval)::date), invoice_id, 'billed'
-        FROM billed_span WHERE invoice_id = %(invoice)s AND charge = 'base' LIMIT 1
+        INSERT INTO billed_span
+            (id, subscription_id, item_id, kind, span, invoice_id, line_id, state)
+        SELECT %(id)s, b.subscription_id, b.item_id, b.kind,
+            tstzrange(lower(b.span) + %(later)s::interval, upper(b.span) + %(later)s::interval),
+            b.invoice_id, b.line_id, 'billed'
+        FROM billed_span b JOIN subscription_item i ON i.id = b.item_id
+        WHERE b.invoice_id = %(invoice)s AND i.charge = 'base' LIMIT 1
     """
 
     def test_names_a_period_billed_twice(self, books: Books) -> None:

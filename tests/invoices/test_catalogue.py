@@ -12,9 +12,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.base.audit import SYSTEM
+from app.base.errors import Invalid
 from invoices import catalogue
-from invoices.catalogue_default import DEFAULT_PLANS, PlanTerms
+from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import Plan, PlanVersion, Price
+from invoices.plan_terms import PlanTerms
+from invoices.pricing import Pricing
 
 TEAM = next(
     terms for terms in DEFAULT_PLANS if (terms.plan_code, terms.currency) == ("team", "KRW")
@@ -27,7 +30,8 @@ def publish(session: Session, terms: PlanTerms, now: datetime) -> PlanVersion:
 
 def dearer(terms: PlanTerms) -> PlanTerms:
     base, *rest = terms.charges
-    return replace(terms, charges=(replace(base, unit_amount=Decimal(210_000)), *rest))
+    pricing = replace(base.pricing, unit_amount=Decimal(210_000))
+    return replace(terms, charges=(replace(base, pricing=pricing), *rest))
 
 
 class TestPublishing:
@@ -60,29 +64,38 @@ class TestPublishing:
                 control_session.execute(statement)
 
     @pytest.mark.parametrize(
-        ("place", "changes"),
+        ("place", "changes", "field"),
         [
-            (0, {"unit_amount": Decimal(-1)}),
-            (0, {"meter": "seats"}),
-            (0, {"charge": "seats"}),
-            (1, {"timing": "advance"}),
-            (1, {"meter": "moon phases"}),
-            (1, {"meter": None}),
-            (2, {"included": Decimal(-5)}),
-            (2, {"charge": "support"}),
+            (0, {"pricing": Pricing(model="flat", unit_amount=Decimal(-1))}, "base.unit_amount"),
+            (0, {"meter": "seats"}, "base.timing"),
+            (0, {"code": "seats"}, None),
+            (0, {"code": "Base fee"}, "Base fee.charge"),
+            (0, {"name_en": " "}, "base.name"),
+            (0, {"kind": "now and then"}, "base.kind"),
+            (0, {"kind": "commitment"}, "base.kind"),
+            (0, {"optional": True, "kind": "setup"}, "base.kind"),
+            (0, {"pricing": Pricing(model="percentage", rate_percent=Decimal(2))}, "base.meter"),
+            (1, {"timing": "advance"}, "seats.timing"),
+            (1, {"meter": "moon phases"}, "seats.meter"),
+            (1, {"meter": None}, "seats.meter"),
+            (1, {"aggregation": "median"}, "seats.aggregation"),
+            (1, {"proration": "hour"}, "seats.proration"),
+            (1, {"kind": "one_off"}, "seats.kind"),
         ],
     )
-    def test_refuses_terms_that_make_no_sense(
+    def test_refuses_terms_that_make_no_sense_at_the_field_that_is_wrong(
         self,
         control_session: Session,
         now: datetime,
         place: int,
         changes: dict[str, object],
+        field: str | None,
     ) -> None:
         charges = list(TEAM.charges)
         charges[place] = replace(charges[place], **changes)  # type: ignore[arg-type]
-        with pytest.raises(catalogue.TermsUnsound):
+        with pytest.raises(Invalid) as refused:
             publish(control_session, replace(TEAM, charges=tuple(charges)), now)
+        assert refused.value.field == (f"charges.{field}" if field else "charges")
 
 
 class TestOffers:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,7 +16,7 @@ from app.base.audit import Actor, AuditEvent
 from app.base.invariants import Offence, offences
 from app.base.messages import Message
 from app.base.states import IllegalMove
-from invoices import invoicing, issuing, ledger
+from invoices import invoicing, issuing, ledger, subscriptions
 from invoices.checks import INVARIANTS
 from invoices.documents import shelf
 from invoices.models import (
@@ -262,12 +263,14 @@ class TestRunningAgain:
     ) -> None:
         bill(control_session, subscription, on=START)
         (invoice,) = invoices_of(control_session, subscription)
+        (billed,) = control_session.scalars(select(BilledSpan))
         control_session.add(
             BilledSpan(
                 subscription_id=subscription.id,
-                charge="base",
-                period=span(date(2026, 2, 10), date(2026, 2, 11)),
+                item_id=billed.item_id,
+                span=Range(seoul(date(2026, 2, 10)), seoul(date(2026, 2, 11)), bounds="[)"),
                 invoice_id=invoice.id,
+                line_id=billed.line_id,
             )
         )
         with pytest.raises(IntegrityError, match="ex_billed_span_once"):
@@ -359,8 +362,13 @@ class TestTheEndOfASubscription:
     def test_bills_the_last_usage_and_nothing_ahead(
         self, control_session: Session, subscription: Subscription
     ) -> None:
-        subscription.ends_on = date(2026, 3, 31)
-        control_session.flush()
+        subscriptions.cancel(
+            control_session=control_session,
+            tenant_id=subscription.tenant_id,
+            actor=FINANCE,
+            now=seoul(date(2026, 3, 1)),
+        )
+        assert subscription.ends_on == date(2026, 3, 31)
         bill(control_session, subscription, on=date(2026, 5, 31))
         *_, last = invoices_of(control_session, subscription)
         assert len(invoices_of(control_session, subscription)) == 3

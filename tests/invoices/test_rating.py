@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from app.base.money import Rounding
 from invoices import rating
+from invoices.charges import Charge
 from invoices.periods import Period
-from invoices.rating import PriceTerm, RatedLine, ReadingRow, ReadingsMissing, Taxes
+from invoices.pricing import Pricing
+from invoices.rating import Facts, RatedLine, ReadingRow, ReadingsMissing, Stretch, Taxes
 
 FEBRUARY = Period(date(2026, 2, 1), date(2026, 3, 1))
 PRICE = UUID(int=1)
@@ -27,15 +29,24 @@ INCLUDED = st.decimals(min_value=0, max_value=1000, places=3)
 
 def term(
     charge: str, unit_amount: Decimal | str = "15000", included: Decimal | str = "10"
-) -> PriceTerm:
-    meter = {"base": None, "seats": "seats", "storage": "storage_gb_days"}[charge]
-    return PriceTerm(
-        price_id=PRICE,
-        charge=charge,
+) -> Charge:
+    meter, aggregation = {
+        "base": (None, None),
+        "seats": ("seats", "peak"),
+        "storage": ("storage_gb_days", "average"),
+    }[charge]
+    return Charge(
+        code=charge,
+        name_ko=charge,
+        name_en=charge,
         timing="arrears" if meter else "advance",
         meter=meter,
-        unit_amount=Decimal(unit_amount),
-        included=Decimal(included) if meter else Decimal(0),
+        aggregation=aggregation,
+        pricing=Pricing(
+            model="per_unit" if meter else "flat",
+            unit_amount=Decimal(unit_amount),
+            included=Decimal(included) if meter else Decimal(0),
+        ),
     )
 
 
@@ -55,16 +66,21 @@ def readings(meter: str, quantities: Sequence[Decimal | int]) -> list[ReadingRow
 
 
 def rate(
-    charge_term: PriceTerm,
+    charge: Charge,
     quantities: Sequence[Decimal | int] = (),
     *,
     currency: str = "KRW",
 ) -> RatedLine:
+    return rate_rows(charge, readings(charge.meter or "seats", quantities), currency=currency)
+
+
+def rate_rows(charge: Charge, rows: Sequence[ReadingRow], *, currency: str = "KRW") -> RatedLine:
     return rating.rate(
-        term=charge_term,
+        price_id=PRICE,
+        charge=charge,
         currency=currency,
-        period=FEBRUARY,
-        readings=readings(charge_term.meter or "seats", quantities),
+        stretch=Stretch.whole(FEBRUARY),
+        facts=Facts(readings=rows),
     )
 
 
@@ -118,12 +134,12 @@ class TestAMissingDay:
         rows = readings("seats", [5] * 28)
         day = rows.pop(gap).day
         with pytest.raises(ReadingsMissing, match=day.isoformat()):
-            rating.rate(term=term("seats"), currency="KRW", period=FEBRUARY, readings=rows)
+            rate_rows(term("seats"), rows)
 
     def test_is_not_filled_by_another_meter_or_month(self) -> None:
         rows = [*readings("storage_gb_days", [5] * 28), *readings("seats", [5] * 27)]
         with pytest.raises(ReadingsMissing, match="2026-02-28"):
-            rating.rate(term=term("seats"), currency="KRW", period=FEBRUARY, readings=rows)
+            rate_rows(term("seats"), rows)
 
 
 class TestEveryLine:
@@ -134,7 +150,7 @@ class TestEveryLine:
         more=QUANTITIES,
     )
     def test_costs_no_less_for_more_use(
-        self, price: PriceTerm, quantities: list[Decimal], day: int, more: Decimal
+        self, price: Charge, quantities: list[Decimal], day: int, more: Decimal
     ) -> None:
         heavier = [*quantities]
         heavier[day] += more
@@ -148,7 +164,7 @@ class TestEveryLine:
         currency=st.sampled_from(["KRW", "USD", "KWD"]),
     )
     def test_is_its_quantity_times_its_price_less_than_one_minor_unit_off(
-        self, price: PriceTerm, quantities: list[Decimal], currency: str
+        self, price: Charge, quantities: list[Decimal], currency: str
     ) -> None:
         line = rate(price, quantities, currency=currency)
         digits = {"KRW": 0, "USD": 2, "KWD": 3}[currency]
@@ -164,10 +180,7 @@ class TestEveryLine:
         rows = readings("storage_gb_days", quantities)
         shuffled = [*rows]
         seed.shuffle(shuffled)  # type: ignore[attr-defined]
-        one, other = (
-            rating.rate(term=term("storage"), currency="KRW", period=FEBRUARY, readings=each)
-            for each in (rows, shuffled)
-        )
+        one, other = (rate_rows(term("storage"), each) for each in (rows, shuffled))
         assert one == other
 
     def test_changes_its_fingerprint_with_any_reading(self) -> None:
@@ -219,7 +232,15 @@ class TestTax:
 
 
 def test_no_float_is_written_in_what_computes_money() -> None:
-    for name in ("rating", "periods", "schedule", "fingerprints"):
+    for name in (
+        "rating",
+        "pricing",
+        "proration",
+        "periods",
+        "schedule",
+        "composing",
+        "fingerprints",
+    ):
         source = Path(rating.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         floats = [
             node.lineno

@@ -9,27 +9,43 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invoices import periods
+from invoices.charges import Charge
 from invoices.periods import Period, months_after, number_on
-from invoices.rating import PriceTerm
-from invoices.schedule import BILLS_PER_PASS_MAX, Agenda, agenda
+from invoices.pricing import Pricing
+from invoices.schedule import BILLS_PER_PASS_MAX, Agenda, Item, agenda
 
+SEOUL = "Asia/Seoul"
 START = date(2026, 1, 31)
-TERMS = [
-    PriceTerm(
-        price_id=UUID(int=1),
-        charge="base",
-        timing="advance",
-        meter=None,
-        unit_amount=Decimal(1),
-    ),
-    PriceTerm(
-        price_id=UUID(int=2),
-        charge="seats",
+ONE = Pricing(model="flat", unit_amount=Decimal(1))
+CHARGES = (
+    Charge(code="base", name_ko="기본료", name_en="Base fee", pricing=ONE),
+    Charge(
+        code="seats",
+        name_ko="사용자",
+        name_en="Seats",
+        pricing=Pricing(model="per_unit", unit_amount=Decimal(1)),
         timing="arrears",
         meter="seats",
-        unit_amount=Decimal(1),
+        aggregation="peak",
     ),
-]
+)
+
+
+def items(starts_on: date = START, ends_on: date | None = None) -> list[Item]:
+    return [
+        Item(
+            item_id=UUID(int=place),
+            price_id=UUID(int=place),
+            charge=charge,
+            position=place,
+            quantity=Decimal(1),
+            starts_at=periods.midnight(starts_on, SEOUL),
+            ends_at=periods.midnight(ends_on, SEOUL) if ends_on else None,
+            anchor_on=starts_on,
+        )
+        for place, charge in enumerate(CHARGES, start=1)
+    ]
 
 
 def due(
@@ -39,13 +55,22 @@ def due(
     starts_on: date = START,
     ends_on: date | None = None,
 ) -> Agenda:
-    return agenda(
-        starts_on=starts_on, ends_on=ends_on, terms=TERMS, billed=billed or set(), today=today
-    )
+    found = items(starts_on, ends_on)
+    taken = {
+        item.item_id: {
+            ("charge", periods.midnight(period.start, SEOUL)): periods.midnight(period.end, SEOUL)
+            for charge, period in billed or ()
+            if charge == item.charge.code
+        }
+        for item in found
+    }
+    return agenda(items=found, billed=taken, timezone=SEOUL, today=today)
 
 
 def spans(found: Agenda) -> list[tuple[str, Period]]:
-    return [(span.term.charge, span.period) for bill in found.bills for span in bill.spans]
+    return [
+        (span.item.charge.code, span.stretch.shown) for bill in found.bills for span in bill.spans
+    ]
 
 
 class TestWhatIsDue:

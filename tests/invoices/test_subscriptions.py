@@ -148,7 +148,8 @@ class TestConverting:
             each for each in DEFAULT_PLANS if (each.plan_code, each.currency) == ("team", "KRW")
         )
         base, *rest = team.charges
-        dearer = replace(base, unit_amount=Decimal(250_000))
+        pricing = replace(base.pricing, unit_amount=Decimal(250_000))
+        dearer = replace(base, pricing=pricing)
         catalogue.publish(
             control_session=control_session,
             terms=replace(team, charges=(dearer, *rest)),
@@ -172,7 +173,7 @@ class TestConverting:
         convert(control_session, tenant, agreed(control_session), now)
         with pytest.raises(subscriptions.AlreadySubscribed):
             convert(control_session, tenant, agreed(control_session), now)
-        with pytest.raises(IntegrityError, match="uq_subscription_tenant_active"):
+        with pytest.raises(IntegrityError, match="uq_subscription_tenant_current"):
             make_subscription(control_session, tenant=tenant)
 
     def test_in_another_currency_is_refused(

@@ -19,10 +19,11 @@ from app.web.i18n import gettext, language, lazy
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import version_of
 from app.web.site.prices import Offer, offers
-from invoices import catalogue, drafting, parties, payment_methods, periods, rating, subscriptions
+from invoices import catalogue, parties, payment_methods, periods, rating, subscriptions
 from invoices.catalogue import PlanNotOffered
 from invoices.models import PlanVersion
 from invoices.periods import Period
+from invoices.rating import Stretch
 from invoices.subscriptions import METHODS, ConversionConsent
 from tenants.consents import Notice
 from tenants.lifecycle import RETENTION_FOLLOWS
@@ -85,7 +86,7 @@ def offer_of(version: PlanVersion) -> dict[str, Any]:
     """This function will return a version's prices and limits in words of money."""
     prices = {}
     for charge in ("base", "seats", "storage"):
-        price = catalogue.charge_of(version, charge)
+        price = catalogue.price_of(version, charge)
         prices[charge] = {
             "amount": subscriptions.unit_price(version, charge),
             "included": int(price.included) if price else 0,
@@ -200,12 +201,13 @@ def first_bill(version: PlanVersion, starts_on: date) -> FirstBill:
     first = periods.period(starts_on, 0)
     amounts = [
         rating.rate(
-            term=term,
+            price_id=price.id,
+            charge=catalogue.charge_of(price),
             currency=version.currency,
-            period=first,
+            stretch=Stretch.whole(first),
         ).amount_minor
-        for term in drafting.terms_of(version)
-        if term.timing == "advance"
+        for price in version.prices
+        if price.timing == "advance" and not price.optional and price.kind != "one_off"
     ]
     taxes = rating.taxes(
         amounts_minor=amounts,

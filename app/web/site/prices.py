@@ -12,9 +12,9 @@ from app.base.money import Money, Rounding
 from app.web.db import control
 from app.web.i18n import language
 from invoices import catalogue, rating
-from invoices.drafting import terms_of
 from invoices.models import PlanVersion
 from invoices.periods import Period
+from invoices.rating import Facts, Stretch
 
 CURRENCIES = ("KRW", "USD")
 SEATS_MAX = 10_000
@@ -106,9 +106,15 @@ def _estimate(
 ) -> Estimate:
     currency = offer.base.currency
     amounts = dict.fromkeys(("base", "seats", "storage"), Money.zero(currency))
-    for term in terms_of(offer.version):
-        line = rating.rate(term=term, currency=currency, period=_MONTH, readings=readings)
-        amounts[term.charge] = Money(line.amount_minor, currency)
+    for price in offer.version.prices:
+        line = rating.rate(
+            price_id=price.id,
+            charge=catalogue.charge_of(price),
+            currency=currency,
+            stretch=Stretch.whole(_MONTH),
+            facts=Facts(readings=readings),
+        )
+        amounts[price.charge] = Money(line.amount_minor, currency)
     return Estimate(
         offer=offer,
         **amounts,

@@ -107,7 +107,8 @@ class TestConversion:
         from app.base.audit import SYSTEM
 
         terms = next(t for t in DEFAULT_PLANS if (t.plan_code, t.currency) == ("team", "KRW"))
-        dearer = replace(terms.charges[0], unit_amount=Decimal(290000))
+        base = terms.charges[0]
+        dearer = replace(base, pricing=replace(base.pricing, unit_amount=Decimal(290000)))
         with control_session() as session:
             catalogue.publish(
                 control_session=session,

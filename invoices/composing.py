@@ -1,0 +1,217 @@
+"""Composing a bill: rated charges and credits, the minimum agreed upon, and what prepays it. Pure.
+
+The order is fixed: what is charged and given back, the top-up to a commitment, then the credits
+that the tenant has. A bill never comes to less than nothing; what would go below is carried over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from app.base.money import exponent
+from invoices import rating
+from invoices.charges import Charge, Offered
+from invoices.fingerprints import plain_decimal
+from invoices.periods import Period
+from invoices.rating import Facts, RatedLine
+from invoices.schedule import DueBill, Span
+from invoices.spending import Grant, Use, spend
+
+_UNUSED = ("미사용 기간 환급: {name}", "Unused time: {name}")
+_CARRIED = ("다음 청구로 이월", "Carried over to the next bill")
+_PREPAID = {
+    "change": ("이월 잔액 사용", "Balance carried over"),
+    "rollover": ("이월 크레딧 사용", "Credit rolled over"),
+    "purchase": ("선불 크레딧 사용", "Prepaid credit used"),
+    "promotion": ("프로모션 크레딧 사용", "Promotional credit used"),
+    "adjustment": ("정산 크레딧 사용", "Adjustment credit used"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillLine:
+    """One line of a bill, ready to be written; `span` is what of an item's time it takes."""
+
+    kind: str
+    charge: str
+    names: tuple[str, str]
+    period: Period
+    quantity: Decimal
+    unit_amount: Decimal
+    amount_minor: int
+    evidence: dict[str, Any]
+    price_id: UUID | None = None
+    readings_sha256: str | None = None
+    span: Span | None = None
+    use: Use | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A bill's lines; `carried_minor` is what they gave back beyond what they asked."""
+
+    lines: tuple[BillLine, ...]
+    carried_minor: int
+
+    @property
+    def subtotal_minor(self) -> int:
+        """What the lines come to, before tax."""
+        return sum(line.amount_minor for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a subscription's bills are composed from, beyond the spans that are due.
+
+    `facts` finds what a span is rated from; `billed` are the spans of earlier bills with their
+    amounts; `grants` is shortened as bills use it up.
+    """
+
+    currency: str
+    prices: Mapping[UUID, Offered]
+    facts: Callable[[Span], Facts]
+    billed: list[tuple[datetime, datetime, int]] = field(default_factory=list)
+    grants: list[Grant] = field(default_factory=list)
+
+
+def compose(*, bill: DueBill, account: Account) -> Composed:
+    """This function will price every span of a bill and settle it with what the tenant has.
+
+    Raises: rating.ReadingsMissing.
+    """
+    lines = [_rated(span, account) for span in bill.spans if not _tops_up(span)]
+    account.billed.extend(_amounts(lines))
+    lines += [_topped_up(span, account) for span in bill.spans if _tops_up(span)]
+    subtotal = sum(line.amount_minor for line in lines)
+    if subtotal < 0:
+        lines.append(_carried(-subtotal, bill, account.currency))
+    uses = spend(grants=account.grants, due_minor=subtotal, bill_on=bill.bill_on)
+    lines += [_prepaid(use, bill, account.currency) for use in uses]
+    return Composed(tuple(lines), max(0, -subtotal))
+
+
+def names_of(charge: Charge) -> tuple[str, str]:
+    """This function will name a charge on a bill, with what is included in it."""
+    if not charge.pricing.included:
+        return charge.name_ko, charge.name_en
+    included = plain_decimal(charge.pricing.included)
+    ko = (
+        f"{included} {charge.unit_ko}"
+        if charge.unit_ko.isascii()
+        else f"{included}{charge.unit_ko}"
+    )
+    en = f"{included} {charge.unit_en}".rstrip()
+    return (
+        f"{charge.name_ko} (포함 {ko.rstrip()} 초과)",
+        f"{charge.name_en} (above {en} included)",
+    )
+
+
+def _tops_up(span: Span) -> bool:
+    return span.item.charge.kind == "commitment"
+
+
+def _rated(span: Span, account: Account) -> BillLine:
+    item = span.item
+    if span.kind == "credit":
+        line = rating.credit(
+            price_id=item.price_id,
+            charge=item.charge,
+            currency=account.currency,
+            stretch=span.stretch,
+            quantity=item.quantity,
+        )
+        ko, en = (
+            pattern.format(name=name)
+            for pattern, name in zip(_UNUSED, names_of(item.charge), strict=True)
+        )
+        return _line(line, span, (ko, en), account)
+    line = rating.rate(
+        price_id=item.price_id,
+        charge=item.charge,
+        currency=account.currency,
+        stretch=span.stretch,
+        quantity=item.quantity,
+        facts=account.facts(span),
+    )
+    return _line(line, span, names_of(item.charge), account)
+
+
+def _topped_up(span: Span, account: Account) -> BillLine:
+    reached = sum(
+        amount for start, end, amount in account.billed if span.start <= start and end <= span.end
+    )
+    line = rating.top_up(
+        price_id=span.item.price_id,
+        charge=span.item.charge,
+        currency=account.currency,
+        stretch=span.stretch,
+        reached_minor=reached,
+    )
+    return _line(line, span, (span.item.charge.name_ko, span.item.charge.name_en), account)
+
+
+def _line(line: RatedLine, span: Span, names: tuple[str, str], account: Account) -> BillLine:
+    price = account.prices[line.price_id]
+    charge = span.item.charge
+    return BillLine(
+        kind=line.kind,
+        charge=line.charge,
+        names=names,
+        period=line.period,
+        quantity=line.quantity,
+        unit_amount=line.unit_amount,
+        amount_minor=line.amount_minor,
+        evidence={
+            "plan": price.plan_code,
+            "plan_version": price.plan_version,
+            "units": [charge.unit_ko, charge.unit_en],
+            **line.evidence,
+        },
+        price_id=line.price_id,
+        readings_sha256=line.readings_sha256,
+        span=span,
+    )
+
+
+def _amounts(lines: Sequence[BillLine]) -> list[tuple[datetime, datetime, int]]:
+    return [
+        (line.span.start, line.span.end, line.amount_minor)
+        for line in lines
+        if line.span is not None
+    ]
+
+
+def _carried(amount_minor: int, bill: DueBill, currency: str) -> BillLine:
+    return BillLine(
+        kind="carried",
+        charge="balance",
+        names=_CARRIED,
+        period=bill.period,
+        quantity=Decimal(1),
+        unit_amount=Decimal(amount_minor).scaleb(-exponent(currency)),
+        amount_minor=amount_minor,
+        evidence={"rule": "carried"},
+    )
+
+
+def _prepaid(use: Use, bill: DueBill, currency: str) -> BillLine:
+    evidence: dict[str, Any] = {"rule": "prepaid", "grant": str(use.grant.grant_id)}
+    if isinstance(use.grant.expires_on, date):
+        evidence["expires_on"] = use.grant.expires_on.isoformat()
+    return BillLine(
+        kind="prepaid",
+        charge="balance",
+        names=_PREPAID[use.grant.source],
+        period=bill.period,
+        quantity=Decimal(-1),
+        unit_amount=Decimal(use.amount_minor).scaleb(-exponent(currency)),
+        amount_minor=-use.amount_minor,
+        evidence=evidence,
+        use=use,
+    )

@@ -1,0 +1,115 @@
+"""Credits: money that a tenant has with us and that its next bills use up, before tax."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.base import ids
+from invoices.models import CreditGrant, CreditUse
+from invoices.spending import Grant, Use
+
+CARRIED = "change"
+
+
+def open_grants(
+    *, control_session: Session, tenant_ids: Collection[UUID]
+) -> dict[tuple[UUID, str], list[Grant]]:
+    """This function will lock and return what each tenant has left, by currency.
+
+    The first to be used comes first: by priority, then what expires soonest, then the oldest. What
+    has expired by a bill's day is left out there: a late run still finds what was good then.
+    """
+    rows = control_session.scalars(
+        select(CreditGrant)
+        .where(
+            CreditGrant.tenant_id.in_(tenant_ids),
+            CreditGrant.used_minor < CreditGrant.amount_minor,
+        )
+        .order_by(
+            CreditGrant.priority,
+            CreditGrant.expires_on.asc().nulls_last(),
+            CreditGrant.granted_at,
+            CreditGrant.id,
+        )
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found: dict[tuple[UUID, str], list[Grant]] = defaultdict(list)
+    for row in rows:
+        left = row.amount_minor - row.used_minor
+        grant = Grant(row.id, left, row.source, row.expires_on)
+        found[row.tenant_id, row.currency].append(grant)
+    return found
+
+
+def record(
+    *, control_session: Session, uses: Sequence[tuple[UUID, UUID, Use]], now: datetime
+) -> None:
+    """This function will write down uses with the invoice and the line that they stand on.
+
+    The database refuses to use more of a grant than there is.
+    """
+    if not uses:
+        return
+    total: dict[UUID, int] = defaultdict(int)
+    for _, _, use in uses:
+        total[use.grant.grant_id] += use.amount_minor
+    for grant_id, amount_minor in total.items():
+        control_session.execute(
+            update(CreditGrant)
+            .where(CreditGrant.id == grant_id)
+            .values(used_minor=CreditGrant.used_minor + amount_minor)
+            .execution_options(synchronize_session=False)
+        )
+    control_session.execute(
+        insert(CreditUse),
+        [
+            {
+                "id": ids.uuid7(),
+                "grant_id": use.grant.grant_id,
+                "invoice_id": invoice_id,
+                "line_id": line_id,
+                "amount_minor": use.amount_minor,
+                "state": "used",
+                "used_at": now,
+            }
+            for invoice_id, line_id, use in uses
+        ],
+    )
+
+
+def give_back(*, control_session: Session, invoice_id: UUID) -> None:
+    """This function will undo what a voided invoice used up and what it carried over.
+
+    What was carried and is used already stays used: the grant shrinks to that.
+    """
+    used = (
+        select(CreditUse.grant_id, func.sum(CreditUse.amount_minor).label("amount_minor"))
+        .where(CreditUse.invoice_id == invoice_id, CreditUse.state == "used")
+        .group_by(CreditUse.grant_id)
+        .subquery()
+    )
+    control_session.execute(
+        update(CreditGrant)
+        .where(CreditGrant.id == used.c.grant_id)
+        .values(used_minor=CreditGrant.used_minor - used.c.amount_minor)
+        .execution_options(synchronize_session=False)
+    )
+    control_session.execute(
+        update(CreditUse)
+        .where(CreditUse.invoice_id == invoice_id, CreditUse.state == "used")
+        .values(state="void")
+        .execution_options(synchronize_session=False)
+    )
+    control_session.execute(
+        update(CreditGrant)
+        .where(CreditGrant.carried_by == invoice_id)
+        .values(amount_minor=CreditGrant.used_minor)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,167 @@
+"""Items: the charges in force of many subscriptions, read in bulk as the schedule takes them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from invoices import catalogue
+from invoices.charges import Offered
+from invoices.models import (
+    BilledSpan,
+    InvoiceLine,
+    PlanVersion,
+    Price,
+    Subscription,
+    SubscriptionItem,
+)
+from invoices.schedule import Billed, Item
+
+
+def offered(*, control_session: Session, price_ids: Collection[UUID]) -> dict[UUID, Offered]:
+    """This function will read prices with their plans; a few serve any number of subscribers."""
+    rows = control_session.execute(
+        select(Price, PlanVersion.plan_code, PlanVersion.version)
+        .join(PlanVersion, PlanVersion.id == Price.plan_version_id)
+        .where(Price.id.in_(price_ids))
+    )
+    return {
+        price.id: Offered(
+            price_id=price.id,
+            plan_code=plan_code,
+            plan_version=version,
+            position=price.position,
+            charge=catalogue.charge_of(price),
+        )
+        for price, plan_code, version in rows
+    }
+
+
+def begin(
+    *,
+    control_session: Session,
+    subscription: Subscription,
+    version: PlanVersion,
+    starts_at: datetime,
+    now: datetime,
+    quantities: Mapping[str, Decimal] = MappingProxyType({}),
+) -> list[SubscriptionItem]:
+    """This function will put a plan's charges in force, its set-up fees among them.
+
+    `quantities` says how much of a charge is bought, 1 where it says nothing. Optional charges
+    begin when somebody adds them.
+    """
+    rows = [
+        SubscriptionItem(
+            subscription_id=subscription.id,
+            price_id=price.id,
+            charge=price.charge,
+            quantity=quantities.get(price.charge, Decimal(1)),
+            starts_at=starts_at,
+            anchor_on=subscription.anchor_on,
+            created_at=now,
+        )
+        for price in version.prices
+        if not price.optional and price.kind != "one_off"
+    ]
+    control_session.add_all(rows)
+    control_session.flush()
+    return rows
+
+
+def end(*, control_session: Session, subscription_id: UUID, at: datetime) -> None:
+    """This function will end every item of a subscription that is in force beyond a moment.
+
+    An item that would begin only later never does.
+    """
+    beyond = or_(SubscriptionItem.ends_at.is_(None), SubscriptionItem.ends_at > at)
+    control_session.execute(
+        update(SubscriptionItem)
+        .where(SubscriptionItem.subscription_id == subscription_id, beyond)
+        .values(ends_at=func.greatest(SubscriptionItem.starts_at, at))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def of_subscriptions(
+    *, control_session: Session, subscription_ids: Collection[UUID]
+) -> tuple[dict[UUID, list[Item]], dict[UUID, Offered]]:
+    """This function will return each subscription's items, past and to come, and their prices."""
+    rows = control_session.execute(
+        select(
+            SubscriptionItem.id,
+            SubscriptionItem.subscription_id,
+            SubscriptionItem.price_id,
+            SubscriptionItem.quantity,
+            SubscriptionItem.starts_at,
+            SubscriptionItem.ends_at,
+            SubscriptionItem.anchor_on,
+            SubscriptionItem.credit_on_end,
+        )
+        .where(SubscriptionItem.subscription_id.in_(subscription_ids))
+        .order_by(SubscriptionItem.starts_at, SubscriptionItem.id)
+    ).all()
+    prices = offered(control_session=control_session, price_ids={row.price_id for row in rows})
+    found: dict[UUID, list[Item]] = defaultdict(list)
+    for row in rows:
+        price = prices[row.price_id]
+        found[row.subscription_id].append(
+            Item(
+                item_id=row.id,
+                price_id=row.price_id,
+                charge=price.charge,
+                position=price.position,
+                quantity=row.quantity,
+                starts_at=row.starts_at,
+                ends_at=row.ends_at,
+                anchor_on=row.anchor_on,
+                credit_on_end=row.credit_on_end,
+            )
+        )
+    return found, prices
+
+
+def billed(*, control_session: Session, subscription_ids: Collection[UUID]) -> Billed:
+    """This function will return what was billed of these subscriptions' items and not voided."""
+    rows = control_session.execute(
+        select(BilledSpan.item_id, BilledSpan.kind, BilledSpan.span).where(
+            BilledSpan.subscription_id.in_(subscription_ids), BilledSpan.state != "void"
+        )
+    )
+    return taken((row.item_id, row.kind, row.span.lower, row.span.upper) for row in rows)
+
+
+def billed_amounts(
+    *, control_session: Session, subscription_ids: Collection[UUID]
+) -> dict[UUID, list[tuple[datetime, datetime, int]]]:
+    """This function will return what each billed span of these subscriptions came to."""
+    found: dict[UUID, list[tuple[datetime, datetime, int]]] = defaultdict(list)
+    if not subscription_ids:
+        return found
+    rows = control_session.execute(
+        select(BilledSpan.subscription_id, BilledSpan.span, InvoiceLine.amount_minor)
+        .join(InvoiceLine, InvoiceLine.id == BilledSpan.line_id)
+        .where(
+            BilledSpan.subscription_id.in_(subscription_ids),
+            BilledSpan.state != "void",
+            InvoiceLine.kind != "commitment",
+        )
+    )
+    for row in rows:
+        found[row.subscription_id].append((row.span.lower, row.span.upper, row.amount_minor))
+    return found
+
+
+def taken(spans: Iterable[tuple[UUID, str, datetime, datetime]]) -> Billed:
+    """This function will sort billed spans by their items, as the schedule looks them up."""
+    found: dict[UUID, dict[tuple[str, datetime], datetime]] = defaultdict(dict)
+    for item_id, kind, start, end in spans:
+        found[item_id][kind, start] = end
+    return found

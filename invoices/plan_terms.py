@@ -1,0 +1,58 @@
+"""A plan's terms: what one version of it costs and allows, in one currency. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.base.errors import Invalid
+from invoices import charges
+from invoices.charges import Charge
+
+GIGABYTE = 1_000_000_000
+
+
+class TermsUnsound(Invalid):
+    """A plan's terms contradict themselves; nothing was published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTerms:
+    """What one version of a plan costs and allows, in one currency."""
+
+    plan_code: str
+    position: int
+    currency: str
+    name_ko: str
+    name_en: str
+    seats_max: int
+    storage_bytes_max: int
+    charges: tuple[Charge, ...]
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What the plan allows, as it is written down to its tenants."""
+        return {"seats": self.seats_max, "storage_bytes": self.storage_bytes_max}
+
+
+def check(terms: PlanTerms) -> None:
+    """This function will refuse terms that contradict themselves.
+
+    Raises: TermsUnsound; ChargeUnsound and PricingUnsound with `charges.<code>.` before the field.
+    """
+    codes = [each.code for each in terms.charges]
+    if len(set(codes)) != len(codes):
+        raise TermsUnsound("Name each charge once.", field="charges")
+    if all(each.optional or each.once for each in terms.charges):
+        raise TermsUnsound(
+            "A plan has at least one charge that recurs and is not optional.", field="charges"
+        )
+    for each in terms.charges:
+        try:
+            charges.check(each)
+        except Invalid as error:
+            error.field = f"charges.{each.code}.{error.field}"
+            raise
+    if sum(each.kind == "commitment" for each in terms.charges) > 1:
+        raise TermsUnsound("A plan has one commitment at most.", field="charges")
+    if terms.seats_max < 1 or terms.storage_bytes_max < 1:
+        raise TermsUnsound("A plan allows at least one seat and some storage.", field="limits")

@@ -1,0 +1,45 @@
+"""Spending what a tenant has with us on what a bill comes to. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What is left of one grant, in minor units, on the day of a bill."""
+
+    grant_id: UUID
+    left_minor: int
+    source: str
+    expires_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """So much of a grant, used up by one bill."""
+
+    grant: Grant
+    amount_minor: int
+
+
+def spend(*, grants: list[Grant], due_minor: int, bill_on: date) -> list[Use]:
+    """This function will use up grants in their order until nothing is due, and shorten the list.
+
+    A grant that expires before the day of the bill is left alone.
+    """
+    uses: list[Use] = []
+    for place, grant in enumerate(grants):
+        if due_minor <= 0:
+            break
+        if grant.expires_on is not None and grant.expires_on <= bill_on:
+            continue
+        amount = min(due_minor, grant.left_minor)
+        if amount > 0:
+            uses.append(Use(grant, amount))
+            left = grant.left_minor - amount
+            grants[place] = Grant(grant.grant_id, left, grant.source, grant.expires_on)
+            due_minor -= amount
+    return uses
