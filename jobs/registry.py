@@ -17,6 +17,7 @@ STEP_MODULES = (
     "provisioning",
     "limits",
     "metering",
+    "rollups",
     "invoicing",
     "collection",
     "payment",

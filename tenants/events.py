@@ -22,6 +22,7 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid
 from tenants.event_bodies import Body, Refusal, read
 from tenants.models import LIVE_STATES, Tenant
+from tenants.rollup_models import UsageMark, UsageRollup, UsageValue
 from tenants.usage_models import ErasedTenant, Event, EventKey
 
 MONTHS_AHEAD = 2
@@ -288,7 +289,7 @@ def left(*, usage_session: Session, tenant_id: UUID) -> dict[str, int]:
             select(func.count()).select_from(model).where(model.tenant_id == tenant_id)
         )
         or 0
-        for model in (Event, EventKey)
+        for model in (Event, EventKey, UsageMark, UsageRollup, UsageValue)
     }
 
 

@@ -9,7 +9,9 @@ import app.base.models
 import invoices.models
 import jobs.models
 import tenants.api_key_models
+import tenants.meter_models
 import tenants.models
+import tenants.rollup_models
 import tenants.usage_models
 from app.base.db import OWNER_ROLE, Base, UsageBase, role_url
 
@@ -19,6 +21,7 @@ ROOMS = (
     jobs.models,
     tenants.models,
     tenants.api_key_models,
+    tenants.meter_models,
 )
 PARTITIONS = ("visit_event_", "event_p2", "event_key_p")
 # Of another history, though its tables may lie in this database.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, pool, text
 
+import tenants.rollup_models
 import tenants.usage_models
 from app.base.db import OWNER_ROLE, UsageBase, usage_role_url
 
-ROOMS = (tenants.usage_models,)
+ROOMS = (tenants.usage_models, tenants.rollup_models)
 
 
 def include_object(item: object, _name: object, _kind: object, reflected: bool, _: object) -> bool:
