@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -36,6 +37,23 @@ class KeyRefused(Forbidden):
 
 class ScopeMissing(Forbidden):
     """The key is good, but not for this."""
+
+
+_REFUSED = "This API key is unknown, over or revoked. Ask an admin for another."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as a key tells: enough to answer the next calls without asking again."""
+
+    id: UUID
+    prefix: str
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+    def is_over(self, now: datetime) -> bool:
+        """This function will tell whether a rotated key's time is up."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 class KeyOver(Conflict):
@@ -163,23 +181,35 @@ def _note(
     )
 
 
-def authenticate(*, control_session: Session, secret: str, scope: str, now: datetime) -> ApiKey:
-    """This function will find the key behind a secret, and see that it may do what is asked.
+def recognise(*, control_session: Session, secret: str, now: datetime) -> Caller:
+    """This function will find who calls with a secret, and note that the key was used.
 
-    Raises: KeyRefused, ScopeMissing.
+    Raises: KeyRefused.
     """
     key = control_session.scalar(
         select(ApiKey).where(ApiKey.secret_sha256 == secrets.hash_token(secret))
     )
-    if key is None or state(key, now) not in ("active", "expiring"):
-        raise KeyRefused("This API key is unknown, over or revoked. Ask an admin for another.")
-    if scope not in key.scopes:
+    if key is None or key.revoked_at is not None:
+        raise KeyRefused(_REFUSED)
+    caller = Caller(key.id, key.prefix, frozenset(key.scopes), key.expires_at)
+    if not caller.is_over(now):
+        _note_use(control_session, key, now)
+    return caller
+
+
+def allow(*, caller: Caller, scope: str, now: datetime) -> None:
+    """This function will see that a key is good at this moment, and for this.
+
+    Raises: KeyRefused, ScopeMissing.
+    """
+    if caller.is_over(now):
+        raise KeyRefused(_REFUSED)
+    if scope not in caller.scopes:
         raise ScopeMissing(f"This API key lacks the scope {scope}. Ask an admin for one with it.")
-    return key
 
 
-def note_use(*, control_session: Session, key: ApiKey, now: datetime) -> None:
-    """This function will write down when a key was last used, to within a few minutes."""
+def _note_use(control_session: Session, key: ApiKey, now: datetime) -> None:
+    """When a key was last used, to within a few minutes."""
     before = now - USE_NOTED_EVERY
     if key.last_used_at is None or key.last_used_at < before:
         control_session.execute(

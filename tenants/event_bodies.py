@@ -6,13 +6,14 @@ Nothing here reaches the database or the clock, so that one bad event costs its 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from json.encoder import encode_basestring  # what `json.dumps` writes, letters left as they are
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.base.config import Settings, settings
 
@@ -28,7 +29,7 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _STORABLE = re.compile(r"[^\x00\ud800-\udfff]*")
 _NUMBER = re.compile(r"\d{1,40}(\.\d{1,40})?", re.ASCII)
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)", re.ASCII
 )
 
 
@@ -41,16 +42,15 @@ class Refusal:
     field: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A sound event; `tenant` is as it was named, hashes are 32 hex digits."""
+class Body(NamedTuple):
+    """A sound event; `tenant` is as it was named, hashes are hex, `at` is ISO 8601 in UTC."""
 
     tenant: str
     id: str
     id_hash: str
     body_hash: str
     type: str
-    at: datetime
+    at: str
     quantity: str
     properties: str
 
@@ -61,45 +61,56 @@ class _Unfit(Exception):
         self.refusal = Refusal(reason, detail, field)
 
 
-def read(event: Any, *, now: datetime) -> Body | Refusal:
-    """This function will check one event and bring what it says into one form.
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """From when to when an event's time is taken, and the limits of everything else."""
+
+    oldest: datetime
+    newest: datetime
+    limits: Settings
+
+
+def read_all(events: Sequence[Any], *, now: datetime) -> list[Body | Refusal]:
+    """This function will check each event and bring what it says into one form.
 
     Two events that mean the same have the same `body_hash`: 1.50 and 1.5, +09:00 and Z, whatever
-    the order of their properties.
+    the order of their properties. A Refusal among the events stays as it is.
     """
+    limits = settings()
+    window = _Window(
+        now - timedelta(days=limits.event_backdating_days),
+        now + timedelta(seconds=limits.event_clock_skew_seconds),
+        limits,
+    )
+    return [_read(event, window) for event in events]
+
+
+def _read(event: Any, window: _Window) -> Body | Refusal:
     if isinstance(event, Refusal):
         return event
-    limits = settings()
+    limits = window.limits
     try:
-        if not isinstance(event, Mapping):
+        if not isinstance(event, dict):
             raise _Unfit("not_an_object", "An event is a JSON object.")
-        _know_every_field(event)
+        if not event.keys() <= FIELDS:
+            _name_the_unknown(event)
         event_id = _line(event, "id", limits.event_id_length_max)
         tenant = _line(event, "tenant", NAME_LENGTH_MAX)
         kind = _line(event, "type", NAME_LENGTH_MAX)
-        at = _moment(event, now, limits)
+        at = _moment(event, window)
         quantity = _quantity(event)
         properties = _properties(event, limits)
     except _Unfit as unfit:
         return unfit.refusal
-    meaning = f"{len(kind)}:{kind}|{at.isoformat()}|{quantity}|{properties}"
-    return Body(
-        tenant=tenant,
-        id=event_id,
-        id_hash=_hash(event_id),
-        body_hash=_hash(meaning),
-        type=kind,
-        at=at,
-        quantity=quantity,
-        properties=properties,
-    )
+    meaning = f"{len(kind)}:{kind}|{at}|{quantity}|{properties}"
+    return Body(tenant, event_id, _hash(event_id), _hash(meaning), kind, at, quantity, properties)
 
 
 def _hash(text: str) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _know_every_field(event: Mapping[str, Any]) -> None:
+def _name_the_unknown(event: Mapping[str, Any]) -> None:
     for name in event:
         if name not in FIELDS:
             known = ", ".join(sorted(FIELDS))
@@ -117,29 +128,28 @@ def _line(event: Mapping[str, Any], field: str, length_max: int) -> str:
     )
 
 
-def _moment(event: Mapping[str, Any], now: datetime, limits: Settings) -> datetime:
+def _moment(event: Mapping[str, Any], window: _Window) -> str:
     value = event.get("time")
     if value is None:
         raise _Unfit("missing", "Give the time at which it was used.", "time")
-    text = value.upper() if isinstance(value, str) else ""
     try:
-        if not _TIME.fullmatch(text):
+        if not isinstance(value, str) or not _TIME.fullmatch(value):
             raise ValueError
-        at = datetime.fromisoformat(text).astimezone(UTC)
+        at = datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         example = "2026-03-10T12:00:00+09:00"
         raise _Unfit(
             "bad_time", f"Give ISO 8601 with a time zone, such as {example}.", "time"
         ) from None
-    if at < now - timedelta(days=limits.event_backdating_days):
-        days = limits.event_backdating_days
+    if at < window.oldest:
+        days = window.limits.event_backdating_days
         raise _Unfit("too_old", f"Events are taken for {days} days after their time.", "time")
-    if at > now + timedelta(seconds=limits.event_clock_skew_seconds):
-        ahead = limits.event_clock_skew_seconds
+    if at > window.newest:
+        ahead = window.limits.event_clock_skew_seconds
         raise _Unfit(
             "in_the_future", f"The time is over {ahead} seconds ahead of our clock.", "time"
         )
-    return at
+    return at.isoformat()
 
 
 def _quantity(event: Mapping[str, Any]) -> str:
@@ -176,22 +186,23 @@ def plain(number: Decimal) -> str:
 
 def _properties(event: Mapping[str, Any], limits: Settings) -> str:
     given = event.get("properties")
-    if not given and (given is None or isinstance(given, Mapping)):
+    if given is None or given == {}:
         return "{}"
-    if not isinstance(given, Mapping):
+    if not isinstance(given, dict):
         raise _Unfit("bad_properties", "Properties are a JSON object.", "properties")
     if len(given) > limits.event_properties_max:
         most = limits.event_properties_max
         raise _Unfit("too_many_properties", f"Give at most {most} properties.", "properties")
     parts = [f"{_property_name(name)}:{_property(name, given[name])}" for name in sorted(given)]
     text = "{" + ",".join(parts) + "}"
-    size = len(text.encode())
-    if size > limits.event_properties_bytes_max:
+    most_letters = limits.event_properties_bytes_max // 4
+    if len(text) > most_letters and len(text.encode()) > limits.event_properties_bytes_max:
         most = limits.event_properties_bytes_max
         raise _Unfit("properties_too_large", f"Give at most {most} bytes.", "properties")
     return text
 
 
+@lru_cache(maxsize=4_096)
 def _property_name(name: str) -> str:
     if len(name) > NAME_LENGTH_MAX or not _LINE.fullmatch(name):
         raise _Unfit(

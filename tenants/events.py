@@ -7,8 +7,7 @@ Source: docs/decisions/event-keys.md, docs/decisions/usage-storage.md
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -20,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid
-from tenants.event_bodies import Body, Refusal, read
+from app.base.remembered import Remembered
+from tenants.event_bodies import Body, Refusal, read_all
 from tenants.models import LIVE_STATES, Tenant
 from tenants.rollup_models import UsageMark, UsageRollup, UsageValue
 from tenants.usage_models import ErasedTenant, Event, EventKey
@@ -52,39 +52,19 @@ class Outcome:
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a sound event of a known tenant stands in its call."""
+_ACCEPTED = Outcome("accepted")
+_DUPLICATE = Outcome("duplicate")
+_CONFLICTING = Outcome("conflict", _CONFLICT)
+_REFUSED = Outcome("refused", _UNKNOWN)
+_live: Remembered[str, UUID] = Remembered()
+_Place = tuple[int, UUID, Body]  # where a sound event of a known tenant stands in its call
 
-    index: int
-    tenant_id: UUID
-    body: Body
-
-    @property
-    def key(self) -> tuple[UUID, str]:
-        return self.tenant_id, self.body.id_hash
-
-
-_STORE = text("""
-    WITH incoming AS MATERIALIZED (
-        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r (
-            place int, tenant_id uuid, id text, id_hash uuid, body_hash uuid, type text,
-            at timestamptz, quantity numeric, properties text)
-        WHERE NOT EXISTS (SELECT FROM erased_tenant e WHERE e.tenant_id = r.tenant_id)
-    ), taken AS (
-        -- In one order everywhere, so that two calls with the same ids never wait for each other.
-        INSERT INTO event_key (tenant_id, id_hash, body_hash)
-        SELECT tenant_id, id_hash, body_hash FROM incoming ORDER BY tenant_id, id_hash
-        ON CONFLICT DO NOTHING RETURNING tenant_id, id_hash
-    ), fresh AS (
-        SELECT incoming.* FROM incoming JOIN taken USING (tenant_id, id_hash)
-    ), stored AS (
-        INSERT INTO event (tenant_id, id, type, at, quantity, properties, received_at)
-        SELECT tenant_id, id, type, at, quantity, CAST(properties AS jsonb), :now FROM fresh
-    )
-    SELECT place FROM fresh
-""")
-
+_STORE = text(
+    "SELECT place, known FROM accept_events(CAST(:months AS date[]), CAST(:tenants AS uuid[]),"
+    " CAST(:ids AS text[]), CAST(:id_hashes AS uuid[]), CAST(:body_hashes AS uuid[]),"
+    " CAST(:types AS text[]), CAST(:moments AS timestamptz[]), CAST(:quantities AS numeric[]),"
+    " CAST(:propertieses AS jsonb[]), :received)"
+)
 # From each tenant's first key to the next tenant's: as many looks as there are tenants.
 _TENANTS = text("""
     WITH RECURSIVE known (tenant_id) AS (
@@ -112,43 +92,36 @@ def accept(
     most = settings().event_batch_max
     if not 1 <= len(events) <= most:
         raise WrongCount(f"Send 1 to {most} events in a call; these are {len(events)}.")
-    bodies = [read(event, now=now) for event in events]
-    sound = {index: body for index, body in enumerate(bodies) if isinstance(body, Body)}
-    _enter(usage_session, [body.at for body in sound.values()])
-    tenant_ids = _tenants(control_session, {body.tenant for body in sound.values()})
-    places = [
-        _Place(index, tenant_ids[body.tenant], body)
-        for index, body in sound.items()
-        if body.tenant in tenant_ids
-    ]
-    outcomes = [Outcome("refused", b if isinstance(b, Refusal) else _UNKNOWN) for b in bodies]
-    for place, outcome in _settle(usage_session, places, now):
-        outcomes[place.index] = outcome
+    bodies = read_all(events, now=now)
+    names = {body.tenant for body in bodies if isinstance(body, Body)}
+    tenant_ids = _tenants(control_session, names)
+    outcomes, places = [], []
+    for index, body in enumerate(bodies):
+        if isinstance(body, Refusal):
+            outcomes.append(Outcome("refused", body))
+            continue
+        outcomes.append(_REFUSED)
+        if body.tenant in tenant_ids:
+            places.append((index, tenant_ids[body.tenant], body))
+    for index, outcome in _settle(usage_session, places, now):
+        outcomes[index] = outcome
     return outcomes
 
 
-def _enter(usage_session: Session, moments: Iterable[datetime]) -> None:
-    """Hold the lock of those who write events, and see that each event's month has its place.
-
-    A statement of its own: what is read after it knows of every tenant that is going.
-    """
-    usage_session.execute(
-        text(
-            "SELECT pg_advisory_xact_lock_shared(event_writers_lock()),"
-            " ensure_event_months(CAST(:months AS date[]))"
-        ),
-        {"months": sorted({_month(at) for at in moments})},
-    )
-
-
-def _month(at: datetime) -> date:
-    return at.date().replace(day=1)
-
-
 def _tenants(control_session: Session, names: set[str]) -> dict[str, UUID]:
-    """The live ones of these tenants, under the names by which they were called."""
-    if not names:
-        return {}
+    """The live ones of these tenants, under the names by which they were called.
+
+    Remembered for a moment: who is gone for good is known where the events lie.
+    """
+    found = {name: known for name in names if (known := _live.get(name)) is not None}
+    if len(found) < len(names):
+        read = _read_tenants(control_session, names - found.keys())
+        _live.learn(read)
+        found |= read
+    return found
+
+
+def _read_tenants(control_session: Session, names: set[str]) -> dict[str, UUID]:
     ids = {name: tenant_id for name in names if (tenant_id := _uuid(name))}
     rows = control_session.execute(
         text(
@@ -172,67 +145,59 @@ def _uuid(name: str) -> UUID | None:
 
 def _settle(
     usage_session: Session, places: Sequence[_Place], now: datetime
-) -> list[tuple[_Place, Outcome]]:
+) -> Iterator[tuple[int, Outcome]]:
     """The outcome of each: what comes second, in this call or after an earlier one, is no news."""
     firsts: dict[tuple[UUID, str], _Place] = {}
     for place in places:
-        firsts.setdefault(place.key, place)
-    fresh = _store(usage_session, list(firsts.values()), now)
-    known = {place.key: place.body.body_hash for place in firsts.values() if place.index in fresh}
-    known |= _stored(usage_session, [p for p in firsts.values() if p.index not in fresh])
-    outcomes = []
-    for place in places:
-        if place.index in fresh:
-            outcomes.append((place, Outcome("accepted")))
-        elif place.key not in known:
-            outcomes.append((place, Outcome("refused", _UNKNOWN)))
-        elif known[place.key] == place.body.body_hash:
-            outcomes.append((place, Outcome("duplicate")))
+        firsts.setdefault((place[1], place[2].id_hash), place)
+    known = _store(usage_session, list(firsts.values()), now)
+    for index, tenant_id, body in places:
+        first = firsts[tenant_id, body.id_hash]
+        if first[0] not in known:
+            stored: str | None = first[2].body_hash
+            fresh = first[0] == index
         else:
-            outcomes.append((place, Outcome("conflict", _CONFLICT)))
-    return outcomes
+            stored, fresh = known[first[0]], False
+        if fresh:
+            yield index, _ACCEPTED
+        elif stored is None:
+            yield index, _REFUSED
+        else:
+            yield index, _DUPLICATE if stored == body.body_hash else _CONFLICTING
 
 
-def _store(usage_session: Session, places: Sequence[_Place], now: datetime) -> set[int]:
-    if not places:
-        return set()
-    rows = [
-        {
-            "place": place.index,
-            "tenant_id": str(place.tenant_id),
-            "id": place.body.id,
-            "id_hash": place.body.id_hash,
-            "body_hash": place.body.body_hash,
-            "type": place.body.type,
-            "at": place.body.at.isoformat(),
-            "quantity": place.body.quantity,
-            "properties": place.body.properties,
-        }
-        for place in places
-    ]
-    written = json.dumps(rows, ensure_ascii=False)
-    return set(usage_session.scalars(_STORE, {"rows": written, "now": now}))
-
-
-def _stored(usage_session: Session, places: Sequence[_Place]) -> dict[tuple[UUID, str], str]:
-    """The bodies already known under these keys; read after the others' transactions ended.
-
-    There is none for a key that was not taken because its tenant has come to its end.
-    """
+def _store(
+    usage_session: Session, places: Sequence[_Place], now: datetime
+) -> dict[int, str | None]:
+    """What is known under the keys that are not new; nothing of tenants that are gone."""
     if not places:
         return {}
+    bodies = [body for _index, _tenant_id, body in places]
     rows = usage_session.execute(
-        text(
-            "SELECT tenant_id, id_hash, body_hash FROM event_key JOIN"
-            " unnest(CAST(:tenants AS uuid[]), CAST(:hashes AS uuid[])) AS w (tenant_id, id_hash)"
-            " USING (tenant_id, id_hash)"
-        ),
+        _STORE,
         {
-            "tenants": [place.tenant_id for place in places],
-            "hashes": [place.body.id_hash for place in places],
+            "months": _array({f"{body.at[:7]}-01" for body in bodies}),
+            "tenants": _array([str(tenant_id) for _index, tenant_id, _body in places]),
+            "ids": _array([_quoted(body.id) for body in bodies]),
+            "id_hashes": _array([body.id_hash for body in bodies]),
+            "body_hashes": _array([body.body_hash for body in bodies]),
+            "types": _array([_quoted(body.type) for body in bodies]),
+            "moments": _array([body.at for body in bodies]),
+            "quantities": _array([body.quantity for body in bodies]),
+            "propertieses": _array([_quoted(body.properties) for body in bodies]),
+            "received": now,
         },
     )
-    return {(row.tenant_id, row.id_hash.hex): row.body_hash.hex for row in rows}
+    return {places[row.place - 1][0]: None if row.known is None else row.known.hex for row in rows}
+
+
+def _array(elements: Iterable[str]) -> str:
+    """An array in PostgreSQL's own form: the driver would put a list into it object by object."""
+    return "{" + ",".join(elements) + "}"
+
+
+def _quoted(element: str) -> str:
+    return '"' + element.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def make_months_ahead(*, usage_session: Session, now: datetime) -> int:

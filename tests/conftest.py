@@ -59,6 +59,8 @@ def _start_servers() -> None:
         "TENANTRY_TEST_DATABASE": servers.database_url,
         "TENANTRY_TEST_REDIS": servers.redis_url,
         "TENANTRY_LOG_LEVEL": "WARNING",
+        # What a test changes is so at once; the memory has a test of its own.
+        "TENANTRY_API_MEMORY_SECONDS": "0",
         "FLASK_APP": str(ROOT / "wsgi.py"),
     }
     prepared = subprocess.run(

@@ -165,6 +165,17 @@ def usage_session() -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def usage_statements() -> Iterator[Session]:
+    """This function will open a session on pushed usage whose every statement commits by itself.
+
+    For a door whose call is one statement: it saves two trips to the server.
+    """
+    engine = usage_engine().execution_options(isolation_level="AUTOCOMMIT")
+    with Session(engine, expire_on_commit=False) as session:
+        yield session
+
+
 def notify(control_session: Session, step: str) -> None:
     """This function will tell the dispatcher, at commit, that a step has work due.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
+from uuid import UUID
 
 from flask import Blueprint, Response, g, jsonify, request
 from flask_limiter.util import get_remote_address
@@ -18,14 +19,20 @@ from werkzeug.http import HTTP_STATUS_CODES
 from app.base import clock
 from app.base.config import settings
 from app.base.errors import TenantryError
+from app.base.remembered import Remembered
 from app.web.db import control, take_back
 from app.web.security import csrf, limiter
 from tenants import api_keys
+from tenants.api_keys import Caller
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 csrf.exempt(api)
+
+SHEAVES_A_MINUTE = 1_000
+_callers: Remembered[str, Caller] = Remembered()
+_left: dict[UUID, int] = {}
 
 _WHAT_TO_DO = {
     411: "Send the length of the body.",
@@ -84,7 +91,7 @@ def _never_kept(response: Response) -> Response:
 def key_required(scope: str) -> Callable[[View], View]:
     """This function will let only calls through that bring a good API key with this scope.
 
-    The view finds `g.api_key`. Calls are counted by key, refused keys by address.
+    The view finds `g.api_key`, a Caller. Calls are counted by key, refused keys by address.
 
     Raises: Problem.
     """
@@ -101,7 +108,7 @@ def key_required(scope: str) -> Callable[[View], View]:
     return decorate
 
 
-def _key(scope: str) -> Any:
+def _key(scope: str) -> Caller:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Problem(
@@ -110,9 +117,9 @@ def _key(scope: str) -> Any:
             **{"WWW-Authenticate": 'Bearer realm="tenantry"'},
         )
     try:
-        return api_keys.authenticate(
-            control_session=control(), secret=secret.strip(), scope=scope, now=clock.now()
-        )
+        caller = _caller(secret.strip())
+        api_keys.allow(caller=caller, scope=scope, now=clock.now())
+        return caller
     except api_keys.KeyRefused as error:
         _count_refusal()
         challenge = 'Bearer realm="tenantry", error="invalid_token"'
@@ -122,11 +129,38 @@ def _key(scope: str) -> Any:
         raise Problem(403, error.message, **{"WWW-Authenticate": challenge}) from error
 
 
+def _caller(secret: str) -> Caller:
+    known = _callers.get(secret)
+    if known is None:
+        known = api_keys.recognise(control_session=control(), secret=secret, now=clock.now())
+        control().commit()
+        _callers.learn({secret: known})
+    return known
+
+
+def _count_call() -> None:
+    """Count this call, in sheaves where the limit is large: a trip to Valkey costs as much as SQL.
+
+    A process may so let through a thousandth more than the limit says.
+    """
+    key_id = g.api_key.id
+    left = _left.get(key_id, 0)
+    if left <= 0:
+        _count_sheaf()
+        left = _sheaf()
+    _left[key_id] = left - 1
+
+
+def _sheaf() -> int:
+    return max(1, settings().event_calls_per_minute_max // SHEAVES_A_MINUTE)
+
+
 @limiter.limit(
     lambda: f"{settings().event_calls_per_minute_max}/minute",
     key_func=lambda: f"api-key:{g.api_key.id}",
+    cost=_sheaf,
 )
-def _count_call() -> None:
+def _count_sheaf() -> None:
     """Counting is what the decorator does."""
 
 

@@ -63,6 +63,46 @@ BEGIN
     RETURN dropped;
 END $$;
 
+-- A call's events in one round trip: what is new is stored. Of the others it tells the place in the
+-- call and the body that is known under their key; none is known of a tenant that is gone.
+CREATE FUNCTION accept_events(months date[], tenants uuid[], ids text[], id_hashes uuid[],
+    body_hashes uuid[], types text[], moments timestamptz[], quantities numeric[],
+    propertieses jsonb[], received timestamptz) RETURNS TABLE (place bigint, known uuid)
+LANGUAGE plpgsql AS $$
+DECLARE
+    stored bigint[];
+BEGIN
+    -- A statement of its own: what is read after it knows of every tenant that is going.
+    PERFORM pg_advisory_xact_lock_shared(event_writers_lock());
+    PERFORM ensure_event_months(months);
+    WITH incoming AS MATERIALIZED (
+        SELECT * FROM unnest(tenants, ids, id_hashes, body_hashes, types, moments, quantities,
+            propertieses) WITH ORDINALITY
+            AS r (tenant_id, id, id_hash, body_hash, type, at, quantity, properties, at_place)
+        WHERE NOT EXISTS (SELECT FROM erased_tenant e WHERE e.tenant_id = r.tenant_id)
+    ), taken AS (
+        -- In one order everywhere, so that two calls with the same ids never deadlock.
+        INSERT INTO event_key (tenant_id, id_hash, body_hash)
+        SELECT tenant_id, id_hash, body_hash FROM incoming ORDER BY tenant_id, id_hash
+        ON CONFLICT DO NOTHING RETURNING tenant_id, id_hash
+    ), fresh AS MATERIALIZED (
+        SELECT incoming.* FROM incoming JOIN taken USING (tenant_id, id_hash)
+    ), written AS (
+        INSERT INTO event (tenant_id, id, type, at, quantity, properties, received_at)
+        SELECT tenant_id, id, type, at, quantity, properties, received FROM fresh
+    )
+    SELECT array_agg(at_place) INTO stored FROM fresh;
+    IF cardinality(stored) = cardinality(id_hashes) THEN
+        RETURN;
+    END IF;
+    -- Again a statement of its own: it sees what the others wrote for whom the first one waited.
+    RETURN QUERY
+        SELECT r.at_place, k.body_hash
+        FROM unnest(tenants, id_hashes) WITH ORDINALITY AS r (tenant_id, id_hash, at_place)
+        LEFT JOIN event_key k USING (tenant_id, id_hash)
+        WHERE r.at_place <> ALL (coalesce(stored, '{}'));
+END $$;
+
 -- The runtime role can neither change nor delete an event; a tenant whose end is written loses all.
 CREATE FUNCTION erase_events(of_tenant uuid, rows_max integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -72,7 +112,8 @@ DECLARE
     erased bigint := 0;
 BEGIN
     IF NOT EXISTS (SELECT FROM erased_tenant WHERE tenant_id = of_tenant) THEN
-        RAISE EXCEPTION 'tenant % is not being erased', of_tenant USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'the end of tenant % is not written down', of_tenant
+            USING ERRCODE = 'check_violation';
     END IF;
     -- Who wrote before the tenant's end could be seen has committed; who comes later sees it.
     PERFORM pg_advisory_lock(event_writers_lock());
