@@ -20,6 +20,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import (
+    changes,
     composing,
     credits,
     drafting,
@@ -147,6 +148,12 @@ def bill(*, control_session: Session, subscription_ids: Sequence[UUID], now: dat
         else:
             _advance(control_session, account, now)
         account.subscription.blocked_reason = outcome.blocked.get(account.subscription.id)
+        changes.apply_due(
+            control_session=control_session,
+            subscription=account.subscription,
+            actor=ISSUER,
+            now=now,
+        )
     control_session.flush()
     _give_back(control_session, accounts, outcome)
     outcome.issued = drafting.write(control_session=control_session, drafts=drafts, now=now)

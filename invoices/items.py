@@ -13,6 +13,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from invoices import catalogue
+from invoices.amending import ONCE
 from invoices.charges import Offered
 from invoices.models import (
     BilledSpan,
@@ -65,6 +66,7 @@ def begin(
             charge=price.charge,
             quantity=quantities.get(price.charge, Decimal(1)),
             starts_at=starts_at,
+            ends_at=starts_at + ONCE if price.kind == "setup" else None,
             anchor_on=subscription.anchor_on,
             created_at=now,
         )

@@ -11,10 +11,10 @@ from string import Template
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from app.base import clock, states
-from app.base.audit import Actor, append
+from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money, Rounding, exponent
@@ -22,12 +22,13 @@ from invoices import catalogue, items, periods
 from invoices.fingerprints import plain_decimal
 from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
 from invoices.payment_methods import default_method
-from invoices.periods import Period
+from invoices.periods import Interval, Period
 from tenants import lifecycle
 from tenants.consents import Notice
 from tenants.models import Consent, Tenant
 
 METHODS = ("card", "transfer")
+START_AHEAD_DAYS_MAX = 366
 TERMS_VERSION = "2026-11-20"
 _FOLDER = Path(__file__).parent / "terms"
 _METHOD_NAMES = {
@@ -63,6 +64,10 @@ class AlreadySubscribed(Conflict):
 
 class NoCardRegistered(Invalid):
     """Payment by card was chosen, and there is no card to charge."""
+
+
+class StartUnsound(Invalid):
+    """Nobody can start a subscription on that day."""
 
 
 class NoSubscription(NotFound):
@@ -125,14 +130,16 @@ def convert(
     consent: ConversionConsent,
     actor: Actor,
     now: datetime,
+    starts_on: date | None = None,
 ) -> Subscription:
-    """This function will turn a trial into a paid subscription that starts today.
+    """This function will turn a trial into a paid subscription that starts today, or on a day.
 
     It records the consent with the text's hash, opens the subscription on the plan's current
-    version, and writes the plan's limits down to the tenant, who becomes active.
+    version, and writes the plan's limits down to the tenant, who becomes active. One that starts
+    later is scheduled, and the trial goes on; one that started earlier is billed from then.
 
     Raises: ConsentMissing, TermsChanged, NoCardRegistered, AlreadySubscribed, PlanNotOffered,
-    NotFound; whatever `tenants.lifecycle.convert` refuses.
+    StartUnsound, NotFound; whatever `tenants.lifecycle.convert` refuses.
     """
     if not consent.accepted:
         raise ConsentMissing("Please agree to the terms to start the subscription.", field="accept")
@@ -146,7 +153,8 @@ def convert(
     version = catalogue.current(
         control_session=control_session, plan_code=plan_code, currency=currency
     )
-    starts_on = clock.today(now, tenant.timezone)
+    today = clock.today(now, tenant.timezone)
+    starts_on = _start(tenant, starts_on or today, actor, today)
     card = default_method(control_session=control_session, tenant_id=tenant_id)
     if consent.method == "card" and card is None:
         raise NoCardRegistered("Please register a card first.", field="method")
@@ -159,24 +167,33 @@ def convert(
         now=now,
     )
     subscription = Subscription(
+        state="scheduled" if starts_on > today else "active",
         tenant_id=tenant_id,
         plan_version_id=version.id,
         currency=currency,
         timezone=tenant.timezone,
         starts_on=starts_on,
-        anchor_on=starts_on,
+        anchor_on=periods.anchor_for(
+            starts_on=starts_on,
+            billing_day=settings().billing_day or None,
+            interval=periods.MONTHLY,
+        ),
         next_bill_on=starts_on,
         consent_id=recorded.id,
         created_at=now,
     )
-    lifecycle.convert(
-        control_session=control_session,
-        tenant_id=tenant_id,
-        plan_code=plan_code,
-        limits=catalogue.limits_of(version),
-        actor=actor,
-        now=now,
-    )
+    starts_at = periods.midnight(starts_on, tenant.timezone)
+    if subscription.state == "scheduled":
+        subscription.next_change_at, subscription.next_state = starts_at, "active"
+    else:
+        lifecycle.convert(
+            control_session=control_session,
+            tenant_id=tenant_id,
+            plan_code=plan_code,
+            limits=catalogue.limits_of(version),
+            actor=actor,
+            now=now,
+        )
     states.begin(
         control_session=control_session,
         machine=SUBSCRIPTION,
@@ -189,10 +206,25 @@ def convert(
         control_session=control_session,
         subscription=subscription,
         version=version,
-        starts_at=periods.midnight(starts_on, subscription.timezone),
+        starts_at=starts_at,
         now=now,
     )
     return subscription
+
+
+def _start(tenant: Tenant, starts_on: date, actor: Actor, today: date) -> date:
+    """A customer starts today; our staff may agree on a later day, or one since the trial began."""
+    if starts_on != today and actor.kind != "staff":
+        raise StartUnsound("A subscription starts today.", field="starts_on")
+    first = tenant.trial_starts_at and clock.today(tenant.trial_starts_at, tenant.timezone)
+    if first is not None and starts_on < first:
+        raise StartUnsound(
+            f"Nothing was read before the trial began: start on {first} at the earliest.",
+            field="starts_on",
+        )
+    if starts_on > today + timedelta(days=START_AHEAD_DAYS_MAX):
+        raise StartUnsound(f"Start within {START_AHEAD_DAYS_MAX} days from now.", field="starts_on")
+    return starts_on
 
 
 def _record_consent(
@@ -249,47 +281,25 @@ def current_period(*, subscription: Subscription, now: datetime) -> Period:
     today = clock.today(now, subscription.timezone)
     last = subscription.ends_on - timedelta(days=1) if subscription.ends_on else today
     day = max(min(today, last), subscription.starts_on)
-    number = periods.number_on(subscription.anchor_on, day)
-    return periods.period(subscription.anchor_on, number)
+    interval = main_interval(subscription)
+    return periods.period(
+        subscription.anchor_on, periods.number_on(subscription.anchor_on, day, interval), interval
+    )
 
 
-def cancel(
-    *,
-    control_session: Session,
-    tenant_id: UUID,
-    actor: Actor,
-    now: datetime,
-    why: str | None = None,
-) -> Subscription:
-    """This function will end a subscription with the period that is running now.
+def main_interval(subscription: Subscription) -> Interval:
+    """This function will return how often the charge comes that a plan is named for.
 
-    The billing run bills that period's usage afterwards and closes the subscription then. A
-    second call changes nothing.
-
-    Raises: NoSubscription.
+    That is the first in the price list that recurs and is not optional.
     """
-    subscription = _locked(control_session, tenant_id)
-    if subscription.ends_on is not None:
-        return subscription
-    subscription.ends_on = current_period(subscription=subscription, now=now).end
-    items.end(
-        control_session=control_session,
-        subscription_id=subscription.id,
-        at=periods.midnight(subscription.ends_on, subscription.timezone),
+    session = object_session(subscription)
+    if session is None:
+        raise ValueError("the subscription is in no session")
+    version = session.get_one(PlanVersion, subscription.plan_version_id)
+    main = next(
+        price for price in version.prices if price.kind == "recurring" and not price.optional
     )
-    append(
-        control_session=control_session,
-        actor=actor,
-        action="subscription.cancellation_set",
-        subject_kind="subscription",
-        subject_id=subscription.id,
-        tenant_id=tenant_id,
-        why=why,
-        details={"ends_on": subscription.ends_on.isoformat()},
-        now=now,
-    )
-    control_session.flush()
-    return subscription
+    return Interval(main.interval_count, main.interval_unit)
 
 
 def close(

@@ -23,7 +23,7 @@ from tenants.limits import set_limits
 from tenants.models import GONE_STATES, TENANT, Tenant
 
 JOB = Actor.job("lifecycle")
-REASONS = ("trial_ended", "cancelled", "unpaid", "staff")
+REASONS = ("trial_ended", "cancelled", "unpaid", "staff", "paused")
 # Nothing is owed and no contract runs: the data goes when the retention is over. A debtor's or a
 # held tenant's data waits for a person to say so (`schedule_destruction`).
 RETENTION_FOLLOWS = ("trial_ended", "cancelled")
@@ -32,6 +32,10 @@ _OPEN_AGAIN = {"suspended_at": None, "suspend_reason": None, "destroy_after": No
 
 class TenantGone(Conflict):
     """The tenant's data is being erased, or is erased: nothing brings it back."""
+
+
+class NotPaused(Conflict):
+    """Only what a pause shut is opened by its end."""
 
 
 class NotSuspended(Conflict):
@@ -203,6 +207,49 @@ def convert(
         limits=limits,
         actor=actor,
         now=now,
+    )
+    return tenant
+
+
+def change_plan(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    plan_code: str,
+    limits: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+) -> Tenant:
+    """This function will note a tenant's other plan and write its limits down.
+
+    Raises: NoSuchTenant, TenantGone.
+    """
+    tenant = locked(control_session, tenant_id)
+    _refuse_gone(tenant)
+    tenant.plan_code = plan_code
+    set_limits(
+        control_session=control_session, tenant_id=tenant_id, limits=limits, actor=actor, now=now
+    )
+    return tenant
+
+
+def resume(*, control_session: Session, tenant_id: UUID, actor: Actor, now: datetime) -> Tenant:
+    """This function will open a workspace that was shut by a pause.
+
+    Raises: NoSuchTenant, NotPaused.
+    """
+    tenant = locked(control_session, tenant_id)
+    if tenant.state != "suspended" or tenant.suspend_reason != "paused":
+        raise NotPaused("The workspace was not shut by a pause.")
+    states.move(
+        control_session=control_session,
+        machine=TENANT,
+        row=tenant,
+        to="past_due" if tenant.past_due_at is not None else "active",
+        actor=actor,
+        now=now,
+        why="resumed",
+        values=_OPEN_AGAIN,
     )
     return tenant
 

@@ -162,7 +162,7 @@ class Tenant(Keyed, Base):
     converted_at: Mapped[datetime | None]
     past_due_at: Mapped[datetime | None]
     suspended_at: Mapped[datetime | None]
-    suspend_reason: Mapped[str | None]  # trial_ended | cancelled | unpaid | staff
+    suspend_reason: Mapped[str | None]  # trial_ended | cancelled | unpaid | staff | paused
     destroy_after: Mapped[datetime | None]
     destroyed_at: Mapped[datetime | None]
     legal_hold: Mapped[bool] = mapped_column(default=False)

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     vat_rate_percent: int = 10
     vat_rounding: Rounding = Rounding.DOWN
     payment_term_days: int = 14
+    billing_day: int = 0
+    customer_may: str = "plan,quantity,addons,cancel"
     paper_language: Literal["ko", "en"] = "ko"
 
     confirmation_hours: int = 48

@@ -16,7 +16,7 @@ from app.base.audit import Actor, AuditEvent
 from app.base.invariants import Offence, offences
 from app.base.messages import Message
 from app.base.states import IllegalMove
-from invoices import invoicing, issuing, ledger, subscriptions
+from invoices import changes, invoicing, issuing, ledger
 from invoices.checks import INVARIANTS
 from invoices.documents import shelf
 from invoices.models import (
@@ -362,8 +362,9 @@ class TestTheEndOfASubscription:
     def test_bills_the_last_usage_and_nothing_ahead(
         self, control_session: Session, subscription: Subscription
     ) -> None:
-        subscriptions.cancel(
+        changes.cancel(
             control_session=control_session,
+            when="period_end",
             tenant_id=subscription.tenant_id,
             actor=FINANCE,
             now=seoul(date(2026, 3, 1)),

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from app.base.audit import SYSTEM, Actor, AuditEvent
 from app.base.errors import Conflict, Invalid
-from invoices import catalogue, subscriptions
+from invoices import catalogue, changes, invoicing, subscriptions
 from invoices.catalogue_default import DEFAULT_PLANS
-from invoices.models import Subscription
+from invoices.models import Invoice, Subscription
 from invoices.periods import Period
-from invoices.subscriptions import ConversionConsent
+from invoices.subscriptions import AlreadySubscribed, ConversionConsent
 from tenants.models import Consent, Tenant
 from tests.factories import make_card, make_catalogue, make_subscription, make_tenant
 
@@ -205,13 +205,89 @@ class TestConverting:
             convert(control_session, debtor, agreed(control_session), now)
 
 
+class TestAnotherFirstDay:
+    def agreed_for(self, session: Session, day: date) -> ConversionConsent:
+        version = catalogue.current(control_session=session, plan_code="team", currency="KRW")
+        shown = subscriptions.conversion_terms(
+            version=version, language="ko", method="transfer", starts_on=day
+        )
+        return ConversionConsent(
+            accepted=True, text_sha256=shown.sha256, language="ko", method="transfer"
+        )
+
+    def convert(self, session: Session, tenant: Tenant, day: date, now: datetime) -> Subscription:
+        return subscriptions.convert(
+            control_session=session,
+            tenant_id=tenant.id,
+            plan_code="team",
+            currency="KRW",
+            consent=self.agreed_for(session, day),
+            actor=Actor("staff", "somebody"),
+            now=now,
+            starts_on=day,
+        )
+
+    def test_later_leaves_the_trial_until_then(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        later = TODAY + timedelta(days=5)
+        started = self.convert(control_session, tenant, later, now)
+        assert (started.state, tenant.state) == ("scheduled", "trialing")
+        for day, state in ((4, "scheduled"), (5, "active")):
+            invoicing.bill(
+                control_session=control_session,
+                subscription_ids=[started.id],
+                now=now + timedelta(days=day),
+            )
+            control_session.refresh(started)
+            assert started.state == state
+        assert tenant.state == "active"
+        (invoice,) = control_session.scalars(select(Invoice))
+        assert invoice.supplied_on == later
+
+    def test_earlier_is_billed_from_then(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        tenant.trial_starts_at = now - timedelta(days=9)
+        earlier = TODAY - timedelta(days=9)
+        started = self.convert(control_session, tenant, earlier, now)
+        assert (started.state, started.starts_on) == ("active", earlier)
+        with pytest.raises(AlreadySubscribed):
+            self.convert(control_session, tenant, earlier, now)
+
+    @pytest.mark.parametrize("days", [-10, 400])
+    def test_out_of_reach_is_refused(
+        self, control_session: Session, tenant: Tenant, now: datetime, days: int
+    ) -> None:
+        tenant.trial_starts_at = now - timedelta(days=9)
+        with pytest.raises(subscriptions.StartUnsound) as refused:
+            self.convert(control_session, tenant, TODAY + timedelta(days=days), now)
+        assert refused.value.field == "starts_on"
+
+    def test_is_not_for_the_customer_to_choose(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        with pytest.raises(subscriptions.StartUnsound):
+            subscriptions.convert(
+                control_session=control_session,
+                tenant_id=tenant.id,
+                plan_code="team",
+                currency="KRW",
+                consent=self.agreed_for(control_session, TODAY),
+                actor=ADMIN,
+                now=now,
+                starts_on=TODAY + timedelta(days=1),
+            )
+
+
 class TestCancelling:
     def test_ends_with_the_period_that_runs(self, control_session: Session, now: datetime) -> None:
         started = make_subscription(control_session, starts_on=date(2026, 1, 31), now=now)
 
         def cancel() -> date | None:
-            return subscriptions.cancel(
+            return changes.cancel(
                 control_session=control_session,
+                when="period_end",
                 tenant_id=started.tenant_id,
                 actor=ADMIN,
                 now=now,
@@ -228,8 +304,9 @@ class TestCancelling:
 
     def test_needs_a_subscription(self, control_session: Session, tenant: Tenant) -> None:
         with pytest.raises(subscriptions.NoSubscription):
-            subscriptions.cancel(
+            changes.cancel(
                 control_session=control_session,
+                when="period_end",
                 tenant_id=tenant.id,
                 actor=ADMIN,
                 now=datetime.fromisoformat("2026-03-10T03:00:00+00:00"),

@@ -125,12 +125,14 @@ def _suspended(unpaid: list[Invoice]) -> dict[str, Any]:
         "trial_ended": gettext("The trial is over and the workspace is closed"),
         "cancelled": gettext("The subscription has ended and the workspace is closed"),
         "unpaid": gettext("The workspace is closed: %(amount)s is unpaid", amount=_owed(unpaid)),
+        "paused": gettext("The subscription is paused and the workspace is closed"),
         "staff": gettext("The workspace was closed by our staff"),
     }
     texts = {
         "trial_ended": gettext("Subscribe to open it again at once, or export your data."),
         "cancelled": gettext("Subscribe to open it again at once, or export your data."),
         "unpaid": gettext("It opens again within seconds of your payment."),
+        "paused": gettext("Nothing is charged meanwhile. Resume it on the plan page."),
         "staff": gettext(
             "Please write to %(contact)s. Papers, payment and export stay open here.",
             contact=settings().mail_reply_to,

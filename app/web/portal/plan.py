@@ -19,7 +19,7 @@ from app.web.i18n import gettext, language, lazy
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import version_of
 from app.web.site.prices import Offer, offers
-from invoices import catalogue, parties, payment_methods, periods, rating, subscriptions
+from invoices import catalogue, changes, parties, payment_methods, periods, rating, subscriptions
 from invoices.catalogue import PlanNotOffered
 from invoices.models import PlanVersion
 from invoices.periods import Period
@@ -228,9 +228,10 @@ def vat_percent() -> int:
 @portal_required
 def cancel() -> Any:
     """This function will end the subscription with the period that is running."""
-    ended = subscriptions.cancel(
+    ended = changes.cancel(
         control_session=control(),
         tenant_id=g.tenant.id,
+        when="period_end",
         actor=g.actor,
         now=clock.now(),
         why=request.form.get("why", "").replace("\x00", "").strip()[:500] or None,
