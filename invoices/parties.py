@@ -8,6 +8,7 @@ from typing import Any
 import phonenumbers
 
 from app.base.config import settings
+from app.base.money import Rounding
 from invoices.documents.papers import BankAccount, Party, TaxTreatment
 from tenants.models import Tenant
 
@@ -49,16 +50,22 @@ def seller_snapshot() -> dict[str, Any]:
 def buyer_snapshot(*, tenant: Tenant, email: str) -> dict[str, Any]:
     """This function will return the buyer as the tenant's billing profile names it today.
 
-    `email` is where the papers go. The VAT treatment is part of the snapshot, with its reason.
+    `email` is where the papers go. The VAT treatment is part of the snapshot, with its reason, and
+    so are the rate and the rounding: an old bill is checked by what applied then.
     """
     profile = tenant.billing_profile
+    treatment = vat_treatment(profile)
     return {
         "name": str(profile.get("name") or tenant.name),
         "country": tenant.country,
         "language": tenant.language,
         "email": email,
         **{field: str(profile.get(field) or "") for field in _PROFILE_FIELDS},
-        "vat_treatment": vat_treatment(profile),
+        "vat_treatment": treatment,
+        "vat": {
+            "percent": vat_percent({"vat_treatment": treatment}),
+            "rounding": settings().vat_rounding.value,
+        },
     }
 
 
@@ -82,9 +89,16 @@ def vat_treatment(profile: dict[str, Any]) -> dict[str, str]:
 
 
 def vat_percent(buyer: dict[str, Any]) -> int:
-    """This function will return the rate that a buyer's snapshot asks for."""
+    """This function will return the rate that a buyer's snapshot states, or asks for today."""
+    if "vat" in buyer:
+        return int(buyer["vat"]["percent"])
     taxable = buyer["vat_treatment"]["treatment"] == TaxTreatment.TAXABLE.value
     return settings().vat_rate_percent if taxable else 0
+
+
+def vat_rounding(buyer: dict[str, Any]) -> Rounding:
+    """This function will return how a buyer's tax is rounded, as their snapshot states it."""
+    return Rounding(buyer["vat"]["rounding"]) if "vat" in buyer else settings().vat_rounding
 
 
 def party(snapshot: dict[str, Any], *, language: str) -> Party:

@@ -90,7 +90,7 @@ def agenda(*, items: Sequence[Item], billed: Billed, timezone: str, today: date)
             due[bill_on].append(span)
     days = sorted(due)
     upcoming += days[BILLS_PER_PASS_MAX:]
-    bills = tuple(_bill(day, due[day]) for day in days[:BILLS_PER_PASS_MAX])
+    bills = tuple(bill_of(day, due[day]) for day in days[:BILLS_PER_PASS_MAX])
     return Agenda(bills, min(upcoming, default=None))
 
 
@@ -160,8 +160,22 @@ def _span(
     return Span(item, kind, period, start, end, stretch)
 
 
-def _bill(bill_on: date, spans: Iterable[Span]) -> DueBill:
-    """Credits come first, then what is ahead, then what is past, each in the price list's order."""
+def span_of(*, item: Item, kind: str, start: datetime, end: datetime, timezone: str) -> Span:
+    """This function will return a part of an item's time with the grid period that it lies in."""
+    day = periods.local_day(start, timezone)
+    if item.charge.once:
+        period = Period(day, day + timedelta(days=1))
+    else:
+        number = periods.number_on(item.anchor_on, day, item.charge.interval)
+        period = periods.period(item.anchor_on, number, item.charge.interval)
+    return _span(item, kind, period, (start, end), timezone)
+
+
+def bill_of(bill_on: date, spans: Iterable[Span]) -> DueBill:
+    """This function will put spans on one bill in their order.
+
+    Credits come first, then what is ahead, then what is past, each in the price list's order.
+    """
     ordered = sorted(
         spans,
         key=lambda span: (
