@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 
 from app.base import ids
 from app.base.config import settings
-from invoices import credits, parties, rating
+from invoices import coupon_uses, credits, parties, rating
 from invoices.composing import BillLine, Composed
+from invoices.discounts import Discount
 from invoices.models import BilledSpan, CreditGrant, Invoice, InvoiceLine, Subscription
 from invoices.numbering import INVOICE_SERIES
 from invoices.periods import Period
 from invoices.schedule import DueBill
-from invoices.spending import Use
+from invoices.spending import CARRIED, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Draft:
     """One bill of one subscription, composed but not written yet."""
 
     invoice_id: UUID = field(default_factory=ids.uuid7)
+    grant_id: UUID = field(default_factory=ids.uuid7)  # of what it carries over
     subscription: Subscription
     bill: DueBill
     composed: Composed
@@ -41,6 +43,7 @@ class _Rows:
     spans: list[dict[str, Any]] = field(default_factory=list)
     grants: list[dict[str, Any]] = field(default_factory=list)
     uses: list[tuple[UUID, UUID, Use]] = field(default_factory=list)
+    discounts: list[tuple[UUID, UUID, UUID, Discount]] = field(default_factory=list)
 
 
 def write(*, control_session: Session, drafts: Sequence[Draft], now: datetime) -> list[UUID]:
@@ -62,6 +65,7 @@ def write(*, control_session: Session, drafts: Sequence[Draft], now: datetime) -
     if rows.grants:
         control_session.execute(insert(CreditGrant), rows.grants)
     credits.record(control_session=control_session, uses=rows.uses, now=now)
+    coupon_uses.record(control_session=control_session, uses=rows.discounts, now=now)
     return [draft.invoice_id for draft in drafts]
 
 
@@ -81,6 +85,9 @@ def _lay_out(draft: Draft, seller: dict[str, Any], now: datetime, rows: _Rows) -
             rows.spans.append(_span_row(draft, line, row["id"]))
         if line.use is not None:
             rows.uses.append((draft.invoice_id, row["id"], line.use))
+        if line.discount is not None:
+            key = (draft.subscription.id, draft.invoice_id, row["id"])
+            rows.discounts.append((*key, line.discount))
     if draft.composed.carried_minor:
         rows.grants.append(_grant_row(draft, now))
 
@@ -148,12 +155,12 @@ def _span_row(draft: Draft, line: BillLine, line_id: UUID) -> dict[str, Any]:
 
 def _grant_row(draft: Draft, now: datetime) -> dict[str, Any]:
     return {
-        "id": ids.uuid7(),
+        "id": draft.grant_id,
         "tenant_id": draft.subscription.tenant_id,
         "currency": draft.subscription.currency,
         "amount_minor": draft.composed.carried_minor,
         "used_minor": 0,
-        "source": credits.CARRIED,
+        "source": CARRIED,
         "priority": 0,
         "granted_at": now,
         "carried_by": draft.invoice_id,

@@ -22,6 +22,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from invoices import (
     changes,
     composing,
+    coupon_uses,
     credits,
     drafting,
     dunning,
@@ -45,6 +46,7 @@ from invoices.models import (
     TaxInvoice,
 )
 from invoices.schedule import Agenda, DueBill
+from invoices.spending import carry
 from tenants import lifecycle
 from tenants.models import LIVE_STATES, Tenant, TenantAdmin
 
@@ -137,13 +139,17 @@ def bill(*, control_session: Session, subscription_ids: Sequence[UUID], now: dat
                 outcome.blocked[account.subscription.id] = missing
                 account.subscription.next_bill_on = due_bill.bill_on
                 break
-            drafts.append(
-                Draft(
-                    subscription=account.subscription,
-                    bill=due_bill,
-                    composed=composing.compose(bill=due_bill, account=account.composing),
-                    buyer=parties.buyer_snapshot(tenant=account.tenant, email=account.email),
-                )
+            draft = Draft(
+                subscription=account.subscription,
+                bill=due_bill,
+                composed=composing.compose(bill=due_bill, account=account.composing),
+                buyer=parties.buyer_snapshot(tenant=account.tenant, email=account.email),
+            )
+            drafts.append(draft)
+            carry(
+                grants=account.composing.grants,
+                grant_id=draft.grant_id,
+                amount_minor=draft.composed.carried_minor,
             )
         else:
             _advance(control_session, account, now)
@@ -205,6 +211,11 @@ def _open(
     )
     tenant_ids = [tenant.id for _, tenant in found]
     grants = credits.open_grants(control_session=control_session, tenant_ids=tenant_ids)
+    coupons = coupon_uses.of_subscriptions(
+        control_session=control_session,
+        subscriptions=[(subscription.id, tenant.id) for subscription, tenant in found],
+    )
+    given = coupon_uses.given(control_session=control_session, spans=[span for _, span in spans])
     emails = _admin_emails(control_session, tenant_ids)
     return [
         _Account(
@@ -217,6 +228,8 @@ def _open(
                 prices=prices,
                 facts=known.of(tenant.id),
                 billed=amounts[subscription.id],
+                given=given,
+                coupons=coupons[subscription.id],
                 grants=grants[tenant.id, subscription.currency],
             ),
         )
@@ -357,6 +370,7 @@ def void(
         .execution_options(synchronize_session=False)
     )
     credits.give_back(control_session=control_session, invoice_id=invoice_id)
+    coupon_uses.give_back(control_session=control_session, invoice_id=invoice_id)
     if was_issued:
         ledger.book_void(control_session=control_session, invoice=invoice, now=now)
         # Whoever was shut out for want of this money owes it no longer.

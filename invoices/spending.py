@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
+CARRIED = "change"
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -23,6 +25,15 @@ class Use:
 
     grant: Grant
     amount_minor: int
+
+
+def carry(*, grants: list[Grant], grant_id: UUID, amount_minor: int) -> None:
+    """This function will put what a bill gave back beyond what it asked before all other grants.
+
+    The next bill may be composed in the same pass: it has to find what a later pass would.
+    """
+    if amount_minor:
+        grants.insert(0, Grant(grant_id, amount_minor, CARRIED, None))
 
 
 def spend(*, grants: list[Grant], due_minor: int, bill_on: date) -> list[Use]:

@@ -1,0 +1,153 @@
+"""Forecast: what will be billed when, and what a change would do to that, before it is made.
+
+The same schedule, rating and composing as the billing run, looking ahead. Usage is not known
+beforehand: charges that a meter counts are named and left open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy.orm import Session
+
+from app.base import clock, ids
+from app.base.config import settings
+from invoices import composing, credits, items, parties, periods, rating, schedule
+from invoices.composing import BillLine
+from invoices.models import Subscription
+from invoices.periods import Period
+from invoices.rating import NO_FACTS
+from invoices.schedule import DueBill
+from invoices.spending import carry
+from tenants.models import Tenant
+
+# As far as people plan: a year and the bill that ends it.
+MONTHS_AHEAD = 12
+BILLS_MAX = 24
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCharge:
+    """A charge whose amount depends on usage to come."""
+
+    names: tuple[str, str]
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class ComingBill:
+    """One bill to come: its known lines with tax, and what usage will add."""
+
+    bill_on: date
+    lines: tuple[BillLine, ...]
+    by_usage: tuple[OpenCharge, ...]
+    subtotal_minor: int
+    tax_minor: int
+
+    @property
+    def total_minor(self) -> int:
+        """The known lines with their tax."""
+        return self.subtotal_minor + self.tax_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change does: the bill of today with it, and the first bills after, both ways."""
+
+    today: ComingBill | None
+    before: ComingBill | None
+    after: ComingBill | None
+
+
+def coming_bills(
+    *, control_session: Session, subscription: Subscription, until: date, bills_max: int = BILLS_MAX
+) -> list[ComingBill]:
+    """This function will return the bills of a subscription that are not made yet, up to a day."""
+    found, prices = items.of_subscriptions(
+        control_session=control_session, subscription_ids=[subscription.id]
+    )
+    agenda = schedule.agenda(
+        items=found[subscription.id],
+        billed=items.billed(control_session=control_session, subscription_ids=[subscription.id]),
+        timezone=subscription.timezone,
+        today=until,
+    )
+    tenant = control_session.get_one(Tenant, subscription.tenant_id)
+    grants = credits.open_grants(
+        control_session=control_session, tenant_ids=[tenant.id], lock=False
+    )
+    amounts = items.billed_amounts(
+        control_session=control_session, subscription_ids=[subscription.id]
+    )
+    account = composing.Account(
+        currency=subscription.currency,
+        prices=prices,
+        facts=lambda _span: NO_FACTS,
+        billed=amounts[subscription.id],
+        grants=grants[tenant.id, subscription.currency],
+    )
+    vat_percent = parties.vat_percent(parties.buyer_snapshot(tenant=tenant, email=""))
+    return [_coming(bill, account, vat_percent) for bill in agenda.bills[:bills_max]]
+
+
+def preview(
+    *,
+    control_session: Session,
+    subscription: Subscription,
+    change: Callable[[], object],
+    now: datetime,
+) -> Preview:
+    """This function will make a change, look ahead, and undo it: nothing of it stays.
+
+    Raises: whatever the change raises.
+    """
+    today = clock.today(now, subscription.timezone)
+    until = periods.months_after(today, MONTHS_AHEAD + 1)
+
+    def look() -> list[ComingBill]:
+        return coming_bills(
+            control_session=control_session, subscription=subscription, until=until, bills_max=3
+        )
+
+    before = look()
+    savepoint = control_session.begin_nested()
+    try:
+        change()
+        control_session.flush()
+        after = look()
+    finally:
+        savepoint.rollback()
+        control_session.expire_all()
+    return Preview(
+        today=next((bill for bill in after if bill.bill_on <= today), None),
+        before=next((bill for bill in before if bill.bill_on > today), None),
+        after=next((bill for bill in after if bill.bill_on > today), None),
+    )
+
+
+def _coming(bill: DueBill, account: composing.Account, vat_percent: int) -> ComingBill:
+    known = tuple(span for span in bill.spans if span.item.charge.meter is None)
+    lines: Sequence[BillLine] = ()
+    if known:
+        part = DueBill(bill.bill_on, bill.period, known)
+        composed = composing.compose(bill=part, account=account)
+        lines = composed.lines
+        carry(grants=account.grants, grant_id=ids.uuid7(), amount_minor=composed.carried_minor)
+    taxes = rating.taxes(
+        amounts_minor=[line.amount_minor for line in lines],
+        rate_percent=vat_percent,
+        rounding=settings().vat_rounding,
+    )
+    return ComingBill(
+        bill_on=bill.bill_on,
+        lines=tuple(lines),
+        by_usage=tuple(
+            OpenCharge(composing.names_of(span.item.charge), span.stretch.shown)
+            for span in bill.spans
+            if span.item.charge.meter is not None
+        ),
+        subtotal_minor=sum(line.amount_minor for line in lines),
+        tax_minor=taxes.total_minor,
+    )
