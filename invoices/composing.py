@@ -1,21 +1,24 @@
-"""Composing a bill: rated charges and credits, the minimum agreed upon, and what prepays it. Pure.
+"""Composing a bill: charges, the minimum agreed upon, coupons, and what prepays it. Pure.
 
-The order is fixed: what is charged and given back, the top-up to a commitment, then the credits
-that the tenant has. A bill never comes to less than nothing; what would go below is carried over.
+The order is fixed: what is charged and given back at list prices; the top-up to a commitment, which
+compares list prices too, so that no coupon is eaten up by it; what coupons take off; then the
+credits that the tenant has; tax on what is left. A bill never comes to less than nothing; what
+would go below is carried over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from app.base.money import exponent
-from invoices import rating
+from invoices import discounts, rating
 from invoices.charges import Charge, Offered
+from invoices.discounts import Discount, Redeemed, Repriced
 from invoices.fingerprints import plain_decimal
 from invoices.periods import Period
 from invoices.rating import Facts, RatedLine
@@ -23,6 +26,8 @@ from invoices.schedule import DueBill, Span
 from invoices.spending import Grant, Use, spend
 
 _UNUSED = ("미사용 기간 환급: {name}", "Unused time: {name}")
+_DISCOUNT = ("할인: {name}", "Discount: {name}")
+_RETURNED = ("미사용 기간 할인 차감: {name}", "Discount on unused time: {name}")
 _CARRIED = ("다음 청구로 이월", "Carried over to the next bill")
 _PREPAID = {
     "change": ("이월 잔액 사용", "Balance carried over"),
@@ -49,6 +54,17 @@ class BillLine:
     readings_sha256: str | None = None
     span: Span | None = None
     use: Use | None = None
+    discount: Discount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What coupons took off a charge that was billed before, and where that stands."""
+
+    charged_minor: int
+    discount_minor: int
+    invoice: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +85,16 @@ class Account:
     """What a subscription's bills are composed from, beyond the spans that are due.
 
     `facts` finds what a span is rated from; `billed` are the spans of earlier bills with their
-    amounts; `grants` is shortened as bills use it up.
+    amounts; `given` what coupons took off those that may be given back, by item and end; `grants`
+    and `coupons` are shortened as bills use them up.
     """
 
     currency: str
     prices: Mapping[UUID, Offered]
     facts: Callable[[Span], Facts]
     billed: list[tuple[datetime, datetime, int]] = field(default_factory=list)
+    given: Mapping[tuple[UUID, datetime], Given] = field(default_factory=dict)
+    coupons: list[Redeemed] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
 
 
@@ -87,6 +106,7 @@ def compose(*, bill: DueBill, account: Account) -> Composed:
     lines = [_rated(span, account) for span in bill.spans if not _tops_up(span)]
     account.billed.extend(_amounts(lines))
     lines += [_topped_up(span, account) for span in bill.spans if _tops_up(span)]
+    lines += _returned(lines, account) + _discounted(lines, bill, account)
     subtotal = sum(line.amount_minor for line in lines)
     if subtotal < 0:
         lines.append(_carried(-subtotal, bill, account.currency))
@@ -126,11 +146,7 @@ def _rated(span: Span, account: Account) -> BillLine:
             stretch=span.stretch,
             quantity=item.quantity,
         )
-        ko, en = (
-            pattern.format(name=name)
-            for pattern, name in zip(_UNUSED, names_of(item.charge), strict=True)
-        )
-        return _line(line, span, (ko, en), account)
+        return _line(line, span, _named(_UNUSED, names_of(item.charge)), account)
     line = rating.rate(
         price_id=item.price_id,
         charge=item.charge,
@@ -154,6 +170,94 @@ def _topped_up(span: Span, account: Account) -> BillLine:
         reached_minor=reached,
     )
     return _line(line, span, (span.item.charge.name_ko, span.item.charge.name_en), account)
+
+
+def _returned(lines: Sequence[BillLine], account: Account) -> list[BillLine]:
+    """What is given back was paid less its discount: that part of the discount goes with it."""
+    found = []
+    for position, line in enumerate(lines, start=1):
+        span = line.span
+        given = account.given.get((span.item.item_id, span.end)) if span else None
+        if span is None or given is None or line.kind != "credit":
+            continue
+        amount_minor = discounts.taken_back(
+            charged_minor=given.charged_minor,
+            discount_minor=given.discount_minor,
+            credited_minor=-line.amount_minor,
+        )
+        if amount_minor:
+            evidence = {
+                "rule": "discount_returned",
+                "line": position,
+                "invoice": given.invoice,
+                "invoice_line": given.line,
+                "charged_minor": given.charged_minor,
+                "discount_minor": given.discount_minor,
+                "credited_minor": -line.amount_minor,
+            }
+            found.append(
+                replace(
+                    _plain("discount", amount_minor, line.period, account.currency, evidence),
+                    charge=line.charge,
+                    names=_named(_RETURNED, names_of(span.item.charge)),
+                )
+            )
+    return found
+
+
+def _discounted(lines: Sequence[BillLine], bill: DueBill, account: Account) -> list[BillLine]:
+    """This function will take the tenant's coupons off, and note on each that it is used."""
+    if not account.coupons:
+        return []
+    found = []
+    for taken in discounts.discount(
+        redeemed=account.coupons,
+        lines=[
+            _discountable(position, line, line.span, account)
+            for position, line in enumerate(lines, start=1)
+            if line.span is not None and line.amount_minor > 0
+        ],
+        bill_on=bill.bill_on,
+        currency=account.currency,
+    ):
+        coupon = taken.redeemed.coupon
+        line = _plain(
+            "discount", -taken.amount_minor, bill.period, account.currency, taken.evidence
+        )
+        names = _named(_DISCOUNT, (coupon.name_ko, coupon.name_en))
+        found.append(replace(line, charge="discount", names=names, discount=taken))
+        first = min(taken.redeemed.used_from or taken.used_from, taken.used_from)
+        place = account.coupons.index(taken.redeemed)
+        account.coupons[place] = replace(taken.redeemed, used_from=first)
+    return found
+
+
+def _discountable(position: int, line: BillLine, span: Span, account: Account) -> discounts.Line:
+    item = span.item
+
+    def without(free: Decimal) -> Repriced:
+        rated = rating.rate(
+            price_id=item.price_id,
+            charge=item.charge,
+            currency=account.currency,
+            stretch=span.stretch,
+            quantity=item.quantity,
+            facts=account.facts(span),
+            free=free,
+        )
+        evidence = rated.evidence
+        return Repriced(rated.amount_minor, Decimal(evidence["free"]), evidence["steps"])
+
+    return discounts.Line(
+        position=position,
+        plan=account.prices[item.price_id].plan_code,
+        charge=line.charge,
+        amount_minor=line.amount_minor,
+        starts_on=line.period.start,
+        recurring=item.charge.kind == "recurring",
+        held=item.charge.by_time,
+        without=without if line.kind == "charge" else None,
+    )
 
 
 def _line(line: RatedLine, span: Span, names: tuple[str, str], account: Account) -> BillLine:
@@ -188,30 +292,34 @@ def _amounts(lines: Sequence[BillLine]) -> list[tuple[datetime, datetime, int]]:
 
 
 def _carried(amount_minor: int, bill: DueBill, currency: str) -> BillLine:
-    return BillLine(
-        kind="carried",
-        charge="balance",
-        names=_CARRIED,
-        period=bill.period,
-        quantity=Decimal(1),
-        unit_amount=Decimal(amount_minor).scaleb(-exponent(currency)),
-        amount_minor=amount_minor,
-        evidence={"rule": "carried"},
-    )
+    line = _plain("carried", amount_minor, bill.period, currency, {"rule": "carried"})
+    return replace(line, names=_CARRIED)
 
 
 def _prepaid(use: Use, bill: DueBill, currency: str) -> BillLine:
     evidence: dict[str, Any] = {"rule": "prepaid", "grant": str(use.grant.grant_id)}
-    if isinstance(use.grant.expires_on, date):
+    if use.grant.expires_on is not None:
         evidence["expires_on"] = use.grant.expires_on.isoformat()
+    line = _plain("prepaid", -use.amount_minor, bill.period, currency, evidence)
+    return replace(line, names=_PREPAID[use.grant.source], use=use)
+
+
+def _plain(
+    kind: str, amount_minor: int, period: Period, currency: str, evidence: dict[str, Any]
+) -> BillLine:
+    """A line that is an amount of money and no priced quantity."""
     return BillLine(
-        kind="prepaid",
+        kind=kind,
         charge="balance",
-        names=_PREPAID[use.grant.source],
-        period=bill.period,
-        quantity=Decimal(-1),
-        unit_amount=Decimal(use.amount_minor).scaleb(-exponent(currency)),
-        amount_minor=-use.amount_minor,
+        names=("", ""),
+        period=period,
+        quantity=Decimal(1 if amount_minor > 0 else -1),
+        unit_amount=Decimal(abs(amount_minor)).scaleb(-exponent(currency)),
+        amount_minor=amount_minor,
         evidence=evidence,
-        use=use,
     )
+
+
+def _named(pattern: tuple[str, str], names: tuple[str, str]) -> tuple[str, str]:
+    ko, en = (each.format(name=name) for each, name in zip(pattern, names, strict=True))
+    return ko, en

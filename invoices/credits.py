@@ -29,7 +29,8 @@ def open_grants(
         select(CreditGrant)
         .where(
             CreditGrant.tenant_id.in_(tenant_ids),
-            CreditGrant.used_minor < CreditGrant.amount_minor,
+            CreditGrant.used_minor + CreditGrant.lapsed_minor < CreditGrant.amount_minor,
+            CreditGrant.revoked_at.is_(None),
         )
         .order_by(
             CreditGrant.priority,
@@ -42,8 +43,7 @@ def open_grants(
     )
     found: dict[tuple[UUID, str], list[Grant]] = defaultdict(list)
     for row in rows:
-        left = row.amount_minor - row.used_minor
-        grant = Grant(row.id, left, row.source, row.expires_on)
+        grant = Grant(row.id, row.left_minor, row.source, row.expires_on)
         found[row.tenant_id, row.currency].append(grant)
     return found
 
@@ -110,6 +110,6 @@ def give_back(*, control_session: Session, invoice_id: UUID) -> None:
     control_session.execute(
         update(CreditGrant)
         .where(CreditGrant.carried_by == invoice_id)
-        .values(amount_minor=CreditGrant.used_minor)
+        .values(amount_minor=CreditGrant.used_minor + CreditGrant.lapsed_minor)
         .execution_options(synchronize_session=False)
     )

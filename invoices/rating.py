@@ -8,7 +8,7 @@ Facts become a quantity here, `pricing` makes it an exact amount, `proration` cu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal, localcontext
 from fractions import Fraction
@@ -27,7 +27,7 @@ from invoices.pricing import Priced
 AVERAGE_STEP = Decimal("0.001")
 # Digits enough for a NUMERIC(38, 12) times another without losing any.
 _PRECISION = 80
-ONE = Decimal(1)
+ZERO, ONE = Decimal(0), Decimal(1)
 
 
 class ReadingsMissing(Invalid):
@@ -145,19 +145,27 @@ def rate(
     stretch: Stretch,
     quantity: Decimal = ONE,
     facts: Facts = NO_FACTS,
+    free: Decimal = ZERO,
 ) -> RatedLine:
     """This function will price one charge over one stretch of time.
 
-    `quantity` is what the subscriber bought, for a charge that no meter counts.
+    `quantity` is what the subscriber bought, for a charge that no meter counts. `free` units are
+    taken off beyond what the price includes; the evidence says how many there were to take.
 
     Raises: ReadingsMissing when a day of the stretch was not read, or no total is there.
     """
     with localcontext(prec=_PRECISION):
         measured = _measure(charge, stretch, quantity, facts)
         priced = _price(charge, stretch, measured)
+        taken = min(free, _beyond_included(measured, priced))
+        if taken:
+            measured = replace(measured, quantity=measured.quantity - taken)
+            priced = _price(charge, stretch, measured)
         full_minor = priced.amount.scaleb(exponent(currency))
         amount_minor = _amount_minor(charge, stretch, full_minor)
         evidence = _evidence(charge, stretch, measured, priced, full_minor)
+        if free:
+            evidence["free"] = fingerprints.plain_decimal(taken)
     return RatedLine(
         kind="charge",
         price_id=price_id,
@@ -327,6 +335,11 @@ def _price(charge: Charge, stretch: Stretch, measured: _Measured) -> Priced:
         transactions=measured.transactions,
         share=1 if charge.by_time else ends - begins,
     )
+
+
+def _beyond_included(measured: _Measured, priced: Priced) -> Decimal:
+    included = sum((step.quantity for step in priced.steps if step.rule == "included"), ZERO)
+    return max(ZERO, measured.quantity - included)
 
 
 def _amount_minor(charge: Charge, stretch: Stretch, full_minor: Decimal) -> int:

@@ -23,6 +23,11 @@ from invoices.models.catalogue import (
     PlanVersion,
     Price,
 )
+from invoices.models.coupons import (
+    CouponOffer,
+    CouponRedemption,
+    CouponUse,
+)
 from invoices.models.ledger import (
     LedgerEntry,
     LedgerLine,
@@ -57,6 +62,9 @@ __all__ = [
     "Document",
     "DocumentBundle",
     "GatewayEvent",
+    "CouponOffer",
+    "CouponRedemption",
+    "CouponUse",
     "Invoice",
     "InvoiceLine",
     "LedgerEntry",

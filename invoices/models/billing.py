@@ -242,16 +242,25 @@ class BilledSpan(Keyed, Base):
 class CreditGrant(Keyed, Base):
     """Money that a tenant has with us: carried over from a bill, bought ahead, or given.
 
-    `used_minor` is the sum of its uses; the database refuses to use more than there is.
+    `used_minor` is the sum of its uses and `lapsed_minor` what expired or was revoked; the database
+    refuses to use more than there is. What is left at its expiry may roll over: `rollover_percent`
+    of it, `rollover_max_minor` at most, into a grant of `rollover_days` (or without an end).
     """
 
     __tablename__ = "credit_grant"
     __table_args__ = (
-        CheckConstraint("used_minor >= 0 AND used_minor <= amount_minor", name="not_overdrawn"),
+        CheckConstraint(
+            "used_minor >= 0 AND lapsed_minor >= 0 AND used_minor + lapsed_minor <= amount_minor",
+            name="not_overdrawn",
+        ),
         CheckConstraint(
             "source IN ('change', 'purchase', 'promotion', 'adjustment', 'rollover')", name="source"
         ),
-        Index("ix_credit_grant_open", "tenant_id", postgresql_where="used_minor < amount_minor"),
+        Index(
+            "ix_credit_grant_open",
+            "tenant_id",
+            postgresql_where="used_minor + lapsed_minor < amount_minor AND revoked_at IS NULL",
+        ),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
@@ -283,6 +292,20 @@ class CreditUse(Keyed, Base):
     amount_minor: Mapped[int]
     state: Mapped[str] = mapped_column(default="used")
     used_at: Mapped[datetime]
+    lapsed_minor: Mapped[int] = mapped_column(default=0)
+    granted_by: Mapped[str] = mapped_column(default="")
+    rollover_percent: Mapped[Decimal | None]
+    rollover_max_minor: Mapped[int | None]
+    rollover_days: Mapped[int | None]
+    rolled_from: Mapped[UUID | None] = mapped_column(ForeignKey("credit_grant.id"))
+    revoked_at: Mapped[datetime | None]
+
+    @property
+    def left_minor(self) -> int:
+        """What can still be used, whatever the day; nothing once it is revoked."""
+        if self.revoked_at is not None:
+            return 0
+        return self.amount_minor - self.used_minor - self.lapsed_minor
 
 
 class NumberSeries(Base):

@@ -1,0 +1,189 @@
+"""Coupons as bills use them: who has which, what each bill took off, and what a void gives back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session, aliased
+
+from app.base import ids
+from invoices.composing import Given
+from invoices.discounts import Coupon, Discount, Redeemed
+from invoices.models import (
+    BilledSpan,
+    CouponOffer,
+    CouponRedemption,
+    CouponUse,
+    Invoice,
+    InvoiceLine,
+)
+from invoices.schedule import Span
+
+# By the item that was charged for and the end of what was charged.
+GivenByEnd = dict[tuple[UUID, datetime], Given]
+
+
+def terms_of(offer: CouponOffer) -> Coupon:
+    """This function will return a stored coupon's terms as discounts take them."""
+    return Coupon(
+        code=offer.code,
+        name_ko=offer.name_ko,
+        name_en=offer.name_en,
+        kind=offer.kind,
+        percent=offer.percent,
+        amount_minor=offer.amount_minor,
+        currency=offer.currency,
+        units=offer.units,
+        plans=tuple(offer.plans),
+        charges=tuple(offer.charges),
+        duration=offer.duration,
+        months=offer.months,
+        priority=offer.priority,
+    )
+
+
+def of_subscriptions(
+    *, control_session: Session, subscriptions: Sequence[tuple[UUID, UUID]], lock: bool = True
+) -> dict[UUID, list[Redeemed]]:
+    """This function will lock and return the coupons of subscriptions, given with their tenants.
+
+    A released one is among them: a late run still discounts the bills of before.
+    """
+    wanted = select(CouponRedemption).where(
+        CouponRedemption.tenant_id.in_([tenant_id for _, tenant_id in subscriptions]),
+        CouponRedemption.counted,
+    )
+    if lock:
+        wanted = wanted.with_for_update(of=CouponRedemption)
+    rows = control_session.scalars(wanted.execution_options(populate_existing=True)).all()
+    used_from = _used_from(control_session, [row.id for row in rows])
+    by_tenant: dict[UUID, list[CouponRedemption]] = defaultdict(list)
+    for row in rows:
+        by_tenant[row.tenant_id].append(row)
+    return {
+        subscription_id: [
+            Redeemed(
+                redemption_id=row.id,
+                coupon=terms_of(row.coupon),
+                starts_on=row.starts_on,
+                ends_on=row.ends_on,
+                used_from=used_from.get(row.id),
+            )
+            for row in by_tenant[tenant_id]
+            if row.subscription_id in (None, subscription_id)
+        ]
+        for subscription_id, tenant_id in subscriptions
+    }
+
+
+def _used_from(control_session: Session, redemption_ids: Sequence[UUID]) -> dict[UUID, date]:
+    if not redemption_ids:
+        return {}
+    rows = control_session.execute(
+        select(CouponUse.redemption_id, func.min(CouponUse.used_from))
+        .where(CouponUse.redemption_id.in_(redemption_ids), CouponUse.state == "used")
+        .group_by(CouponUse.redemption_id)
+    )
+    return dict(rows.tuples().all())
+
+
+def given(*, control_session: Session, spans: Iterable[Span]) -> GivenByEnd:
+    """This function will find what coupons took off the charges that these spans give back."""
+    ends = {(span.item.item_id, span.end) for span in spans if span.kind == "credit"}
+    if not ends:
+        return {}
+    discounted = aliased(InvoiceLine)
+    rows = control_session.execute(
+        select(
+            BilledSpan.item_id,
+            BilledSpan.span,
+            InvoiceLine.position,
+            InvoiceLine.amount_minor,
+            Invoice.number_text,
+            discounted.evidence["lines"],
+        )
+        .join(InvoiceLine, InvoiceLine.id == BilledSpan.line_id)
+        .join(Invoice, Invoice.id == BilledSpan.invoice_id)
+        .join(discounted, discounted.invoice_id == BilledSpan.invoice_id)
+        .where(
+            BilledSpan.item_id.in_({item_id for item_id, _ in ends}),
+            BilledSpan.kind == "charge",
+            BilledSpan.state != "void",
+            discounted.kind == "discount",
+            discounted.evidence.has_key("lines"),
+        )
+    )
+    found: GivenByEnd = {}
+    for item_id, span, position, charged_minor, number, shares in rows:
+        key = (item_id, span.upper)
+        off = sum(share["amount_minor"] for share in shares if share["line"] == position)
+        if key in ends and off:
+            before = found[key].discount_minor if key in found else 0
+            found[key] = Given(charged_minor, before + off, number, position)
+    return found
+
+
+def record(
+    *,
+    control_session: Session,
+    uses: Sequence[tuple[UUID, UUID, UUID, Discount]],
+    now: datetime,
+) -> None:
+    """This function will write down uses with their subscription, invoice and line."""
+    if not uses:
+        return
+    control_session.execute(
+        insert(CouponUse),
+        [
+            {
+                "id": ids.uuid7(),
+                "redemption_id": taken.redeemed.redemption_id,
+                "invoice_id": invoice_id,
+                "line_id": line_id,
+                "amount_minor": taken.amount_minor,
+                "used_from": taken.used_from,
+                "state": "used",
+                "used_at": now,
+            }
+            for _, invoice_id, line_id, taken in uses
+        ],
+    )
+    for subscription_id, redemption_id in {
+        (subscription_id, taken.redeemed.redemption_id) for subscription_id, _, _, taken in uses
+    }:
+        control_session.execute(
+            update(CouponRedemption)
+            .where(CouponRedemption.id == redemption_id, CouponRedemption.subscription_id.is_(None))
+            .values(subscription_id=subscription_id)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def give_back(*, control_session: Session, invoice_id: UUID) -> None:
+    """This function will undo what a voided invoice used: the next bill may use it again."""
+    control_session.execute(
+        update(CouponUse)
+        .where(CouponUse.invoice_id == invoice_id, CouponUse.state == "used")
+        .values(state="void")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def taken_off(
+    *, control_session: Session, redemption_ids: Collection[UUID]
+) -> dict[UUID, list[tuple[CouponUse, str | None]]]:
+    """This function will list the uses of redemptions, each with its invoice's number."""
+    found: dict[UUID, list[tuple[CouponUse, str | None]]] = defaultdict(list)
+    rows = control_session.execute(
+        select(CouponUse, Invoice.number_text)
+        .join(Invoice, Invoice.id == CouponUse.invoice_id)
+        .where(CouponUse.redemption_id.in_(redemption_ids))
+        .order_by(CouponUse.used_at, CouponUse.id)
+    )
+    for use, number in rows.tuples():
+        found[use.redemption_id].append((use, number))
+    return found
