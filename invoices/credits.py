@@ -14,18 +14,16 @@ from app.base import ids
 from invoices.models import CreditGrant, CreditUse
 from invoices.spending import Grant, Use
 
-CARRIED = "change"
-
 
 def open_grants(
-    *, control_session: Session, tenant_ids: Collection[UUID]
+    *, control_session: Session, tenant_ids: Collection[UUID], lock: bool = True
 ) -> dict[tuple[UUID, str], list[Grant]]:
-    """This function will lock and return what each tenant has left, by currency.
+    """This function will return what each tenant has left, by currency, locked to be used.
 
     The first to be used comes first: by priority, then what expires soonest, then the oldest. What
     has expired by a bill's day is left out there: a late run still finds what was good then.
     """
-    rows = control_session.scalars(
+    query = (
         select(CreditGrant)
         .where(
             CreditGrant.tenant_id.in_(tenant_ids),
@@ -38,9 +36,9 @@ def open_grants(
             CreditGrant.granted_at,
             CreditGrant.id,
         )
-        .with_for_update()
         .execution_options(populate_existing=True)
     )
+    rows = control_session.scalars(query.with_for_update() if lock else query)
     found: dict[tuple[UUID, str], list[Grant]] = defaultdict(list)
     for row in rows:
         grant = Grant(row.id, row.left_minor, row.source, row.expires_on)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.base import clock, ids
 from app.base.config import settings
-from invoices import composing, credits, items, parties, periods, rating, schedule
+from invoices import composing, coupon_uses, credits, items, parties, periods, rating, schedule
 from invoices.composing import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
@@ -78,6 +78,11 @@ def coming_bills(
     grants = credits.open_grants(
         control_session=control_session, tenant_ids=[tenant.id], lock=False
     )
+    coupons = coupon_uses.of_subscriptions(
+        control_session=control_session,
+        subscriptions=[(subscription.id, tenant.id)],
+        lock=False,
+    )
     amounts = items.billed_amounts(
         control_session=control_session, subscription_ids=[subscription.id]
     )
@@ -86,6 +91,11 @@ def coming_bills(
         prices=prices,
         facts=lambda _span: NO_FACTS,
         billed=amounts[subscription.id],
+        given=coupon_uses.given(
+            control_session=control_session,
+            spans=[span for bill in agenda.bills for span in bill.spans],
+        ),
+        coupons=coupons[subscription.id],
         grants=grants[tenant.id, subscription.currency],
     )
     vat_percent = parties.vat_percent(parties.buyer_snapshot(tenant=tenant, email=""))
