@@ -7,32 +7,25 @@ by each charge's own proration, or "period_end".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.base import audit, clock, states
+from app.base import clock, states
 from app.base.audit import Actor
-from app.base.db import notify
 from app.base.errors import Conflict, Invalid
 from invoices import amending, catalogue, periods
 from invoices import items as subscription_items
 from invoices.amending import Amendment
 from invoices.charges import Offered
+from invoices.contracts import Contract, forget_ahead, note, open_contract, write
 from invoices.fingerprints import plain_decimal
-from invoices.models import SUBSCRIPTION, PlanVersion, Subscription, SubscriptionItem
-from invoices.schedule import Item
-from invoices.subscriptions import NoSubscription
+from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
 from tenants import lifecycle
 from tenants.models import Reading
-
-WHENS = ("now", "period_end")
 
 
 class NotInForce(Conflict):
@@ -51,101 +44,12 @@ class NothingAhead(Conflict):
     """No change lies ahead that could be taken back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """A subscription under its lock, with its items and the moment of the act."""
-
-    subscription: Subscription
-    items: list[Item]
-    now: datetime
-
-    @property
-    def timezone(self) -> str:
-        """The contract's time zone, by whose days it is billed."""
-        return self.subscription.timezone
-
-    @property
-    def until(self) -> datetime | None:
-        """The end of the contract, if one is set."""
-        ends_on = self.subscription.ends_on
-        return periods.midnight(ends_on, self.timezone) if ends_on else None
-
-    def moment(self, when: str) -> datetime:
-        """This function will return when a change takes effect.
-
-        Raises: Invalid for an unknown `when`.
-        """
-        if when not in WHENS:
-            raise Invalid("Choose now or the end of the period.", field="when")
-        if when == "now":
-            return self.now
-        running = amending.period_on(items=self.items, at=self.now, timezone=self.timezone)
-        return periods.midnight(running.end, self.timezone)
-
-
-def open_contract(*, control_session: Session, tenant_id: UUID, now: datetime) -> Contract:
-    """This function will lock a tenant's subscription and read its items.
-
-    Raises: NoSubscription.
-    """
-    subscription = control_session.scalar(
-        select(Subscription)
-        .where(Subscription.tenant_id == tenant_id, Subscription.state != "cancelled")
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if subscription is None:
-        raise NoSubscription("There is no active subscription.")
-    found, _ = subscription_items.of_subscriptions(
-        control_session=control_session, subscription_ids=[subscription.id]
-    )
-    return Contract(subscription, found[subscription.id], now)
-
-
-def plan_amendment(
-    *, control_session: Session, contract: Contract, version: PlanVersion, when: str
-) -> tuple[Amendment, list[Item]]:
-    """This function will return what a change of plan does, and the items that it is done to.
-
-    Changes that lay ahead are taken back first: a subscription has one future.
-
-    Raises: NothingChanges, NotInForce, AlreadyEnding, DoesNotFit, Invalid.
-    """
-    _in_force(contract)
-    if contract.subscription.ends_on is not None:
-        raise AlreadyEnding("The subscription ends. Take that back before you change the plan.")
-    if version.currency != contract.subscription.currency:
-        raise Invalid(
-            f"This account is billed in {contract.subscription.currency}.", field="currency"
-        )
-    _fits(control_session, contract, version)
-    settled = amending.withdraw(contract.items, contract.now).applied_to(contract.items)
-    prices = [
-        Offered(
-            price_id=price.id,
-            plan_code=version.plan_code,
-            plan_version=version.version,
-            position=price.position,
-            charge=catalogue.charge_of(price),
-        )
-        for price in version.prices
-    ]
-    amendment = amending.to_plan(
-        items=settled,
-        prices=prices,
-        at=contract.moment(when),
-        anchor_on=contract.subscription.anchor_on,
-        timezone=contract.timezone,
-    )
-    return amendment, settled
-
-
 def change_plan(
     *,
     control_session: Session,
     tenant_id: UUID,
     plan_code: str,
-    when: str,
+    when: str | date,
     actor: Actor,
     now: datetime,
     why: str | None = None,
@@ -153,7 +57,8 @@ def change_plan(
 ) -> Subscription:
     """This function will move a subscription to a plan's current version, or to the one given.
 
-    Raises: NoSubscription, PlanNotOffered; whatever `plan_amendment` refuses.
+    Raises: NoSubscription, PlanNotOffered, NothingChanges, NotInForce, AlreadyEnding, DoesNotFit,
+    Invalid.
     """
     contract = open_contract(control_session=control_session, tenant_id=tenant_id, now=now)
     wanted = version or catalogue.current(
@@ -161,16 +66,14 @@ def change_plan(
         plan_code=plan_code,
         currency=contract.subscription.currency,
     )
-    amendment, _ = plan_amendment(
-        control_session=control_session, contract=contract, version=wanted, when=when
-    )
-    _write(control_session, contract, amending.withdraw(contract.items, now))
-    _write(control_session, contract, amendment)
+    amendment = _to_plan(control_session, contract, wanted, when)
+    write(control_session, contract, amending.withdraw(contract.items, now))
+    write(control_session, contract, amendment)
     subscription = contract.subscription
     subscription.next_plan_version_id = wanted.id
     subscription.next_state = None
     subscription.next_change_at = contract.moment(when)
-    _note(
+    note(
         control_session,
         contract,
         "plan_changed",
@@ -209,8 +112,8 @@ def change_quantity(
         at=moment,
         timezone=contract.timezone,
     )
-    _write(control_session, contract, amendment)
-    _note(
+    write(control_session, contract, amendment)
+    note(
         control_session,
         contract,
         "quantity_changed",
@@ -248,8 +151,8 @@ def add_charge(
         anchor_on=contract.subscription.anchor_on,
         until=contract.until,
     )
-    _write(control_session, contract, amendment)
-    _note(
+    write(control_session, contract, amendment)
+    note(
         control_session,
         contract,
         "charge_added",
@@ -278,12 +181,12 @@ def remove_charge(
     contract = open_contract(control_session=control_session, tenant_id=tenant_id, now=now)
     _in_force(contract)
     moment = contract.moment(when)
-    _write(
+    write(
         control_session,
         contract,
         amending.remove(items=contract.items, code=charge, at=moment),
     )
-    _note(
+    note(
         control_session,
         contract,
         "charge_removed",
@@ -308,14 +211,14 @@ def pause(
     _in_force(contract)
     if contract.subscription.ends_on is not None:
         raise AlreadyEnding("The subscription ends. Take that back before you pause it.")
-    _write(control_session, contract, amending.withdraw(contract.items, now))
+    write(control_session, contract, amending.withdraw(contract.items, now))
     contract = open_contract(control_session=control_session, tenant_id=tenant_id, now=now)
-    _write(
+    write(
         control_session,
         contract,
         amending.end_all(items=amending.live(contract.items, now), at=now, credit=True),
     )
-    _forget_ahead(contract.subscription)
+    forget_ahead(contract.subscription)
     states.move(
         control_session=control_session,
         machine=SUBSCRIPTION,
@@ -359,7 +262,7 @@ def resume(
         why=why,
     )
     last = max(item.ends_at for item in contract.items if item.ends_at is not None)
-    _write(
+    write(
         control_session,
         contract,
         amending.begin_again(items=contract.items, ended_at=last, at=now),
@@ -391,15 +294,15 @@ def cancel(
         return subscription
     in_force = amending.live(contract.items, now)
     moment = contract.moment(when) if in_force else now
-    _write(
+    write(
         control_session,
         contract,
         amending.end_all(items=contract.items, at=moment, credit=credit),
     )
     subscription.ends_on = periods.local_day(moment, contract.timezone)
-    _forget_ahead(subscription)
+    forget_ahead(subscription)
     subscription.next_bill_on = subscription.next_bill_on or clock.today(now, contract.timezone)
-    _note(
+    note(
         control_session,
         contract,
         "cancellation_set",
@@ -427,10 +330,10 @@ def take_back(
     amendment = amending.withdraw(contract.items, now)
     if not amendment.ends or contract.subscription.state != "active":
         raise NothingAhead("No change lies ahead.")
-    _write(control_session, contract, amendment)
+    write(control_session, contract, amendment)
     contract.subscription.ends_on = None
-    _forget_ahead(contract.subscription)
-    _note(control_session, contract, "change_taken_back", actor, why)
+    forget_ahead(contract.subscription)
+    note(control_session, contract, "change_taken_back", actor, why)
     return contract.subscription
 
 
@@ -463,11 +366,11 @@ def change_billing_day(
     amendment = amending.to_anchor(
         items=settled.applied_to(contract.items), at=now, anchor_on=anchor_on
     )
-    _write(control_session, contract, settled)
-    _write(control_session, contract, amendment)
-    _forget_ahead(contract.subscription)
+    write(control_session, contract, settled)
+    write(control_session, contract, amendment)
+    forget_ahead(contract.subscription)
     contract.subscription.anchor_on = anchor_on
-    _note(control_session, contract, "billing_day_changed", actor, why, billing_day=billing_day)
+    note(control_session, contract, "billing_day_changed", actor, why, billing_day=billing_day)
     return contract.subscription
 
 
@@ -484,7 +387,7 @@ def apply_due(
         control_session.flush()
         return False
     plan_version_id, state = subscription.next_plan_version_id, subscription.next_state
-    _forget_ahead(subscription)
+    forget_ahead(subscription)
     if plan_version_id is not None:
         version = control_session.get_one(PlanVersion, plan_version_id)
         subscription.plan_version_id = version.id
@@ -519,6 +422,38 @@ def apply_due(
     return True
 
 
+def _to_plan(
+    control_session: Session, contract: Contract, version: PlanVersion, when: str | date
+) -> Amendment:
+    """What a change of plan does, once what lay ahead is taken back: there is one future."""
+    _in_force(contract)
+    if contract.subscription.ends_on is not None:
+        raise AlreadyEnding("The subscription ends. Take that back before you change the plan.")
+    if version.currency != contract.subscription.currency:
+        raise Invalid(
+            f"This account is billed in {contract.subscription.currency}.", field="currency"
+        )
+    _fits(control_session, contract, version)
+    settled = amending.withdraw(contract.items, contract.now).applied_to(contract.items)
+    prices = [
+        Offered(
+            price_id=price.id,
+            plan_code=version.plan_code,
+            plan_version=version.version,
+            position=price.position,
+            charge=catalogue.charge_of(price),
+        )
+        for price in version.prices
+    ]
+    return amending.to_plan(
+        items=settled,
+        prices=prices,
+        at=contract.moment(when),
+        anchor_on=contract.subscription.anchor_on,
+        timezone=contract.timezone,
+    )
+
+
 def _in_force(contract: Contract) -> None:
     if contract.subscription.state != "active" or not amending.live(contract.items, contract.now):
         raise NotInForce("The subscription is not in force: resume it first.")
@@ -549,72 +484,3 @@ def _offered(control_session: Session, contract: Contract, code: str) -> Offered
     return subscription_items.offered(control_session=control_session, price_ids=[price.id])[
         price.id
     ]
-
-
-def _write(control_session: Session, contract: Contract, amendment: Amendment) -> None:
-    """This function will write an amendment so that no charge is ever in force twice.
-
-    What ends, ends first; then what goes on after all, and what begins.
-    """
-    for item_id, ends_at in sorted(amendment.ends.items(), key=lambda end: end[1] is None):
-        values: dict[str, Any] = {"ends_at": ends_at}
-        if item_id in amendment.credit:
-            values["credit_on_end"] = amendment.credit[item_id]
-        control_session.execute(
-            update(SubscriptionItem)
-            .where(SubscriptionItem.id == item_id)
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
-    if amendment.begins:
-        control_session.execute(insert(SubscriptionItem), _rows(contract, amendment.begins))
-    subscription = contract.subscription
-    today = clock.today(contract.now, contract.timezone)
-    subscription.next_bill_on = min(subscription.next_bill_on or today, today)
-    notify(control_session, "invoicing")
-    control_session.flush()
-
-
-def _rows(contract: Contract, items: Sequence[Item]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": item.item_id,
-            "subscription_id": contract.subscription.id,
-            "price_id": item.price_id,
-            "charge": item.charge.code,
-            "quantity": item.quantity,
-            "starts_at": item.starts_at,
-            "ends_at": item.ends_at,
-            "anchor_on": item.anchor_on,
-            "credit_on_end": item.credit_on_end,
-            "created_at": contract.now,
-        }
-        for item in items
-    ]
-
-
-def _forget_ahead(subscription: Subscription) -> None:
-    subscription.next_change_at = None
-    subscription.next_plan_version_id = None
-    subscription.next_state = None
-
-
-def _note(
-    control_session: Session,
-    contract: Contract,
-    action: str,
-    actor: Actor,
-    why: str | None,
-    **details: Any,
-) -> None:
-    audit.append(
-        control_session=control_session,
-        actor=actor,
-        action=f"subscription.{action}",
-        subject_kind="subscription",
-        subject_id=contract.subscription.id,
-        tenant_id=contract.subscription.tenant_id,
-        why=why,
-        details=details,
-        now=contract.now,
-    )

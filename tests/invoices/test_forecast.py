@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from invoices import changes, forecast
 from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import SubscriptionItem
+from invoices.subscriptions import NoSubscription
 from tests.invoices.test_changes import ADMIN, LARGE, START, Story, lines, seoul
 
 
@@ -97,7 +98,7 @@ class TestAPreview:
         assert lines(april) == [("charge", "base", 93_000), ("charge", "licences", 6_200)]
 
     def test_of_a_refused_change_says_why_and_leaves_nothing(self, story: Story) -> None:
-        with pytest.raises(changes.NoSubscription):
+        with pytest.raises(NoSubscription):
             forecast.preview(
                 control_session=story.session,
                 subscription=story.subscription,
