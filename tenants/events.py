@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -78,20 +78,29 @@ _TENANTS = text("""
 """)
 
 
-def accept(
-    *, usage_session: Session, control_session: Session, events: Sequence[Any], now: datetime
-) -> list[Outcome]:
-    """This function will store what is new of up to a call's worth of events, each once.
-
-    Events are decoded JSON values with numbers as Decimal, or a Refusal where a door could not even
-    decode one. There is an outcome for each, in their order; nothing is durable before the caller's
-    commit, and a later call with the same events is harmless. Control is only read.
+def check_count(events: Sequence[Any]) -> None:
+    """This function will refuse a call that brings nothing, or more than one call may.
 
     Raises: WrongCount.
     """
     most = settings().event_batch_max
     if not 1 <= len(events) <= most:
         raise WrongCount(f"Send 1 to {most} events in a call; these are {len(events)}.")
+
+
+def accept(
+    *,
+    usage_session: Session | Connection,
+    control_session: Session,
+    events: Sequence[Any],
+    now: datetime,
+) -> list[Outcome]:
+    """This function will store what is new of the events of one call, or of several, each once.
+
+    Events are decoded JSON values with numbers as Decimal, or a Refusal where a door could not even
+    decode one. There is an outcome for each, in their order; nothing is durable before the caller's
+    commit, and a later call with the same events is harmless. Control is only read.
+    """
     bodies = read_all(events, now=now)
     names = {body.tenant for body in bodies if isinstance(body, Body)}
     tenant_ids = _tenants(control_session, names)
@@ -144,7 +153,7 @@ def _uuid(name: str) -> UUID | None:
 
 
 def _settle(
-    usage_session: Session, places: Sequence[_Place], now: datetime
+    usage_session: Session | Connection, places: Sequence[_Place], now: datetime
 ) -> Iterator[tuple[int, Outcome]]:
     """The outcome of each: what comes second, in this call or after an earlier one, is no news."""
     firsts: dict[tuple[UUID, str], _Place] = {}
@@ -167,7 +176,7 @@ def _settle(
 
 
 def _store(
-    usage_session: Session, places: Sequence[_Place], now: datetime
+    usage_session: Session | Connection, places: Sequence[_Place], now: datetime
 ) -> dict[int, str | None]:
     """What is known under the keys that are not new; nothing of tenants that are gone."""
     if not places:

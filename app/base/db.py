@@ -10,7 +10,17 @@ from functools import lru_cache
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Date, Engine, MetaData, Numeric, Text, create_engine, text
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Date,
+    Engine,
+    MetaData,
+    Numeric,
+    Text,
+    create_engine,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.engine import URL, make_url
@@ -166,14 +176,13 @@ def usage_session() -> Iterator[Session]:
 
 
 @contextmanager
-def usage_statements() -> Iterator[Session]:
-    """This function will open a session on pushed usage whose every statement commits by itself.
+def usage_statements() -> Iterator[Connection]:
+    """This function will open a connection to pushed usage whose every statement commits by itself.
 
     For a door whose call is one statement: it saves two trips to the server.
     """
-    engine = usage_engine().execution_options(isolation_level="AUTOCOMMIT")
-    with Session(engine, expire_on_commit=False) as session:
-        yield session
+    with usage_engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection
 
 
 def notify(control_session: Session, step: str) -> None:

@@ -48,8 +48,17 @@ class Figure:
         return self.ratio <= self.bar if self.better == "lower" else self.ratio >= self.bar
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How large a bench is to be; each reads what concerns it."""
+
+    n: int | None
+    months: int
+    stored: int
+
+
 @click.command("bench")
-@click.argument("name", type=click.Choice(["provision", "documents", "pages"]))
+@click.argument("name", type=click.Choice(["provision", "documents", "pages", "ingest"]))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--n", type=click.IntRange(3, 10_000), help="How often each thing is done.")
 @click.option(
@@ -59,10 +68,17 @@ class Figure:
     show_default=True,
     help="pages only: months of a thousand subscriptions; less is a quick look.",
 )
-def bench_command(*, name: str, as_json: bool, n: int | None, months: int) -> None:
-    """Measure NAME: provision, documents or pages."""
+@click.option(
+    "--stored",
+    type=click.IntRange(1_000, 100_000_000),
+    default=5_000_000,
+    show_default=True,
+    help="ingest only: events that lie there before; less is a quick look.",
+)
+def bench_command(*, name: str, as_json: bool, n: int | None, months: int, stored: int) -> None:
+    """Measure NAME: provision, documents, pages or ingest."""
     try:
-        for figure in BENCHES[name](n, months):
+        for figure in BENCHES[name](Asked(n, months, stored)):
             if as_json:
                 click.echo(json.dumps(asdict(figure), ensure_ascii=False))
             else:
@@ -78,11 +94,11 @@ def bench_command(*, name: str, as_json: bool, n: int | None, months: int) -> No
         ) from error
 
 
-def provision(n: int | None, _months: int) -> Iterator[Figure]:
+def provision(asked: Asked) -> Iterator[Figure]:
     """This function will compare making a tenant with a bare CREATE DATABASE … TEMPLATE."""
     from tenants.bench import compare_provisioning  # noqa: PLC0415 - each bench loads its own
 
-    times = n or 20
+    times = asked.n or 20
     with scratch_control():
         ours, floor = compare_provisioning(n=times, transaction=control_session, now=clock.now())
     yield compared(
@@ -90,23 +106,49 @@ def provision(n: int | None, _months: int) -> Iterator[Figure]:
     )
 
 
-def documents(n: int | None, _months: int) -> Iterator[Figure]:
+def documents(asked: Asked) -> Iterator[Figure]:
     """This function will compare a one-page invoice with a bare warm render of the same HTML."""
     from invoices.documents.bench import compare_render  # noqa: PLC0415 - likewise
 
-    times = n or 50
+    times = asked.n or 50
     ours, floor = compare_render(times)
     yield compared("documents", ours * 1000, floor * 1000, 1.3, times)
 
 
-def pages(n: int | None, months: int) -> Iterator[Figure]:
+def pages(asked: Asked) -> Iterator[Figure]:
     """This function will measure pages over a control database of realistic size."""
     from app.cli.bench_pages import PAGE_LIMIT_MS, measure  # noqa: PLC0415 - likewise
 
-    times = n or 30
+    times = asked.n or 30
     with scratch_control() as database:
-        for path, median_ms in measure(database=database, times=times, months=months):
+        for path, median_ms in measure(database=database, times=times, months=asked.months):
             yield compared(f"pages {path}", median_ms, PAGE_LIMIT_MS, 1.0, times)
+
+
+def ingest(asked: Asked) -> Iterator[Figure]:
+    """This function will push events over HTTP, in turn with one bare connection.
+
+    Two databases stand beside each other, one empty and one with years of events in it, so that
+    what else the machine does at the time weighs on both alike.
+    """
+    from app.cli.bench_ingest import LATENCY_LIMIT_MS, fill, in_turn, opened  # noqa: PLC0415
+
+    rounds = asked.n or 12
+    with scratch_control(), opened() as empty, scratch_control():
+        fill(asked.stored)
+        with opened() as filled:
+            measured = in_turn(empty=empty, filled=filled, rounds=rounds)
+    yield rates("ingest", measured.ours, measured.floor, 0.6, rounds)
+    yield compared("ingest p99 of a call", measured.p99_ms, LATENCY_LIMIT_MS, 1.0, rounds)
+    name = f"ingest with {asked.stored} stored, against none"
+    yield rates(name, measured.filled, measured.ours, 0.75, rounds)
+
+
+def rates(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
+    """This function will put two rates of events side by side."""
+    return Figure(
+        name, round(ours), round(floor), round(ours / floor, 3), bar, "higher", "events/s", n
+    )
 
 
 def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
@@ -116,10 +158,11 @@ def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure
     )
 
 
-BENCHES: dict[str, Callable[[int | None, int], Iterator[Figure]]] = {
+BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "provision": provision,
     "documents": documents,
     "pages": pages,
+    "ingest": ingest,
 }
 
 

@@ -20,6 +20,7 @@ from app.base.db import UsageBase
 from app.base.db import control_session as commit_session
 from app.base.db import usage_session as usage_transaction
 from app.base.invariants import Invariant, Offence, offences
+from app.base.remembered import Remembered
 from tenants import events
 from tenants.checks import INVARIANTS
 from tenants.event_bodies import plain
@@ -210,7 +211,8 @@ class TestAccept:
         batch = [event(tenant, now, id=str(n)) for n in range(most + 1)]
         for wrong in ([], batch):
             with pytest.raises(WrongCount):
-                accept(wrong, now)
+                events.check_count(wrong)
+        events.check_count(batch[:-1])
         assert accept(batch[:-1], now) == ["accepted"] * most
         assert stored(usage_session) == most
 
@@ -346,6 +348,25 @@ class TestTwoCallsAtOnce:
         assert {tuple(sorted(pair)) for pair in both} == {("accepted", "duplicate")}
         with usage_transaction() as session:
             assert stored(session) == len(batch)
+
+
+class TestATenantThatIsRemembered:
+    def test_is_not_asked_for_again_until_the_moment_is_over(
+        self, scenario: Any, now: datetime, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setenv("TENANTRY_API_MEMORY_SECONDS", "60")
+        settings.cache_clear()
+        monkeypatch.setattr(events, "_live", Remembered())
+        with commit_session() as session:
+            owner = make_tenant(session, state="active")
+        assert push([event(owner, now)], now) == ["accepted"]
+        set_state(owner.id, "destroying")
+        assert push([event(owner, now, id="e2")], now) == ["accepted"]
+        end(owner.id, now)
+        assert push([event(owner, now, id="e3")], now) == ["unknown_tenant"]
+        monkeypatch.undo()
+        settings.cache_clear()
+        assert push([event(owner, now, id="e4")], now) == ["unknown_tenant"]
 
 
 class TestADestructionBesideACall:
