@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.base.money import exponent
@@ -67,6 +67,15 @@ class Given:
     line: int
 
 
+class Asked(NamedTuple):
+    """What was asked for, or given back, for `[start, end)` of an item's time."""
+
+    item_id: UUID
+    start: datetime
+    end: datetime
+    amount_minor: int
+
+
 @dataclass(frozen=True, slots=True)
 class Composed:
     """A bill's lines; `carried_minor` is what they gave back beyond what they asked."""
@@ -92,7 +101,7 @@ class Account:
     currency: str
     prices: Mapping[UUID, Offered]
     facts: Callable[[Span], Facts]
-    billed: list[tuple[datetime, datetime, int]] = field(default_factory=list)
+    billed: list[Asked] = field(default_factory=list)
     given: Mapping[tuple[UUID, datetime], Given] = field(default_factory=dict)
     coupons: list[Redeemed] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
@@ -159,17 +168,33 @@ def _rated(span: Span, account: Account) -> BillLine:
 
 
 def _topped_up(span: Span, account: Account) -> BillLine:
-    reached = sum(
-        amount for start, end, amount in account.billed if span.start <= start and end <= span.end
-    )
     line = rating.top_up(
         price_id=span.item.price_id,
         charge=span.item.charge,
         currency=account.currency,
         stretch=span.stretch,
-        reached_minor=reached,
+        reached_minor=_reached(span, account.billed),
     )
     return _line(line, span, (span.item.charge.name_ko, span.item.charge.name_en), account)
+
+
+def _reached(commitment: Span, billed: Sequence[Asked]) -> int:
+    """This function will sum up what a commitment's period was charged for, credits taken off.
+
+    A charge counts where it begins, if it reaches no further than the commitment's whole period.
+    What is given back counts where its charge does: both have one item and one end, and the charge
+    begins first. So a change halfway leaves to each side what its own charges come to.
+    """
+    begun: dict[tuple[UUID, datetime], datetime] = {}
+    for each in billed:
+        key = each.item_id, each.end
+        begun[key] = min(begun.get(key, each.start), each.start)
+    return sum(
+        each.amount_minor
+        for each in billed
+        if commitment.start <= begun[each.item_id, each.end] < commitment.end
+        and each.end <= commitment.period_ends_at
+    )
 
 
 def _returned(lines: Sequence[BillLine], account: Account) -> list[BillLine]:
@@ -283,9 +308,9 @@ def _line(line: RatedLine, span: Span, names: tuple[str, str], account: Account)
     )
 
 
-def _amounts(lines: Sequence[BillLine]) -> list[tuple[datetime, datetime, int]]:
+def _amounts(lines: Sequence[BillLine]) -> list[Asked]:
     return [
-        (line.span.start, line.span.end, line.amount_minor)
+        Asked(line.span.item.item_id, line.span.start, line.span.end, line.amount_minor)
         for line in lines
         if line.span is not None
     ]

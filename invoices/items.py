@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from invoices import catalogue
 from invoices.amending import ONCE
 from invoices.charges import Offered
+from invoices.composing import Asked
 from invoices.models import (
     BilledSpan,
     InvoiceLine,
@@ -142,13 +143,18 @@ def billed(*, control_session: Session, subscription_ids: Collection[UUID]) -> B
 
 def billed_amounts(
     *, control_session: Session, subscription_ids: Collection[UUID]
-) -> dict[UUID, list[tuple[datetime, datetime, int]]]:
+) -> dict[UUID, list[Asked]]:
     """This function will return what each billed span of these subscriptions came to."""
-    found: dict[UUID, list[tuple[datetime, datetime, int]]] = defaultdict(list)
+    found: dict[UUID, list[Asked]] = defaultdict(list)
     if not subscription_ids:
         return found
     rows = control_session.execute(
-        select(BilledSpan.subscription_id, BilledSpan.span, InvoiceLine.amount_minor)
+        select(
+            BilledSpan.subscription_id,
+            BilledSpan.item_id,
+            BilledSpan.span,
+            InvoiceLine.amount_minor,
+        )
         .join(InvoiceLine, InvoiceLine.id == BilledSpan.line_id)
         .where(
             BilledSpan.subscription_id.in_(subscription_ids),
@@ -157,7 +163,9 @@ def billed_amounts(
         )
     )
     for row in rows:
-        found[row.subscription_id].append((row.span.lower, row.span.upper, row.amount_minor))
+        found[row.subscription_id].append(
+            Asked(row.item_id, row.span.lower, row.span.upper, row.amount_minor)
+        )
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
@@ -78,13 +78,14 @@ class Stretch:
     """
 
     period: Period
-    days: Period | None  # None: not one whole day
+    days: Period | None  # None: begun and ended on one day
     share: tuple[Fraction, Fraction]
+    first: date
 
     @classmethod
     def whole(cls, period: Period) -> Stretch:
         """This function will return all of a period."""
-        return cls(period, period, proration.WHOLE)
+        return cls(period, period, proration.WHOLE, period.start)
 
     @classmethod
     def between(
@@ -95,14 +96,12 @@ class Stretch:
             policy=charge.proration, period=period, timezone=timezone, start=start, end=end
         )
         first, past = local_day(start, timezone), local_day(end, timezone)
-        return cls(period, Period(first, past) if first < past else None, share)
+        return cls(period, Period(first, past) if first < past else None, share, first)
 
     @property
     def shown(self) -> Period:
         """The days to print; what begins and ends on one day is shown as that day."""
-        if self.days is not None:
-            return self.days
-        return Period(self.period.start, self.period.end)
+        return self.days or Period(self.first, self.first + timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

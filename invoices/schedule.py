@@ -43,7 +43,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One item over `[start, end)` of a grid period: to be charged for, or to be given back."""
+    """One item over `[start, end)` of a grid period: to be charged for, or to be given back.
+
+    `period_ends_at` is when the whole period is over, cut or not.
+    """
 
     item: Item
     kind: str  # charge | credit
@@ -51,6 +54,7 @@ class Span:
     start: datetime
     end: datetime
     stretch: Stretch
+    period_ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +105,30 @@ def _open(
 
     A life without an end yields without an end.
     """
-    for period, start, end in _cut(item, timezone):
-        if ("charge", start) not in taken:
+    for period, begins, end in _cut(item, timezone):
+        start = _billed_until(item, taken, begins, end)
+        if start < end:
             bill_at = start if item.charge.timing == "advance" else end
             yield (
                 periods.local_day(bill_at, timezone),
                 _span(item, "charge", period, (start, end), timezone),
             )
     yield from _credits(item, taken, timezone)
+
+
+def _billed_until(
+    item: Item, taken: Mapping[tuple[str, datetime], datetime], start: datetime, end: datetime
+) -> datetime:
+    """This function will return up to where a part of an item's life was billed.
+
+    A part that was billed short, because of an end that was taken back since, has a rest; what is
+    never cut was billed whole.
+    """
+    while (until := taken.get(("charge", start))) is not None:
+        if until >= end or item.charge.once or item.charge.proration == "none":
+            return end
+        start = until
+    return start
 
 
 def _cut(item: Item, timezone: str) -> Iterator[tuple[Period, datetime, datetime]]:
@@ -157,7 +177,7 @@ def _span(
     stretch = Stretch.between(
         charge=item.charge, period=period, timezone=timezone, start=start, end=end
     )
-    return Span(item, kind, period, start, end, stretch)
+    return Span(item, kind, period, start, end, stretch, periods.midnight(period.end, timezone))
 
 
 def span_of(*, item: Item, kind: str, start: datetime, end: datetime, timezone: str) -> Span:

@@ -87,7 +87,7 @@ def _span(place: int, one: Charge, quantity: Decimal) -> Span:
         ends_at=None,
         anchor_on=DAY,
     )
-    return Span(item, "charge", MONTH, begins, ends, Stretch.whole(MONTH))
+    return Span(item, "charge", MONTH, begins, ends, Stretch.whole(MONTH), ends)
 
 
 def _facts(span: Span, quantity: Decimal) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -73,6 +74,15 @@ def spans(found: Agenda) -> list[tuple[str, Period]]:
     ]
 
 
+class TestWhatBeginsAndEndsOnOneDay:
+    def test_is_shown_as_that_day(self) -> None:
+        morning = periods.midnight(date(2026, 2, 10), SEOUL) + timedelta(hours=9)
+        (base, _) = items()
+        short = replace(base, starts_at=morning, ends_at=morning + timedelta(hours=5))
+        found = agenda(items=[short], billed={}, timezone=SEOUL, today=date(2026, 3, 1))
+        assert spans(found) == [("base", Period(date(2026, 2, 10), date(2026, 2, 11)))]
+
+
 class TestWhatIsDue:
     def test_is_nothing_before_the_start(self) -> None:
         assert due(START - timedelta(days=1)) == Agenda((), START)
@@ -93,6 +103,15 @@ class TestWhatIsDue:
         assert spans(found)[-1] == ("seats", Period(date(2026, 2, 28), date(2026, 3, 31)))
         assert found.bills[-1].period == Period(date(2026, 2, 28), date(2026, 3, 31))
         assert [charge for charge, _ in spans(found)].count("base") == 2
+
+    def test_is_the_rest_of_a_period_that_was_billed_up_to_an_end_taken_back_since(self) -> None:
+        until = date(2026, 2, 10)
+        billed = [span for span in spans(due(START, ends_on=until)) if span[0] == "base"]
+        assert billed == [("base", Period(START, until))]
+        rest = due(until, set(billed))
+        assert spans(rest) == [("base", Period(until, date(2026, 2, 28)))]
+        assert rest.bills[0].bill_on == until
+        assert due(until, set(billed + spans(rest))).bills == ()
 
     def test_is_never_more_than_one_pass_can_carry(self) -> None:
         first = due(date(2036, 1, 31))
