@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from app.base import ids
+from app.base import bulk, ids
 from invoices.composing import Given
 from invoices.discounts import Coupon, Discount, Redeemed
 from invoices.models import (
@@ -88,7 +88,7 @@ def _used_from(control_session: Session, redemption_ids: Sequence[UUID]) -> dict
         .where(CouponUse.redemption_id.in_(redemption_ids), CouponUse.state == "used")
         .group_by(CouponUse.redemption_id)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def given(*, control_session: Session, spans: Iterable[Span]) -> GivenByEnd:
@@ -136,31 +136,30 @@ def record(
     """This function will write down uses with their subscription, invoice and line."""
     if not uses:
         return
-    control_session.execute(
-        insert(CouponUse),
-        [
-            {
-                "id": ids.uuid7(),
-                "redemption_id": taken.redeemed.redemption_id,
-                "invoice_id": invoice_id,
-                "line_id": line_id,
-                "amount_minor": taken.amount_minor,
-                "used_from": taken.used_from,
-                "state": "used",
-                "used_at": now,
-            }
+    bulk.copy(
+        control_session=control_session,
+        table="coupon_use",
+        columns=(
+            *("id", "redemption_id", "invoice_id", "line_id", "amount_minor", "used_from"),
+            *("state", "used_at"),
+        ),
+        rows=[
+            (
+                *(ids.uuid7(), taken.redeemed.redemption_id, invoice_id, line_id),
+                *(taken.amount_minor, taken.used_from, "used", now),
+            )
             for _, invoice_id, line_id, taken in uses
         ],
     )
-    for subscription_id, redemption_id in {
-        (subscription_id, taken.redeemed.redemption_id) for subscription_id, _, _, taken in uses
-    }:
-        control_session.execute(
-            update(CouponRedemption)
-            .where(CouponRedemption.id == redemption_id, CouponRedemption.subscription_id.is_(None))
-            .values(subscription_id=subscription_id)
-            .execution_options(synchronize_session=False)
-        )
+    owners = {taken.redeemed.redemption_id: owner for owner, _, _, taken in uses}
+    control_session.execute(
+        text(
+            "UPDATE coupon_redemption r SET subscription_id = v.owner"
+            " FROM unnest(CAST(:redemptions AS uuid[]), CAST(:owners AS uuid[])) AS v (id, owner)"
+            " WHERE r.id = v.id AND r.subscription_id IS NULL"
+        ),
+        {"redemptions": list(owners), "owners": list(owners.values())},
+    )
 
 
 def give_back(*, control_session: Session, invoice_id: UUID) -> None:
@@ -184,6 +183,6 @@ def taken_off(
         .where(CouponUse.redemption_id.in_(redemption_ids))
         .order_by(CouponUse.used_at, CouponUse.id)
     )
-    for use, number in rows.tuples():
+    for use, number in rows:
         found[use.redemption_id].append((use, number))
     return found
