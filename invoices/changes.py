@@ -33,7 +33,15 @@ class NotInForce(Conflict):
 
 
 class DoesNotFit(Conflict):
-    """The tenant uses more than the plan allows."""
+    """The tenant uses more than the plan allows: `active` people, and `allowed` are fewer."""
+
+    def __init__(self, *, allowed: int, active: Decimal) -> None:
+        super().__init__(
+            f"The plan allows {allowed} people and {plain_decimal(active)} are active."
+            " Deactivate some first.",
+            field="plan",
+        )
+        self.allowed, self.active = allowed, active
 
 
 class AlreadyEnding(Conflict):
@@ -469,11 +477,7 @@ def _fits(control_session: Session, contract: Contract, version: PlanVersion) ->
     )
     allowed = catalogue.limits_of(version)["seats"]
     if seats is not None and seats > allowed:
-        raise DoesNotFit(
-            f"The plan allows {allowed} people and {plain_decimal(seats)} are active."
-            " Deactivate some first.",
-            field="plan",
-        )
+        raise DoesNotFit(allowed=allowed, active=seats)
 
 
 def _offered(control_session: Session, contract: Contract, code: str) -> Offered:
