@@ -173,7 +173,8 @@ _CREDIT_USED_ONCE = """
     FROM credit_grant g LEFT JOIN (
         SELECT grant_id, sum(amount_minor) AS amount FROM credit_use
         WHERE state = 'used' GROUP BY grant_id) u ON u.grant_id = g.id
-    WHERE g.used_minor <> coalesce(u.amount, 0) OR g.used_minor > g.amount_minor
+    WHERE g.used_minor <> coalesce(u.amount, 0)
+       OR g.used_minor + g.lapsed_minor > g.amount_minor
     UNION ALL
     SELECT 'credit_use', u.id, 'its line is not for that amount'
     FROM credit_use u JOIN invoice_line l ON l.id = u.line_id
@@ -184,6 +185,43 @@ _CREDIT_USED_ONCE = """
     FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'carried'
     LEFT JOIN credit_grant g ON g.carried_by = i.id
     WHERE i.state <> 'void' AND l.amount_minor IS DISTINCT FROM g.amount_minor
+"""
+
+_COUPONS_USED_ONCE = """
+    SELECT 'coupon' AS kind, c.id,
+        format('says %s redeemed, but %s are, of %s at most', c.redeemed, count(r.id),
+            coalesce(c.max_redemptions::text, 'any number')) AS wrong
+    FROM coupon c LEFT JOIN coupon_redemption r ON r.coupon_id = c.id AND r.counted
+    GROUP BY c.id HAVING count(r.id) <> c.redeemed OR count(r.id) > c.max_redemptions
+    UNION ALL
+    SELECT 'coupon', c.id, format('redeemed %s times by one customer, %s', count(*), r.tenant_id)
+    FROM coupon c JOIN coupon_redemption r ON r.coupon_id = c.id AND r.counted
+    GROUP BY c.id, r.tenant_id HAVING count(*) > c.per_customer_max
+    UNION ALL
+    SELECT 'coupon_redemption', r.id, format('good for one bill, but %s used it', count(*))
+    FROM coupon_redemption r JOIN coupon c ON c.id = r.coupon_id AND c.duration = 'once'
+    JOIN coupon_use u ON u.redemption_id = r.id AND u.state = 'used'
+    GROUP BY r.id HAVING count(*) > 1
+    UNION ALL
+    SELECT 'coupon_use', u.id, 'its line is not for that amount, or its invoice is void'
+    FROM coupon_use u JOIN invoice_line l ON l.id = u.line_id
+    JOIN invoice i ON i.id = u.invoice_id
+    WHERE (u.state = 'void') <> (i.state = 'void')
+       OR (l.invoice_id, l.kind, -l.amount_minor, l.evidence ->> 'redemption')
+        IS DISTINCT FROM (u.invoice_id, 'discount', u.amount_minor, u.redemption_id::text)
+    UNION ALL
+    SELECT 'invoice_line', l.id, 'a discount that no coupon of the customer accounts for'
+    FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
+    WHERE l.kind = 'discount' AND l.evidence ->> 'rule' <> 'discount_returned'
+      AND i.state <> 'void' AND NOT EXISTS (
+        SELECT FROM coupon_use u JOIN coupon_redemption r ON r.id = u.redemption_id
+        WHERE u.line_id = l.id AND u.state = 'used' AND r.tenant_id = i.tenant_id)
+    UNION ALL
+    SELECT 'invoice_line', l.id, 'a discount that is not the sum of its shares'
+    FROM invoice_line l
+    WHERE l.kind = 'discount' AND l.evidence ? 'lines' AND -l.amount_minor <> (
+        SELECT sum((share ->> 'amount_minor')::bigint)
+        FROM jsonb_array_elements(l.evidence -> 'lines') share)
 """
 
 _UNKNOWN_RESOLVED = """
@@ -223,6 +261,8 @@ _LINKS = (
     ("tax_invoice", "invoice", "invoice_id"),
     ("tax_invoice", "vat_evidence", "evidence_id"),
     ("credit_grant", "invoice", "carried_by"),
+    ("credit_grant", "credit_grant", "rolled_from"),
+    ("coupon_redemption", "subscription", "subscription_id"),
     ("document", "invoice", "subject_id"),
     ("document", "tax_invoice", "subject_id"),
     ("document", "payment", "subject_id"),
@@ -275,9 +315,9 @@ INVARIANTS = (
     ),
     Invariant(
         code="I4",
-        name="credit is used once",
-        says="no more is used of a credit than was granted, and each use stands on its line",
-        sql=_CREDIT_USED_ONCE,
+        name="credits and coupons are used once",
+        says="no more is used of a credit than was granted, and of a coupon than was offered",
+        sql=f"{_CREDIT_USED_ONCE} UNION ALL {_COUPONS_USED_ONCE}",
     ),
     Invariant(
         code="I5",

@@ -314,7 +314,7 @@ def _by_units(
         )
     if not shares:
         return None
-    return _taken(redeemed, shares, bill_on, {"units": plain_decimal(redeemed.coupon.units)})
+    return _taken(redeemed, shares, bill_on, {"off_units": plain_decimal(redeemed.coupon.units)})
 
 
 def _saved(base_minor: int, full_minor: int, without_minor: int) -> int:

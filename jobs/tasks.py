@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import text
 
 from app.base.db import control_session, notify, usage_session
+from invoices import credit_grants
 from tenants import application_erasure, events, metering, reconcile
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,14 @@ def keep_event_partitions(_due_at: datetime, now: datetime) -> None:
     """This function will make this month's partition of events and the next ones, before need."""
     with usage_session() as session:
         events.make_months_ahead(usage_session=session, now=now)
+
+
+def lapse_credits(_due_at: datetime, now: datetime) -> None:
+    """This function will end the credits that have expired, and roll over what is agreed."""
+    ended = 1
+    while ended:
+        with control_session() as session:
+            ended = credit_grants.lapse(control_session=session, now=now)
 
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:

@@ -211,8 +211,9 @@ class TestI4CreditIsUsedOnce:
         grant = ids.uuid7()
         books.plant(
             "INSERT INTO credit_grant (id, tenant_id, currency, amount_minor, used_minor, source,"
-            " priority, granted_at, note) SELECT %(id)s, tenant_id, currency, 5000, 5000,"
-            " 'promotion', 100, now(), '' FROM invoice WHERE id = %(invoice)s",
+            " priority, granted_at, note, lapsed_minor, granted_by) SELECT %(id)s, tenant_id,"
+            " currency, 5000, 5000, 'promotion', 100, now(), '', 0, '' FROM invoice"
+            " WHERE id = %(invoice)s",
             id=grant,
             invoice=books.open,
         )
