@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from app.base.audit import Actor, append
 from app.base.errors import NotFound
 from app.base.money import Rounding
-from invoices import plan_terms, pricing
+from invoices import charges, plan_terms, pricing
 from invoices.catalogue_default import DEFAULT_PLANS
-from invoices.charges import Charge
+from invoices.charges import Charge, ChargeUnsound, Meter
 from invoices.models import Plan, PlanVersion, Price
 from invoices.periods import Interval
-from invoices.plan_terms import PlanTerms, TermsUnsound
-from tenants.models import METERS
+from invoices.plan_terms import PlanTerms
+from tenants import meters as tenant_meters
 
 
 class PlanNotOffered(NotFound):
@@ -32,19 +33,16 @@ def publish(
 
     Terms equal to the current version's return that version: publishing twice is harmless.
 
-    Raises: TermsUnsound.
+    Raises: TermsUnsound, ChargeUnsound, PricingUnsound.
     """
     plan_terms.check(terms)
-    _check_meters(terms)
+    _check_meters(terms, meters(control_session=control_session))
+    lock(control_session=control_session)
     control_session.execute(
         insert(Plan)
         .values(code=terms.plan_code, position=terms.position)
         .on_conflict_do_nothing(index_elements=["code"])
     )
-    # Whoever holds the plan's row decides the next number; a second publisher waits and sees it.
-    control_session.execute(
-        select(Plan.code).where(Plan.code == terms.plan_code).with_for_update()
-    ).one()
     latest = _latest(control_session, terms.plan_code, terms.currency)
     if latest is not None and _same(latest, terms):
         return latest
@@ -192,12 +190,42 @@ def _price(position: int, charge: Charge) -> Price:
     )
 
 
-def _check_meters(terms: PlanTerms) -> None:
+def _check_meters(terms: PlanTerms, known: Mapping[str, Meter]) -> None:
     for each in terms.charges:
-        if each.meter is not None and each.meter not in METERS:
-            raise TermsUnsound(
-                f"Nothing reads a meter called {each.meter}.", field=f"charges.{each.code}.meter"
-            )
+        try:
+            charges.check_meter(each, known)
+        except ChargeUnsound as error:
+            error.field = f"charges.{each.code}.{error.field}"
+            raise
+
+
+def meters(*, control_session: Session) -> dict[str, Meter]:
+    """This function will return what charges can be counted by, the newest version of each."""
+    found = tenant_meters.current(control_session=control_session)
+    return {code: Meter(each.source != "events", each.group_by) for code, each in found.items()}
+
+
+def lock(*, control_session: Session) -> None:
+    """This function will make whoever else publishes wait until this transaction is over.
+
+    The one who waited sees what was published meanwhile, so that two never make one version.
+    """
+    control_session.execute(text("SELECT pg_advisory_xact_lock(hashtext('catalogue'))"))
+
+
+def terms_of(version: PlanVersion, *, position: int) -> PlanTerms:
+    """This function will return a stored version as the terms that were published."""
+    limits = limits_of(version)
+    return PlanTerms(
+        plan_code=version.plan_code,
+        position=position,
+        currency=version.currency,
+        name_ko=version.name_ko,
+        name_en=version.name_en,
+        seats_max=limits["seats"],
+        storage_bytes_max=limits["storage_bytes"],
+        charges=tuple(charge_of(price) for price in version.prices),
+    )
 
 
 def _same(version: PlanVersion, terms: PlanTerms) -> bool:

@@ -74,6 +74,14 @@ class Charge:
         return self.meter is not None and self.aggregation is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a charge has to know of its meter: whether it reads days, and what groups it keeps."""
+
+    by_day: bool
+    group_by: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
     """A price as it is charged, with the plan version that it belongs to."""
@@ -103,6 +111,33 @@ def check(charge: Charge) -> None:
         _one_of(charge.aggregation, AGGREGATIONS, "aggregation")
     pricing.check(charge.pricing)
     _check_together(charge)
+
+
+def check_meter(charge: Charge, meters: Mapping[str, Meter]) -> None:
+    """This function will refuse a charge whose meter is unknown or counts in another way.
+
+    Raises: ChargeUnsound.
+    """
+    if charge.meter is None:
+        return
+    meter = meters.get(charge.meter)
+    if meter is None:
+        raise ChargeUnsound(
+            f"Nothing reads a meter called {charge.meter}; there are {', '.join(sorted(meters))}.",
+            field="meter",
+        )
+    if meter.by_day and charge.aggregation is None:
+        raise ChargeUnsound(
+            f"This meter reads days: say what of them counts, {', '.join(AGGREGATIONS)}.",
+            field="aggregation",
+        )
+    if not meter.by_day and charge.aggregation is not None:
+        raise ChargeUnsound(
+            "This meter counts by its own rule: leave the aggregation out.", field="aggregation"
+        )
+    for name in charge.group:
+        if name not in meter.group_by:
+            raise ChargeUnsound(f"This meter is not grouped by {name}.", field=f"group.{name}")
 
 
 def _one_of(value: str, known: tuple[str, ...], name: str) -> None:

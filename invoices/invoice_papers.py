@@ -17,7 +17,6 @@ from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod, Tax
 from invoices.fingerprints import plain_decimal
 from invoices.models import Invoice, InvoiceLine
 from invoices.rating import AVERAGE_STEP
-from invoices.sheets import Sheet, SheetLine
 
 # Lines issued before charges had units of their own in their evidence.
 _FIRST_UNITS = {"base": ["개월", "month"], "seats": ["명", "seats"], "storage": ["GB", "GB"]}
@@ -35,11 +34,7 @@ _MEASURED = {
 
 
 def invoice_paper(
-    *,
-    invoice: Invoice | Sheet,
-    lines: Sequence[InvoiceLine] | Sequence[SheetLine],
-    language: str,
-    by_card: bool,
+    *, invoice: Invoice, lines: Sequence[InvoiceLine], language: str, by_card: bool
 ) -> InvoicePaper:
     """This function will put an invoice on paper.
 
@@ -70,13 +65,13 @@ def invoice_paper(
     )
 
 
-def _evidence(invoice: Invoice | Sheet, by_card: bool) -> Evidence:
+def _evidence(invoice: Invoice, by_card: bool) -> Evidence:
     if invoice.total_minor == 0 or invoice.buyer["country"] != "KR":
         return Evidence.NONE
     return Evidence.CARD_SLIP if by_card else Evidence.TAX_INVOICE
 
 
-def _line(line: InvoiceLine | SheetLine, currency: str, language: str) -> papers.InvoiceLine:
+def _line(line: InvoiceLine, currency: str, language: str) -> papers.InvoiceLine:
     start, end = days_of(line.period)
     return papers.InvoiceLine(
         description=line.name_ko if language == "ko" else line.name_en,
@@ -90,12 +85,12 @@ def _line(line: InvoiceLine | SheetLine, currency: str, language: str) -> papers
     )
 
 
-def _unit(line: InvoiceLine | SheetLine, language: str) -> str:
+def _unit(line: InvoiceLine, language: str) -> str:
     units: list[str] = line.evidence.get("units") or _FIRST_UNITS.get(line.charge, ["", ""])
     return units[0] if language == "ko" else units[1]
 
 
-def _detail(line: InvoiceLine | SheetLine, language: str) -> str:
+def _detail(line: InvoiceLine, language: str) -> str:
     evidence = line.evidence
     if "measured" not in evidence:
         return ""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from app.base.errors import Invalid
 from invoices import charges
 from invoices.charges import Charge
 
+CODE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+CURRENCY = re.compile(r"[A-Z]{3}")
+POSITION_MAX = 32_767
+LIMIT_MAX = 10**18
 GIGABYTE = 1_000_000_000
 
 
@@ -39,6 +44,7 @@ def check(terms: PlanTerms) -> None:
 
     Raises: TermsUnsound; ChargeUnsound and PricingUnsound with `charges.<code>.` before the field.
     """
+    _check_named(terms)
     codes = [each.code for each in terms.charges]
     if len(set(codes)) != len(codes):
         raise TermsUnsound("Name each charge once.", field="charges")
@@ -54,5 +60,19 @@ def check(terms: PlanTerms) -> None:
             raise
     if sum(each.kind == "commitment" for each in terms.charges) > 1:
         raise TermsUnsound("A plan has one commitment at most.", field="charges")
-    if terms.seats_max < 1 or terms.storage_bytes_max < 1:
+    if not all(1 <= limit <= LIMIT_MAX for limit in terms.limits.values()):
         raise TermsUnsound("A plan allows at least one seat and some storage.", field="limits")
+
+
+def _check_named(terms: PlanTerms) -> None:
+    if not CODE.fullmatch(terms.plan_code):
+        raise TermsUnsound(
+            "Use small letters, digits, hyphens and underscores, 40 at most, a letter first.",
+            field="plan",
+        )
+    if not CURRENCY.fullmatch(terms.currency):
+        raise TermsUnsound("Name the currency by its three letters, such as KRW.", field="currency")
+    if not terms.name_ko.strip() or not terms.name_en.strip():
+        raise TermsUnsound("Name the plan in Korean and English.", field="names")
+    if not 0 <= terms.position <= POSITION_MAX:
+        raise TermsUnsound(f"The position is from 0 to {POSITION_MAX}.", field="position")

@@ -102,8 +102,17 @@ class Money:
         return Decimal(self.amount_minor).scaleb(-exponent(self.currency))
 
     def __str__(self) -> str:
-        digits = exponent(self.currency)
-        sign = _MINUS if self.amount_minor < 0 else ""
-        figure = f"{abs(self.units):,.{digits}f}"
-        symbol = _SYMBOLS.get(self.currency)
-        return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {self.currency}"
+        return written(self.units, self.currency)
+
+
+def written(units: Decimal, currency: str) -> str:
+    """This function will write major units with their sign and every decimal they have: $0.0015.
+
+    A price may be finer than the currency's minor unit; an amount of money never is.
+    """
+    decimals = len(f"{units:f}".partition(".")[2].rstrip("0"))
+    sign = _MINUS if units < 0 else ""
+    # Not abs(): that would round to the 28 digits of the context.
+    figure = f"{units.copy_abs():,.{max(exponent(currency), decimals)}f}"
+    symbol = _SYMBOLS.get(currency)
+    return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {currency}"

@@ -49,11 +49,6 @@ from invoices.models.payments import (
     PaymentMethod,
 )
 
-from invoices.models.runs import (
-    RunRelease,
-    UsageTotal,
-)
-
 __all__ = [
     "ATTEMPT",
     "CURRENT",
@@ -62,14 +57,14 @@ __all__ = [
     "SUBSCRIPTION",
     "BilledSpan",
     "CardRegistration",
-    "CouponOffer",
-    "CouponRedemption",
-    "CouponUse",
     "CreditGrant",
     "CreditUse",
     "Document",
     "DocumentBundle",
     "GatewayEvent",
+    "CouponOffer",
+    "CouponRedemption",
+    "CouponUse",
     "Invoice",
     "InvoiceLine",
     "LedgerEntry",
@@ -81,11 +76,9 @@ __all__ = [
     "Plan",
     "PlanVersion",
     "Price",
-    "RunRelease",
     "StatutoryPaper",
     "Subscription",
     "SubscriptionItem",
     "TaxInvoice",
-    "UsageTotal",
     "VatEvidence",
 ]
