@@ -7,6 +7,8 @@ from datetime import date
 from uuid import UUID
 
 CARRIED = "change"
+# Before all that people grant, which is 0 at first: it is the customer's own money.
+CARRIED_PRIORITY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,14 @@ class Use:
 
 
 def carry(*, grants: list[Grant], grant_id: UUID, amount_minor: int) -> None:
-    """This function will put what a bill gave back beyond what it asked before all other grants.
+    """This function will put what a bill gave back beyond what it asked before all that was granted.
 
-    The next bill may be composed in the same pass: it has to find what a later pass would.
+    The next bill may be composed in the same pass: it has to find what a later pass would, and in
+    the same order, what was carried over earlier first.
     """
     if amount_minor:
-        grants.insert(0, Grant(grant_id, amount_minor, CARRIED, None))
+        place = sum(grant.source == CARRIED for grant in grants)
+        grants.insert(place, Grant(grant_id, amount_minor, CARRIED, None))
 
 
 def spend(*, grants: list[Grant], due_minor: int, bill_on: date) -> list[Use]:
