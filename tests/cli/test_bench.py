@@ -20,9 +20,9 @@ def bench_objects() -> list[str]:
     return [name for (name,) in rows]
 
 
-@pytest.mark.parametrize("name", ["provision", "pages"])
+@pytest.mark.parametrize("name", ["provision", "pages", "ingest"])
 def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str) -> None:
-    done = scenario.flask("bench", name, "--json", "--n", "3", "--months", "2")
+    done = scenario.flask("bench", name, "--json", "--n", "3", "--months", "2", "--stored", "2000")
     assert done.returncode == 0, done.stderr
     figures = [json.loads(line) for line in done.stdout.splitlines()]
     assert figures
