@@ -15,6 +15,7 @@ from invoices import parties
 from invoices.documents import papers
 from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod, TaxTreatment
 from invoices.fingerprints import plain_decimal
+from invoices.line_details import PLAIN_KINDS, plain_detail
 from invoices.models import Invoice, InvoiceLine
 from invoices.rating import AVERAGE_STEP
 
@@ -71,7 +72,13 @@ def _evidence(invoice: Invoice, by_card: bool) -> Evidence:
     return Evidence.CARD_SLIP if by_card else Evidence.TAX_INVOICE
 
 
-def _line(line: InvoiceLine, currency: str, language: str) -> papers.InvoiceLine:
+def _line(line: InvoiceLine | SheetLine, currency: str, language: str) -> papers.InvoiceLine:
+    if line.kind in PLAIN_KINDS:
+        return papers.InvoiceLine(
+            description=line.name_ko if language == "ko" else line.name_en,
+            detail=plain_detail(evidence=line.evidence, currency=currency, language=language),
+            amount_minor=line.amount_minor,
+        )
     start, end = days_of(line.period)
     return papers.InvoiceLine(
         description=line.name_ko if language == "ko" else line.name_en,

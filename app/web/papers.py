@@ -19,6 +19,7 @@ from app.web.exports import download
 from app.web.format import money, number
 from app.web.i18n import gettext, language, lazy
 from invoices import paper_files
+from invoices.line_details import PLAIN_KINDS, plain_detail
 from invoices.models import Document, Invoice, InvoiceLine, Payment, TaxInvoice
 
 NAMES = {
@@ -150,6 +151,12 @@ def lines_of(invoice: Invoice, compact: bool = False) -> list[dict[str, Any]]:
 
 
 def _line(line: InvoiceLine, currency: str, compact: bool) -> dict[str, Any]:
+    if line.kind in PLAIN_KINDS:
+        return {
+            "text": line.name_ko if language() == "ko" else line.name_en,
+            "note": plain_detail(evidence=line.evidence, currency=currency, language=language()),
+            "amount_minor": line.amount_minor,
+        }
     unit_minor = int(line.unit_amount.scaleb(exponent(currency)))
     shown: dict[str, Any] = {
         "text": line.name_ko if language() == "ko" else line.name_en,
