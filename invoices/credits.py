@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
-from app.base import ids
-from invoices.models import CreditGrant, CreditUse
+from app.base import bulk, ids
+from invoices.models import CreditGrant, CreditUse, Invoice
 from invoices.spending import Grant, Use
 
 
@@ -29,6 +29,8 @@ def open_grants(
             CreditGrant.tenant_id.in_(tenant_ids),
             CreditGrant.used_minor + CreditGrant.lapsed_minor < CreditGrant.amount_minor,
             CreditGrant.revoked_at.is_(None),
+            # What a draft carries over is nobody's until it is issued.
+            ~exists().where(Invoice.id == CreditGrant.carried_by, Invoice.state == "draft"),
         )
         .order_by(
             CreditGrant.priority,
@@ -58,25 +60,23 @@ def record(
     total: dict[UUID, int] = defaultdict(int)
     for _, _, use in uses:
         total[use.grant.grant_id] += use.amount_minor
-    for grant_id, amount_minor in total.items():
-        control_session.execute(
-            update(CreditGrant)
-            .where(CreditGrant.id == grant_id)
-            .values(used_minor=CreditGrant.used_minor + amount_minor)
-            .execution_options(synchronize_session=False)
-        )
     control_session.execute(
-        insert(CreditUse),
-        [
-            {
-                "id": ids.uuid7(),
-                "grant_id": use.grant.grant_id,
-                "invoice_id": invoice_id,
-                "line_id": line_id,
-                "amount_minor": use.amount_minor,
-                "state": "used",
-                "used_at": now,
-            }
+        text(
+            "UPDATE credit_grant g SET used_minor = g.used_minor + v.amount"
+            " FROM unnest(CAST(:grants AS uuid[]), CAST(:amounts AS bigint[])) AS v (id, amount)"
+            " WHERE g.id = v.id"
+        ),
+        {"grants": list(total), "amounts": list(total.values())},
+    )
+    bulk.copy(
+        control_session=control_session,
+        table="credit_use",
+        columns=("id", "grant_id", "invoice_id", "line_id", "amount_minor", "state", "used_at"),
+        rows=[
+            (
+                *(ids.uuid7(), use.grant.grant_id, invoice_id, line_id, use.amount_minor),
+                *("used", now),
+            )
             for invoice_id, line_id, use in uses
         ],
     )

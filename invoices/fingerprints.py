@@ -25,7 +25,12 @@ def canonical_json(value: Any) -> str:
 
 def sha256(value: Any) -> str:
     """This function will return the hex digest of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256_of(canonical_json(value))
+
+
+def sha256_of(canonical: str) -> str:
+    """This function will return the hex digest of what is canonical JSON already."""
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def plain_decimal(value: Decimal) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, and_, cast, exists, func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import exists, func, select, text, update
+from sqlalchemy.orm import Session
 
-from app.base import audit, clock, leases, states
+from app.base import audit, leases, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
@@ -26,15 +26,12 @@ from invoices import (
     credits,
     drafting,
     dunning,
-    facts,
     issuing,
+    judging,
     ledger,
     parties,
-    rating,
-    schedule,
+    subscribers,
 )
-from invoices import items as subscription_items
-from invoices.drafting import Draft
 from invoices.issuing import ISSUER
 from invoices.models import (
     INVOICE,
@@ -45,14 +42,15 @@ from invoices.models import (
     Subscription,
     TaxInvoice,
 )
-from invoices.schedule import Agenda, DueBill
+from invoices.sheets import Sheet
 from invoices.spending import carry
+from invoices.subscribers import Subscriber
 from tenants import lifecycle
-from tenants.models import LIVE_STATES, Tenant, TenantAdmin
 
 # How long a subscription that waits for readings is left alone: short, because nothing failed.
 BLOCKED_PAUSE = timedelta(seconds=5)
-_FURTHEST_AHEAD = timedelta(hours=15)  # no time zone's day begins earlier before UTC's
+# A failure is tried again for ever, at the longest pause; only what kills its worker runs out.
+_TRIES_COUNTED = len(leases.BACKOFF_SECONDS)
 
 
 class ReasonMissing(Invalid):
@@ -69,210 +67,160 @@ class TaxInvoiceExists(Conflict):
 
 @dataclass(slots=True)
 class Outcome:
-    """What one pass did: invoices issued, subscriptions that wait and for what."""
+    """What one pass did: invoices issued, those left as drafts, and who waits for what."""
 
     issued: list[UUID] = field(default_factory=list)
+    drafted: list[UUID] = field(default_factory=list)
     blocked: dict[UUID, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """A subscription under its lock with all that its bills are made from."""
-
-    subscription: Subscription
-    tenant: Tenant
-    email: str
-    agenda: Agenda
-    composing: composing.Account
-
-
-def due_condition(now: datetime) -> ColumnElement[bool]:
-    """This function will return the condition that a subscription has a bill to come by `now`.
-
-    A tenant whose database is being destroyed, or is gone, is not billed any more.
-    """
-    live = aliased(Tenant)
-    local_day = cast(func.timezone(Subscription.timezone, now), Date)
-    return and_(
-        Subscription.state != "cancelled",
-        Subscription.next_bill_on <= (now + _FURTHEST_AHEAD).date(),
-        Subscription.next_bill_on <= local_day,
-        exists().where(live.id == Subscription.tenant_id, live.state.in_(LIVE_STATES)),
-    )
 
 
 def due(control_session: Session, now: datetime) -> bool:
     """This function will tell whether a subscription is due that nobody works on."""
-    return bool(
-        control_session.scalar(
-            select(exists().where(due_condition(now), leases.free(Subscription)))
-        )
+    return any(
+        control_session.scalar(select(exists().where(condition, leases.free(Subscription))))
+        for condition in (subscribers.bill_due(now), subscribers.draft_due(now))
     )
 
 
 def claim(*, control_session: Session, now: datetime) -> list[UUID]:
-    """This function will lease a chunk of due subscriptions, those due longest first."""
-    return leases.claim(
-        control_session=control_session,
-        model=Subscription,
-        due=due_condition(now),
-        limit=settings().invoicing_chunk,
-        order_by=Subscription.next_bill_on,
-    )
+    """This function will lease a chunk of due subscriptions, those due longest first.
+
+    Those with a draft to issue follow, when no bill is due any more.
+    """
+    for condition in (subscribers.bill_due(now), subscribers.draft_due(now)):
+        claimed = leases.claim(
+            control_session=control_session,
+            model=Subscription,
+            due=condition,
+            limit=settings().invoicing_chunk,
+            order_by=Subscription.next_bill_on,
+        )
+        if claimed:
+            return claimed
+    return []
 
 
-def bill(*, control_session: Session, subscription_ids: Sequence[UUID], now: datetime) -> Outcome:
+def bill(
+    *,
+    control_session: Session,
+    subscription_ids: Sequence[UUID],
+    now: datetime,
+    usage_session: Session | None = None,
+) -> Outcome:
     """This function will issue every bill of these subscriptions that is due by `now`.
 
     Missed months come first and in order. A bill for which a day's reading is missing waits, and
     so do those after it. One transaction: either all of it stands or nothing. Subscriptions that
-    another transaction is billing are skipped.
+    another transaction is billing are skipped. Bills in their grace and those that a person has to
+    look at are written as drafts, and so are the ones after them.
     """
     outcome = Outcome()
-    accounts = _open(control_session, subscription_ids, now)
-    if not accounts:
-        return outcome
-    drafts: list[Draft] = []
-    for account in accounts:
-        for due_bill in account.agenda.bills:
-            if missing := _missing(due_bill, account.composing):
-                outcome.blocked[account.subscription.id] = missing
-                account.subscription.next_bill_on = due_bill.bill_on
-                break
-            draft = Draft(
-                subscription=account.subscription,
-                bill=due_bill,
-                composed=composing.compose(bill=due_bill, account=account.composing),
-                buyer=parties.buyer_snapshot(tenant=account.tenant, email=account.email),
-            )
-            drafts.append(draft)
-            carry(
-                grants=account.composing.grants,
-                grant_id=draft.grant_id,
-                amount_minor=draft.composed.carried_minor,
-            )
-        else:
-            _advance(control_session, account, now)
-        account.subscription.blocked_reason = outcome.blocked.get(account.subscription.id)
-        changes.apply_due(
-            control_session=control_session,
-            subscription=account.subscription,
-            actor=ISSUER,
-            now=now,
-        )
     control_session.flush()
-    _give_back(control_session, accounts, outcome)
-    outcome.issued = drafting.write(control_session=control_session, drafts=drafts, now=now)
-    issuing.issue(control_session=control_session, invoice_ids=outcome.issued, now=now)
+    found = subscribers.read(
+        control_session=control_session,
+        usage_session=usage_session,
+        subscription_ids=subscription_ids,
+        now=now,
+    )
+    if not found:
+        return outcome
+    composed, nexts = compose_due(found=found, blocked=outcome.blocked, now=now)
+    issue = judging.judge(control_session=control_session, composed=composed, now=now)
+    sheets = [sheet for _, each in composed for sheet in each]
+    outcome.issued = issuing.write(
+        control_session=control_session, sheets=sheets, issue=issue, now=now
+    )
+    outcome.drafted = [sheet.id for sheet in sheets if sheet.state == "draft"]
+    _give_back(control_session, found, nexts, outcome)
+    # Statements of our own passed by what the session holds.
+    control_session.expire_all()
+    for each in found:
+        if each.subscription_id not in outcome.blocked:
+            _end_for_good(control_session, each, now)
+        if each.next_change_at is not None and each.next_change_at <= now:
+            changes.apply_due(
+                control_session=control_session,
+                subscription=control_session.get_one(Subscription, each.subscription_id),
+                actor=ISSUER,
+                now=now,
+            )
     return outcome
 
 
-def _open(
-    control_session: Session, subscription_ids: Sequence[UUID], now: datetime
-) -> list[_Account]:
-    """This function will lock the subscriptions and read what their bills stand on."""
-    found = control_session.execute(
-        select(Subscription, Tenant)
-        .join(Tenant, Tenant.id == Subscription.tenant_id)
-        .where(Subscription.id.in_(subscription_ids), due_condition(now))
-        .order_by(Subscription.next_bill_on, Subscription.id)
-        .with_for_update(of=Subscription, skip_locked=True)
-        .execution_options(populate_existing=True)
-    ).all()
-    # Read after the locks are held: whoever held them before has committed what was billed.
-    ids = [subscription.id for subscription, _ in found]
-    items, prices = subscription_items.of_subscriptions(
-        control_session=control_session, subscription_ids=ids
+def compose_due(
+    *, found: Sequence[Subscriber], blocked: dict[UUID, str], now: datetime
+) -> tuple[list[tuple[Subscriber, list[Sheet]]], dict[UUID, date | None]]:
+    """This function will compose what is due, and tell of each when its next bill comes.
+
+    Bills without their readings are named in `blocked`, and no later one is composed.
+    """
+    seller = parties.seller_snapshot()
+    composed: list[tuple[Subscriber, list[Sheet]]] = []
+    nexts: dict[UUID, date | None] = {}
+    for each in found:
+        sheets: list[Sheet] = []
+        composed.append((each, sheets))
+        nexts[each.subscription_id] = each.agenda.next_bill_on
+        for due_bill in each.agenda.bills:
+            if missing := each.missing(due_bill):
+                blocked[each.subscription_id] = missing
+                nexts[each.subscription_id] = due_bill.bill_on
+                break
+            sheet = drafting.lay_out(
+                subscriber=each,
+                bill=due_bill,
+                composed=composing.compose(bill=due_bill, account=each.account),
+                seller=seller,
+                now=now,
+            )
+            sheets.append(sheet)
+            carry(
+                grants=each.account.grants,
+                grant_id=sheet.grant_id,
+                amount_minor=sheet.carried_minor,
+            )
+    return composed, nexts
+
+
+def _give_back(
+    control_session: Session,
+    found: Sequence[Subscriber],
+    nexts: dict[UUID, date | None],
+    outcome: Outcome,
+) -> None:
+    """This function will note when each next bill comes, and give the leases back."""
+    keys = [each.subscription_id for each in found]
+    control_session.execute(
+        text(
+            "UPDATE subscription s SET next_bill_on = v.next_on, blocked_reason = v.blocked,"
+            " lease_until = NULL, attempts = 0, last_error = NULL,"
+            " retry_at = CASE WHEN v.blocked <> '' THEN clock_timestamp() + :pause END"
+            " FROM unnest(CAST(:keys AS uuid[]), CAST(:nexts AS date[]), CAST(:blocked AS text[]))"
+            " AS v (id, next_on, blocked) WHERE s.id = v.id"
+        ),
+        {
+            "keys": keys,
+            "nexts": [nexts[key] for key in keys],
+            "blocked": [outcome.blocked.get(key) for key in keys],
+            "pause": BLOCKED_PAUSE,
+        },
     )
-    billed = subscription_items.billed(control_session=control_session, subscription_ids=ids)
-    agendas = {
-        subscription.id: schedule.agenda(
-            items=items[subscription.id],
-            billed=billed,
-            timezone=subscription.timezone,
-            today=clock.today(now, subscription.timezone),
-        )
-        for subscription, _ in found
-    }
-    spans = [
-        (subscription.tenant_id, span)
-        for subscription, _ in found
-        for bill in agendas[subscription.id].bills
-        for span in bill.spans
-    ]
-    known = facts.gather(control_session=control_session, spans=spans)
-    committed = {
-        subscription_id
-        for subscription_id, each in items.items()
-        if any(item.charge.kind == "commitment" for item in each)
-    }
-    amounts = subscription_items.billed_amounts(
-        control_session=control_session, subscription_ids=committed
-    )
-    tenant_ids = [tenant.id for _, tenant in found]
-    grants = credits.open_grants(control_session=control_session, tenant_ids=tenant_ids)
-    coupons = coupon_uses.of_subscriptions(
-        control_session=control_session,
-        subscriptions=[(subscription.id, tenant.id) for subscription, tenant in found],
-    )
-    given = coupon_uses.given(control_session=control_session, spans=[span for _, span in spans])
-    emails = _admin_emails(control_session, tenant_ids)
-    return [
-        _Account(
-            subscription=subscription,
-            tenant=tenant,
-            email=str(tenant.billing_profile.get("email") or emails.get(tenant.id, "")),
-            agenda=agendas[subscription.id],
-            composing=composing.Account(
-                currency=subscription.currency,
-                prices=prices,
-                facts=known.of(tenant.id),
-                billed=amounts[subscription.id],
-                given=given,
-                coupons=coupons[subscription.id],
-                grants=grants[tenant.id, subscription.currency],
-            ),
-        )
-        for subscription, tenant in found
-    ]
 
 
-def _admin_emails(control_session: Session, tenant_ids: list[UUID]) -> dict[UUID, str]:
-    """This function will return each tenant's first admin, for want of a billing address."""
-    rows = control_session.execute(
-        select(TenantAdmin.tenant_id, TenantAdmin.email)
-        .where(TenantAdmin.tenant_id.in_(tenant_ids), TenantAdmin.disabled_at.is_(None))
-        .order_by(TenantAdmin.created_at.desc(), TenantAdmin.id.desc())
-    )
-    # The earliest comes last, and the last one stays.
-    return dict(rows.all())
-
-
-def _missing(due_bill: DueBill, account: composing.Account) -> str:
-    """This function will name the readings that a bill waits for, or nothing when all are there."""
-    waits = []
-    for span in due_bill.spans:
-        days = rating.missing_days(
-            charge=span.item.charge, stretch=span.stretch, readings=account.facts(span).readings
-        )
-        if days:
-            waits.append(f"{span.item.charge.meter}: {', '.join(map(str, days))}")
-    return "; ".join(waits)
-
-
-def _advance(control_session: Session, account: _Account, now: datetime) -> None:
-    """This function will note when the next bill comes, or end what is billed for good.
+def _end_for_good(control_session: Session, subscriber: Subscriber, now: datetime) -> None:
+    """This function will end a contract that is billed to its end.
 
     With the contract the workspace closes; the retention of its data begins. A contract that is
     paused has no bill to come and goes on all the same.
     """
-    account.subscription.next_bill_on = account.agenda.next_bill_on
-    if account.agenda.next_bill_on is not None or account.subscription.ends_on is None:
+    if subscriber.agenda.next_bill_on is not None or subscriber.ends_on is None:
+        return
+    if subscriber.state == "cancelled":
         return
     states.move(
         control_session=control_session,
         machine=SUBSCRIPTION,
-        row=account.subscription,
+        row=control_session.get_one(Subscription, subscriber.subscription_id),
         to="cancelled",
         actor=ISSUER,
         now=now,
@@ -280,30 +228,31 @@ def _advance(control_session: Session, account: _Account, now: datetime) -> None
     )
     lifecycle.suspend(
         control_session=control_session,
-        tenant_id=account.tenant.id,
+        tenant_id=subscriber.tenant_id,
         reason="cancelled",
         actor=ISSUER,
         now=now,
     )
 
 
-def _give_back(control_session: Session, accounts: Sequence[_Account], outcome: Outcome) -> None:
-    keys = [account.subscription.id for account in accounts]
-    leases.release(control_session=control_session, model=Subscription, keys=keys)
-    if outcome.blocked:
-        control_session.execute(
-            update(Subscription)
-            .where(Subscription.id.in_(outcome.blocked))
-            .values(retry_at=func.clock_timestamp() + BLOCKED_PAUSE)
-            .execution_options(synchronize_session=False)
-        )
-
-
 def park(*, control_session: Session, subscription_id: UUID, error: str) -> None:
-    """This function will put one subscription aside after a failure, to be tried again later."""
+    """This function will put one subscription aside after a failure, to be tried again later.
+
+    It heals by itself: however often it failed, it is tried again until the cause is gone.
+    """
     leases.fail(
         control_session=control_session, model=Subscription, key=subscription_id, error=error
     )
+    control_session.execute(
+        update(Subscription)
+        .where(Subscription.id == subscription_id)
+        .values(attempts=func.least(Subscription.attempts, _tries_counted()))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _tries_counted() -> int:
+    return max(0, min(_TRIES_COUNTED, settings().work_attempts_max - 1))
 
 
 def retry(*, control_session: Session, subscription_id: UUID, actor: Actor, now: datetime) -> None:

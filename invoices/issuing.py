@@ -1,83 +1,108 @@
-"""Issue: a draft gets its number and its hash, is frozen, booked, put on paper and announced."""
+"""Issue: bills get their numbers and hashes and are written with all that follows from them.
+
+Everything is computed first and then written by COPY, a statement for each table: an invoice that
+is issued at once is never a draft in the database, so nothing of it is written twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.orm import Session
 
-from app.base import clock, ids, messages, states
+from app.base import audit, bulk, clock, ids, messages
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
-from app.base.messages import Message
 from app.base.money import Money
-from invoices import fingerprints, ledger, numbering
+from invoices import coupon_uses, credits, fingerprints, ledger, numbering
 from invoices.documents import shelf
 from invoices.invoice_papers import days_of, invoice_paper
-from invoices.models import INVOICE, Document, Invoice, InvoiceLine, PaymentMethod
+from invoices.models import INVOICE, Invoice, InvoiceLine, PaymentMethod
+from invoices.sheets import Sheet, SheetLine
+from invoices.spending import CARRIED, CARRIED_PRIORITY
 
 LANGUAGES = ("ko", "en")
 ISSUER = Actor.job("invoicing")
 
+_INVOICE = (
+    *("id", "attempts", "state", "tenant_id", "subscription_id", "series", "year", "number"),
+    *("number_text", "period", "currency", "subtotal_minor", "tax_minor", "total_minor"),
+    *("seller", "buyer", "supplied_on", "created_at", "issue_at", "held", "released_minor"),
+    *("issued_at", "due_on", "content_sha256", "paid_at", "collect_at"),
+)
+_LINE = (
+    *("id", "invoice_id", "position", "kind", "charge", "name_ko", "name_en", "period"),
+    *("quantity", "unit_amount", "amount_minor", "tax_minor", "price_id", "evidence"),
+    "readings_sha256",
+)
+_SPAN = ("id", "subscription_id", "item_id", "kind", "span", "invoice_id", "line_id", "state")
+_GRANT = (
+    *("id", "tenant_id", "currency", "amount_minor", "used_minor", "lapsed_minor"),
+    *("source", "priority", "granted_at", "note", "granted_by", "carried_by"),
+)
+_DOCUMENT = (
+    *("id", "attempts", "state", "tenant_id", "kind", "subject_id", "language", "file_name"),
+    *("data", "data_sha256", "created_at"),
+)
+_MAIL = (
+    *("id", "attempts", "state", "channel", "kind", "dedupe_key", "recipient", "language"),
+    *("subject", "text", "html", "advertising", "regarding_id", "created_at"),
+)
+Row = tuple[Any, ...]
 
-def issue(
+
+def write(
     *,
     control_session: Session,
-    invoice_ids: Sequence[UUID],
+    sheets: Sequence[Sheet],
+    issue: Iterable[UUID],
     now: datetime,
     actor: Actor = ISSUER,
-) -> None:
-    """This function will issue drafts, in the order given, in the caller's transaction.
+) -> list[UUID]:
+    """This function will write bills, issue those that are named, in order, and return their ids.
 
     Numbers are taken here, under the series' lock, so that whoever is killed before the commit
     leaves no gap. An invoice over zero asks for nothing: it is settled as it is issued, without
-    payment, booking or mail. Invoices that are no drafts any more are left alone.
+    payment, booking or mail. The others are written as drafts.
+
+    A span that somebody billed meanwhile makes the database refuse it all
+    (sqlalchemy.exc.IntegrityError by `ex_billed_span_once`): nothing is ever billed twice.
     """
-    invoices = _drafts(control_session, invoice_ids)
-    if not invoices:
-        return
-    carded = _with_card(control_session, {invoice.tenant_id for invoice in invoices})
-    _finish(control_session, invoices, now)
-    ledger.post(
-        control_session=control_session,
-        bookings=[ledger.issue_of(invoice) for invoice in invoices],
-        now=now,
-    )
-    _lay_out(control_session, invoices, carded, now)
-    _announce(control_session, invoices, carded, now)
-    # What `move_many` changes it also expires: everything that reads the invoices comes before.
-    every = [invoice.id for invoice in invoices]
-    settled = [invoice.id for invoice in invoices if invoice.total_minor == 0]
-    _move(control_session, every, "issued", actor, now, why=None)
-    _move(control_session, settled, "paid", actor, now, why="nothing to pay")
-
-
-def _drafts(control_session: Session, invoice_ids: Sequence[UUID]) -> list[Invoice]:
-    found = {
-        invoice.id: invoice
-        for invoice in control_session.scalars(
-            select(Invoice)
-            .where(Invoice.id.in_(invoice_ids), Invoice.state == "draft")
-            .options(selectinload(Invoice.lines))
-            .order_by(Invoice.id)
-            .with_for_update()
-            .execution_options(populate_existing=True)
+    if not sheets:
+        return []
+    named = set(issue)
+    issued = [sheet for sheet in sheets if sheet.id in named]
+    carded = _with_card(control_session, {sheet.tenant_id for sheet in issued})
+    if issued:
+        _number(control_session, issued, now)
+    _write_bills(control_session, sheets)
+    _carry_over(control_session, sheets, now)
+    _record_uses(control_session, sheets, now)
+    if issued:
+        ledger.append(
+            control_session=control_session,
+            bookings=[ledger.issue_of(sheet) for sheet in issued],
+            now=now,
         )
-    }
-    return [found[invoice_id] for invoice_id in invoice_ids if invoice_id in found]
+        _lay_out(control_session, issued, carded, now)
+        _announce(control_session, issued, carded, now)
+        _note(control_session, issued, actor, now)
+    return [sheet.id for sheet in issued]
 
 
 def _with_card(control_session: Session, tenant_ids: set[UUID]) -> set[UUID]:
+    if not tenant_ids:
+        return set()
     return set(
         control_session.scalars(
             select(PaymentMethod.tenant_id).where(
-                PaymentMethod.tenant_id.in_(tenant_ids),
+                bulk.among(PaymentMethod.tenant_id, tenant_ids),
                 PaymentMethod.revoked_at.is_(None),
                 PaymentMethod.is_default,
             )
@@ -85,8 +110,8 @@ def _with_card(control_session: Session, tenant_ids: set[UUID]) -> set[UUID]:
     )
 
 
-def _finish(control_session: Session, invoices: Sequence[Invoice], now: datetime) -> None:
-    """This function will give drafts their numbers, dates and hashes."""
+def _number(control_session: Session, sheets: Sequence[Sheet], now: datetime) -> None:
+    """This function will give bills their numbers, dates and hashes."""
     s = settings()
     year = numbering.year_of(now)
     due_on = clock.today(now, s.contract_timezone) + timedelta(days=s.payment_term_days)
@@ -94,23 +119,24 @@ def _finish(control_session: Session, invoices: Sequence[Invoice], now: datetime
         control_session=control_session,
         series=numbering.INVOICE_SERIES,
         year=year,
-        count=len(invoices),
+        count=len(sheets),
     )
-    for invoice, number in zip(invoices, numbers, strict=True):
-        invoice.year = year
-        invoice.number = number
-        invoice.number_text = numbering.number_text(invoice.series, year, number)
-        invoice.issued_at = now
-        invoice.due_on = due_on
-        if invoice.total_minor == 0:
-            invoice.paid_at = now
+    for sheet, number in zip(sheets, numbers, strict=True):
+        sheet.state = "issued" if sheet.total_minor else "paid"
+        sheet.year = year
+        sheet.number = number
+        sheet.number_text = numbering.number_text(sheet.series, year, number)
+        sheet.issued_at = now
+        sheet.due_on = due_on
+        sheet.issue_at = sheet.held = None
+        if sheet.total_minor:
+            sheet.collect_at = now
         else:
-            invoice.collect_at = now
-        invoice.content_sha256 = content_sha256(invoice=invoice, lines=invoice.lines)
-    control_session.flush()
+            sheet.paid_at = now
+        sheet.content_sha256 = content_sha256(invoice=sheet, lines=sheet.lines)
 
 
-def content_sha256(*, invoice: Invoice, lines: Sequence[InvoiceLine]) -> str:
+def content_sha256(*, invoice: Invoice | Sheet, lines: Sequence[InvoiceLine | SheetLine]) -> str:
     """This function will fingerprint everything that stands on an invoice, as it is stored.
 
     Computed again from the rows at any later time it must equal what was stored at issue.
@@ -133,7 +159,7 @@ def content_sha256(*, invoice: Invoice, lines: Sequence[InvoiceLine]) -> str:
     )
 
 
-def _line_content(line: InvoiceLine) -> dict[str, Any]:
+def _line_content(line: InvoiceLine | SheetLine) -> dict[str, Any]:
     return {
         "position": line.position,
         "charge": line.charge,
@@ -150,108 +176,236 @@ def _line_content(line: InvoiceLine) -> dict[str, Any]:
     }
 
 
+def _write_bills(control_session: Session, sheets: Sequence[Sheet]) -> None:
+    """This function will write lines, the invoices over them, and the spans that they take.
+
+    An invoice is frozen once it is there, so its lines come first and are checked after it.
+    """
+    control_session.execute(text("SET CONSTRAINTS fk_invoice_line_invoice_id DEFERRED"))
+    bulk.copy(
+        control_session=control_session,
+        table="invoice_line",
+        columns=_LINE,
+        rows=(_line_row(sheet, line) for sheet in sheets for line in sheet.lines),
+    )
+    sellers = {id(sheet.seller): fingerprints.canonical_json(sheet.seller) for sheet in sheets}
+    bulk.copy(
+        control_session=control_session,
+        table="invoice",
+        columns=_INVOICE,
+        rows=(_invoice_row(sheet, sellers[id(sheet.seller)]) for sheet in sheets),
+    )
+    control_session.execute(text("SET CONSTRAINTS fk_invoice_line_invoice_id IMMEDIATE"))
+    bulk.copy(
+        control_session=control_session,
+        table="billed_span",
+        columns=_SPAN,
+        rows=(
+            (
+                ids.uuid7(),
+                sheet.subscription_id,
+                span.item.item_id,
+                span.kind,
+                f"[{span.start.isoformat()},{span.end.isoformat()})",
+                sheet.id,
+                line.id,
+                "billed",
+            )
+            for sheet in sheets
+            for line in sheet.lines
+            if (span := line.made.span) is not None
+        ),
+    )
+
+
+def _invoice_row(sheet: Sheet, seller: str) -> Row:
+    return (
+        sheet.id,
+        0,
+        sheet.state,
+        sheet.tenant_id,
+        sheet.subscription_id,
+        sheet.series,
+        sheet.year,
+        sheet.number,
+        sheet.number_text,
+        _days(sheet.period),
+        sheet.currency,
+        sheet.subtotal_minor,
+        sheet.tax_minor,
+        sheet.total_minor,
+        seller,
+        fingerprints.canonical_json(sheet.buyer),
+        sheet.supplied_on,
+        sheet.created_at,
+        sheet.issue_at,
+        sheet.held and fingerprints.canonical_json(sheet.held),
+        sheet.released_minor,
+        sheet.issued_at,
+        sheet.due_on,
+        sheet.content_sha256,
+        sheet.paid_at,
+        sheet.collect_at,
+    )
+
+
+def _line_row(sheet: Sheet, line: SheetLine) -> Row:
+    return (
+        line.id,
+        sheet.id,
+        line.position,
+        line.kind,
+        line.charge,
+        line.name_ko,
+        line.name_en,
+        _days(line.period),
+        line.quantity,
+        line.unit_amount,
+        line.amount_minor,
+        line.tax_minor,
+        line.price_id,
+        fingerprints.canonical_json(line.evidence),
+        line.readings_sha256,
+    )
+
+
+def _days(period: Range[Any]) -> str:
+    return f"[{period.lower},{period.upper})"
+
+
+def _carry_over(control_session: Session, sheets: Sequence[Sheet], now: datetime) -> None:
+    """This function will write what bills gave back beyond what they asked, as credit."""
+    rows = [
+        (
+            *(sheet.grant_id, sheet.tenant_id, sheet.currency, sheet.carried_minor, 0, 0),
+            *(CARRIED, CARRIED_PRIORITY, now, "", "", sheet.id),
+        )
+        for sheet in sheets
+        if sheet.carried_minor
+    ]
+    if rows:
+        bulk.copy(control_session=control_session, table="credit_grant", columns=_GRANT, rows=rows)
+
+
+def _record_uses(control_session: Session, sheets: Sequence[Sheet], now: datetime) -> None:
+    """This function will note what the bills used of credits and coupons."""
+    lines = [(sheet, line) for sheet in sheets for line in sheet.lines]
+    credits.record(
+        control_session=control_session,
+        uses=[(sheet.id, line.id, line.made.use) for sheet, line in lines if line.made.use],
+        now=now,
+    )
+    coupon_uses.record(
+        control_session=control_session,
+        uses=[
+            (sheet.subscription_id, sheet.id, line.id, line.made.discount)
+            for sheet, line in lines
+            if line.made.discount
+        ],
+        now=now,
+    )
+
+
 def _lay_out(
-    control_session: Session, invoices: Sequence[Invoice], carded: set[UUID], now: datetime
+    control_session: Session, sheets: Sequence[Sheet], carded: set[UUID], now: datetime
 ) -> None:
     """This function will write the papers to render, one for each language."""
-    rows: list[Mapping[str, Any]] = []
-    for invoice in invoices:
-        for language in LANGUAGES:
-            paper = invoice_paper(
-                invoice=invoice,
-                lines=invoice.lines,
-                language=language,
-                by_card=invoice.tenant_id in carded,
-            )
-            rows.append(
-                {
-                    "id": ids.uuid7(),
-                    "state": "due",
-                    "tenant_id": invoice.tenant_id,
-                    "kind": "invoice",
-                    "subject_id": invoice.id,
-                    "language": language,
-                    "file_name": f"{invoice.number_text}-{language}.pdf",
-                    "data": shelf.to_json(paper),
-                    "data_sha256": shelf.content_sha256(paper),
-                    "created_at": now,
-                }
-            )
-    control_session.execute(insert(Document), rows)
+    bulk.copy(
+        control_session=control_session,
+        table="document",
+        columns=_DOCUMENT,
+        rows=(
+            _document_row(sheet, language, sheet.tenant_id in carded, now)
+            for sheet in sheets
+            for language in LANGUAGES
+        ),
+    )
     notify(control_session, "documents")
 
 
+def _document_row(sheet: Sheet, language: str, by_card: bool, now: datetime) -> Row:
+    paper = invoice_paper(invoice=sheet, lines=sheet.lines, language=language, by_card=by_card)
+    data = fingerprints.canonical_json(shelf.to_json(paper))
+    return (
+        ids.uuid7(),
+        0,
+        "due",
+        sheet.tenant_id,
+        "invoice",
+        sheet.id,
+        language,
+        f"{sheet.number_text}-{language}.pdf",
+        data,
+        fingerprints.sha256_of(data),
+        now,
+    )
+
+
 def _announce(
-    control_session: Session, invoices: Sequence[Invoice], carded: set[UUID], now: datetime
+    control_session: Session, sheets: Sequence[Sheet], carded: set[UUID], now: datetime
 ) -> None:
     """This function will write the mails that say an invoice is there, once for each invoice."""
     rows = [
-        _mail(invoice, by_card=invoice.tenant_id in carded, now=now)
-        for invoice in invoices
-        if invoice.total_minor and invoice.buyer["email"]
+        _mail(sheet, by_card=sheet.tenant_id in carded, now=now)
+        for sheet in sheets
+        if sheet.total_minor and sheet.buyer["email"]
     ]
-    if not rows:
-        return
-    control_session.execute(
-        postgresql.insert(Message).on_conflict_do_nothing(index_elements=["dedupe_key"]), rows
-    )
-    notify(control_session, "messages")
+    if rows:
+        bulk.copy(control_session=control_session, table="message", columns=_MAIL, rows=rows)
+        notify(control_session, "messages")
 
 
-def _mail(invoice: Invoice, *, by_card: bool, now: datetime) -> dict[str, Any]:
-    language = invoice.buyer["language"] if invoice.buyer["language"] in LANGUAGES else "en"
-    start, end = days_of(invoice.period)
-    subject, text, html = messages.render(
+def _mail(sheet: Sheet, *, by_card: bool, now: datetime) -> Row:
+    language = sheet.buyer["language"] if sheet.buyer["language"] in LANGUAGES else "en"
+    start, end = days_of(sheet.period)
+    subject, plain, html = messages.render(
         room="invoices",
         name="invoice_issued",
         language=language,
         context={
-            "invoice_id": invoice.id,
-            "number": invoice.number_text,
-            "company": invoice.buyer["name"],
-            "total": Money(invoice.total_minor, invoice.currency),
-            "due_on": invoice.due_on,
+            "invoice_id": sheet.id,
+            "number": sheet.number_text,
+            "company": sheet.buyer["name"],
+            "total": Money(sheet.total_minor, sheet.currency),
+            "due_on": sheet.due_on,
             "first_day": start,
             "last_day": end - timedelta(days=1),
             "by_card": by_card,
-            "bank_account": invoice.seller["bank_account"],
+            "bank_account": sheet.seller["bank_account"],
         },
     )
-    return {
-        "id": ids.uuid7(),
-        "state": "due",
-        "channel": "mail",
-        "kind": "invoice_issued",
-        "dedupe_key": f"invoice_issued:{invoice.id}",
-        "recipient": invoice.buyer["email"],
-        "language": language,
-        "subject": subject,
-        "text": text,
-        "html": html,
-        "advertising": False,
-        "regarding_id": invoice.tenant_id,
-        "created_at": now,
-    }
-
-
-def _move(
-    control_session: Session,
-    invoice_ids: list[UUID],
-    to: str,
-    actor: Actor,
-    now: datetime,
-    *,
-    why: str | None,
-) -> None:
-    moved = states.move_many(
-        control_session=control_session,
-        machine=INVOICE,
-        model=Invoice,
-        ids=invoice_ids,
-        to=to,
-        actor=actor,
-        now=now,
-        why=why,
+    return (
+        ids.uuid7(),
+        0,
+        "due",
+        "mail",
+        "invoice_issued",
+        f"invoice_issued:{sheet.id}",
+        sheet.buyer["email"],
+        language,
+        subject,
+        plain,
+        html,
+        False,
+        sheet.tenant_id,
+        now,
     )
-    if len(moved) != len(invoice_ids):
-        raise RuntimeError("an invoice that this transaction holds locked changed its state")
+
+
+def _note(control_session: Session, sheets: Sequence[Sheet], actor: Actor, now: datetime) -> None:
+    """This function will write down that the bills were issued, and wake who goes on with them."""
+    moves: list[tuple[Sheet, str, str, str | None]] = [
+        (sheet, "draft", "issued", None) for sheet in sheets
+    ]
+    moves += [(s, "issued", "paid", "nothing to pay") for s in sheets if s.state == "paid"]
+    audit.append_many(
+        control_session=control_session,
+        actor=actor,
+        machine=INVOICE.name,
+        moves=[
+            (sheet.id, sheet.tenant_id, came_from, to, why) for sheet, came_from, to, why in moves
+        ],
+        now=now,
+    )
+    for state in dict.fromkeys(to for _, _, to, _ in moves):
+        notify(control_session, INVOICE.wakes[state])

@@ -18,9 +18,10 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.base import clock, ids
+from app.base import bulk, clock, ids
 from app.base.config import settings
 from invoices.models import Invoice, LedgerEntry, LedgerLine, Payment
+from invoices.sheets import Sheet
 
 ACCOUNTS = ("receivable", "cash", "revenue", "vat_payable")
 
@@ -71,7 +72,7 @@ def book_void(*, control_session: Session, invoice: Invoice, now: datetime) -> N
     post(control_session=control_session, bookings=[booking], now=now)
 
 
-def issue_of(invoice: Invoice) -> Booking:
+def issue_of(invoice: Invoice | Sheet) -> Booking:
     """This function will return the entry that an invoice's issue makes."""
     return Booking(
         kind="issue",
@@ -120,6 +121,31 @@ def post(*, control_session: Session, bookings: Sequence[Booking], now: datetime
     ]
     if lines:
         control_session.execute(insert(LedgerLine), lines)
+
+
+def append(*, control_session: Session, bookings: Sequence[Booking], now: datetime) -> None:
+    """This function will append entries of causes that are new, by COPY.
+
+    The database refuses one whose kind and cause are booked already.
+    """
+    entries, lines = [], []
+    for each in bookings:
+        sides = [side for side in each.sides if side[1] or side[2]]
+        if not sides:
+            continue
+        entry = _entry(each, now)
+        entries.append(tuple(entry.values()))
+        lines += [(ids.uuid7(), entry["id"], *side) for side in sides]
+    if entries:
+        bulk.copy(
+            control_session=control_session, table="ledger_entry", columns=list(entry), rows=entries
+        )
+        bulk.copy(
+            control_session=control_session,
+            table="ledger_line",
+            columns=("id", "entry_id", "account", "debit_minor", "credit_minor"),
+            rows=lines,
+        )
 
 
 def _entry(booking: Booking, now: datetime) -> dict[str, Any]:

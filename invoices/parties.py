@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import phonenumbers
+from sqlalchemy import Row
 
 from app.base.config import settings
 from app.base.money import Rounding
@@ -47,7 +48,7 @@ def seller_snapshot() -> dict[str, Any]:
     }
 
 
-def buyer_snapshot(*, tenant: Tenant, email: str) -> dict[str, Any]:
+def buyer_snapshot(*, tenant: Tenant | Row[Any], email: str) -> dict[str, Any]:
     """This function will return the buyer as the tenant's billing profile names it today.
 
     `email` is where the papers go. The VAT treatment is part of the snapshot, with its reason, and

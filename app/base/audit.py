@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from app.base import bulk, ids
 from app.base.db import Base, Keyed
 
 
@@ -107,4 +109,33 @@ def append(
             why=why,
             details=details or {},
         )
+    )
+
+
+def append_many(
+    *,
+    control_session: Session,
+    actor: Actor,
+    machine: str,
+    moves: Iterable[tuple[UUID, UUID | None, str | None, str, str | None]],
+    now: datetime,
+) -> None:
+    """This function will append a line for each move of many rows of one machine, by COPY.
+
+    A move is (the row's id, its tenant, from which state, to which, why).
+    """
+    bulk.copy(
+        control_session=control_session,
+        table="audit_event",
+        columns=(
+            *("id", "at", "actor_kind", "actor_id", "action", "subject_kind", "subject_id"),
+            *("tenant_id", "from_state", "to_state", "why", "details"),
+        ),
+        rows=(
+            (
+                *(ids.uuid7(), now, actor.kind, actor.id, f"{machine}.{to}", machine, str(row_id)),
+                *(tenant_id, came_from, to, why, "{}"),
+            )
+            for row_id, tenant_id, came_from, to, why in moves
+        ),
     )

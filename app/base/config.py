@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -65,6 +66,13 @@ class Settings(BaseSettings):
     vat_rate_percent: int = 10
     vat_rounding: Rounding = Rounding.DOWN
     payment_term_days: int = 14
+    invoice_grace_hours: int = 0
+    # The brake: a bill is held for a person from so many times its usual on, and above a floor.
+    brake_factor: Decimal = Decimal(3)
+    brake_floor: str = "KRW=1000000,USD=1000,EUR=1000,JPY=100000"
+    brake_lines_per_day: int = 1_000
+    # Drafts of one day that come to more need a second person to release them, e.g. "KRW=50000000".
+    run_release_limit: str = ""
     billing_day: int = 0
     customer_may: str = "plan,quantity,addons,cancel"
     paper_language: Literal["ko", "en"] = "ko"
@@ -122,10 +130,16 @@ class Settings(BaseSettings):
     tenant_statement_timeout_seconds: int = 15
     tenants_per_cluster_max: int = 1_500
     metering_chunk: int = 50
-    invoicing_chunk: int = 200
+    invoicing_chunk: int = 500
     document_cpu_seconds: int = 60
     document_memory_bytes: int = 1024 * 1024 * 1024
     document_timeout_seconds: int = 90
+
+    @field_validator("brake_floor", "run_release_limit")
+    @classmethod
+    def _amounts(cls, value: str) -> str:
+        amounts_by_currency(value)
+        return value
 
     @field_validator("public_url", "sandbox_gateway_url")
     @classmethod
@@ -151,6 +165,23 @@ class Settings(BaseSettings):
     def payment_retry_ladder_days(self) -> tuple[int, ...]:
         """Days from one declined attempt to the next."""
         return tuple(int(days) for days in self.payment_retry_days.split(",") if days.strip())
+
+
+def amounts_by_currency(text: str) -> dict[str, Decimal]:
+    """This function will read a list of amounts, `KRW=1000000,USD=1000`, in major units.
+
+    Raises: ValueError for anything else.
+    """
+    found = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        currency, _, amount = (piece.strip() for piece in part.partition("="))
+        try:
+            found[currency] = Decimal(amount)
+        except InvalidOperation:
+            raise ValueError(f"{part!r} is no amount like KRW=1000000") from None
+        if len(currency) != 3 or not currency.isupper() or not found[currency].is_finite():
+            raise ValueError(f"{part!r} is no amount like KRW=1000000")
+    return found
 
 
 @lru_cache(maxsize=1)

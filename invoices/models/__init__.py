@@ -49,6 +49,11 @@ from invoices.models.payments import (
     PaymentMethod,
 )
 
+from invoices.models.runs import (
+    RunRelease,
+    UsageTotal,
+)
+
 __all__ = [
     "ATTEMPT",
     "CURRENT",
@@ -57,14 +62,14 @@ __all__ = [
     "SUBSCRIPTION",
     "BilledSpan",
     "CardRegistration",
+    "CouponOffer",
+    "CouponRedemption",
+    "CouponUse",
     "CreditGrant",
     "CreditUse",
     "Document",
     "DocumentBundle",
     "GatewayEvent",
-    "CouponOffer",
-    "CouponRedemption",
-    "CouponUse",
     "Invoice",
     "InvoiceLine",
     "LedgerEntry",
@@ -76,9 +81,11 @@ __all__ = [
     "Plan",
     "PlanVersion",
     "Price",
+    "RunRelease",
     "StatutoryPaper",
     "Subscription",
     "SubscriptionItem",
     "TaxInvoice",
+    "UsageTotal",
     "VatEvidence",
 ]

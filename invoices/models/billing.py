@@ -138,7 +138,21 @@ class Invoice(Keyed, Leased, Base):
         CheckConstraint("state IN ('draft', 'void') OR number IS NOT NULL", name="numbered"),
         CheckConstraint("state <> 'paid' OR paid_at IS NOT NULL", name="paid"),
         CheckConstraint("subtotal_minor + tax_minor = total_minor", name="adds_up"),
+        # Only what is not issued yet waits for its moment, or for a person.
+        CheckConstraint(
+            "state IN ('draft', 'void') OR (issue_at IS NULL AND held IS NULL)", name="not_waiting"
+        ),
+        CheckConstraint("held IS NULL OR issue_at IS NULL", name="held"),
         Index(None, "tenant_id", "issued_at"),
+        Index("ix_invoice_draft", "subscription_id", postgresql_where="state = 'draft'"),
+        Index(
+            "ix_invoice_draft_run",
+            "supplied_on",
+            "currency",
+            postgresql_include=("total_minor", "issue_at"),
+            postgresql_where="state = 'draft'",
+        ),
+        Index("ix_invoice_issue_at", "issue_at", postgresql_where="state = 'draft'"),
         # Finance's lists and their totals are read from these two without touching the rows.
         Index("ix_invoice_issued_at", "issued_at", "id", postgresql_include=_LISTED),
         Index("ix_invoice_state", "state", "issued_at", "id", postgresql_include=_LISTED[1:]),
@@ -167,6 +181,10 @@ class Invoice(Keyed, Leased, Base):
     buyer: Mapped[dict[str, Any]]
     supplied_on: Mapped[date]
     created_at: Mapped[datetime]
+    # When a draft's grace is over; empty while it waits for a person or for the bill before it.
+    issue_at: Mapped[datetime | None]
+    held: Mapped[dict[str, Any] | None]  # why the brake stopped it, with the figures it compared
+    released_minor: Mapped[int | None]  # the total that a person let pass
     issued_at: Mapped[datetime | None]
     due_on: Mapped[date | None]
     content_sha256: Mapped[str | None]
@@ -194,7 +212,8 @@ class InvoiceLine(Keyed, Base):
         ),
     )
 
-    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
+    # Lines are written before the invoice that stands on them, which is frozen from the start.
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id", deferrable=True))
     position: Mapped[int]
     kind: Mapped[str] = mapped_column(default="charge")
     charge: Mapped[str]
@@ -273,6 +292,20 @@ class CreditGrant(Keyed, Base):
     expires_on: Mapped[date | None]
     note: Mapped[str] = mapped_column(default="")
     carried_by: Mapped[UUID | None] = mapped_column(ForeignKey("invoice.id"))
+    lapsed_minor: Mapped[int] = mapped_column(default=0)
+    granted_by: Mapped[str] = mapped_column(default="")
+    rollover_percent: Mapped[Decimal | None]
+    rollover_max_minor: Mapped[int | None]
+    rollover_days: Mapped[int | None]
+    rolled_from: Mapped[UUID | None] = mapped_column(ForeignKey("credit_grant.id"))
+    revoked_at: Mapped[datetime | None]
+
+    @property
+    def left_minor(self) -> int:
+        """What can still be used, whatever the day; nothing once it is revoked."""
+        if self.revoked_at is not None:
+            return 0
+        return self.amount_minor - self.used_minor - self.lapsed_minor
 
 
 class CreditUse(Keyed, Base):
@@ -292,20 +325,6 @@ class CreditUse(Keyed, Base):
     amount_minor: Mapped[int]
     state: Mapped[str] = mapped_column(default="used")
     used_at: Mapped[datetime]
-    lapsed_minor: Mapped[int] = mapped_column(default=0)
-    granted_by: Mapped[str] = mapped_column(default="")
-    rollover_percent: Mapped[Decimal | None]
-    rollover_max_minor: Mapped[int | None]
-    rollover_days: Mapped[int | None]
-    rolled_from: Mapped[UUID | None] = mapped_column(ForeignKey("credit_grant.id"))
-    revoked_at: Mapped[datetime | None]
-
-    @property
-    def left_minor(self) -> int:
-        """What can still be used, whatever the day; nothing once it is revoked."""
-        if self.revoked_at is not None:
-            return 0
-        return self.amount_minor - self.used_minor - self.lapsed_minor
 
 
 class NumberSeries(Base):

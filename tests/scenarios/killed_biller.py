@@ -13,7 +13,9 @@ import signal
 import sys
 import time
 import traceback
+from typing import Any
 
+import psycopg
 from sqlalchemy import event
 
 from app.base import clock, logs
@@ -45,6 +47,14 @@ def _die_before(number: int) -> None:
 
     event.listen(control_engine(), "before_cursor_execute", count)
     event.listen(control_engine(), "commit", count)
+    copy = psycopg.Cursor.copy
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        count()
+        return copy(self, *arguments, **options)
+
+    # SQLAlchemy tells nobody of a COPY.
+    psycopg.Cursor.copy = counted  # type: ignore[method-assign]
 
 
 def _start(number: int | None) -> int:

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from app.base.db import control_session
 from app.base.invariants import offences
 from invoices.checks import INVARIANTS
-from invoices.models import BilledSpan, Invoice, NumberSeries, Subscription
+from invoices.models import BilledSpan, Invoice, NumberSeries, Subscription, SubscriptionItem
 from jobs import invoicing as step
 from tests.conftest import ROOT, Scenario
 from tests.factories import make_readings, make_subscription, make_tenant
@@ -61,9 +61,10 @@ def wrong() -> list[str]:
         ]
         for subscription in session.scalars(select(Subscription)):
             charges = session.scalars(
-                select(BilledSpan.charge)
+                select(SubscriptionItem.charge)
+                .join(BilledSpan, BilledSpan.item_id == SubscriptionItem.id)
                 .where(BilledSpan.subscription_id == subscription.id)
-                .order_by(BilledSpan.charge)
+                .order_by(SubscriptionItem.charge)
             ).all()
             if list(charges) != ["base"] * 4 + ["seats"] * 3 + ["storage"] * 3:
                 found.append(f"{subscription.id} was billed {list(charges)}")

@@ -1,0 +1,198 @@
+"""Judging: which composed bills are issued now, which wait out their grace, and which for a person.
+
+A subscription's bills are issued in order: behind one that waits, all later ones wait too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from app.base import audit, bulk, clock
+from app.base.config import amounts_by_currency, settings
+from app.base.money import exponent
+from invoices import braking, drafts, periods, runs
+from invoices.braking import Brake
+from invoices.models import Invoice, InvoiceLine
+from invoices.sheets import Sheet
+from invoices.subscribers import Subscriber
+
+Composed = Sequence[tuple[Subscriber, Sequence[Sheet]]]
+RunKey = tuple[date, str]
+JUDGE = audit.Actor.job("invoicing")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What bills are judged by: those before them, what today brought, and what people let go."""
+
+    before: dict[UUID, list[int]]
+    lines_today: dict[UUID, int]
+    released: dict[RunKey, datetime]
+    too_large: frozenset[RunKey]
+
+
+def judge(*, control_session: Session, composed: Composed, now: datetime) -> list[UUID]:
+    """This function will name the bills to issue now, and write on the others what they wait for.
+
+    Whatever the brake holds that was not held before is written down in the audit trail.
+    """
+    known = _known(control_session, composed, now)
+    issue: list[UUID] = []
+    for subscriber, sheets in composed:
+        for sheet in sheets:
+            _weigh(sheet, subscriber, known, now)
+            if sheet.held or sheet.issue_at:
+                _note_held(control_session, sheet, subscriber, now)
+                break
+            issue.append(sheet.id)
+            # It is one of the bills before the next one, and of today's.
+            known.before[subscriber.tenant_id].insert(0, sheet.total_minor)
+            known.lines_today[subscriber.subscription_id] += len(sheet.lines)
+    return issue
+
+
+def brake(currency: str) -> Brake:
+    """This function will return from when on bills of a currency are held, by the settings."""
+    s = settings()
+    return Brake(
+        factor=s.brake_factor,
+        floor_minor=_minor(s.brake_floor, currency) or 0,
+        lines_a_day=s.brake_lines_per_day,
+    )
+
+
+def release_limit_minor(currency: str) -> int | None:
+    """This function will return above what a day's drafts need a second person, if anything."""
+    return _minor(settings().run_release_limit, currency)
+
+
+def _minor(amounts: str, currency: str) -> int | None:
+    amount = amounts_by_currency(amounts).get(currency)
+    return None if amount is None else int(amount.scaleb(exponent(currency)))
+
+
+def _weigh(sheet: Sheet, subscriber: Subscriber, known: _Known, now: datetime) -> None:
+    """This function will write on one bill what it waits for, if it waits."""
+    run = (sheet.supplied_on, sheet.currency)
+    let_go = known.released.get(run)
+    grace_ends_at = drafts.grace_ends_at(sheet.supplied_on, subscriber.timezone)
+    reason = None
+    if sheet.released_minor != sheet.total_minor:
+        reason = braking.reason(
+            brake=brake(sheet.currency),
+            total_minor=sheet.total_minor,
+            before_minor=known.before[sheet.tenant_id],
+            lines=len(sheet.lines),
+            lines_today=known.lines_today[sheet.subscription_id],
+        )
+    if reason is not None:
+        sheet.held = reason
+    elif let_go is not None and sheet.created_at <= let_go:
+        return
+    elif now < grace_ends_at:
+        sheet.issue_at = grace_ends_at
+    elif run in known.too_large:
+        sheet.held = {"rule": "run"}
+
+
+def _note_held(
+    control_session: Session, sheet: Sheet, subscriber: Subscriber, now: datetime
+) -> None:
+    stood = subscriber.drafts.get(sheet.supplied_on)
+    if sheet.held is None or sheet.held["rule"] == "run" or (stood and stood.was_held):
+        return
+    audit.append(
+        control_session=control_session,
+        actor=JUDGE,
+        action="invoice.held",
+        subject_kind="invoice",
+        subject_id=sheet.id,
+        tenant_id=sheet.tenant_id,
+        details=sheet.held,
+        now=now,
+    )
+
+
+def _known(control_session: Session, composed: Composed, now: datetime) -> _Known:
+    sheets = [sheet for _, each in composed for sheet in each]
+    days = {sheet.supplied_on for sheet in sheets}
+    floors = {currency: brake(currency).floor_minor for currency in {s.currency for s in sheets}}
+    large = {s.tenant_id: s.currency for s in sheets if s.total_minor > floors[s.currency]}
+    released, too_large = {}, frozenset[RunKey]()
+    if settings().run_release_limit:
+        too_large = _too_large(control_session, sheets)
+    if settings().run_release_limit or settings().invoice_grace_hours:
+        released = runs.released(control_session=control_session, days=days)
+    return _Known(
+        before=_before(control_session, large),
+        lines_today=_lines_today(control_session, {s.tenant_id for s in sheets}, now),
+        released=released,
+        too_large=too_large,
+    )
+
+
+def _before(control_session: Session, tenants: dict[UUID, str]) -> dict[UUID, list[int]]:
+    """This function will return the totals of tenants' last bills, the newest first."""
+    found: dict[UUID, list[int]] = defaultdict(list)
+    if not tenants:
+        return found
+    rows = control_session.execute(
+        text(
+            "SELECT t.id, b.total_minor"
+            " FROM unnest(CAST(:tenants AS uuid[]), CAST(:currencies AS text[])) t (id, currency)"
+            " CROSS JOIN LATERAL (SELECT total_minor FROM invoice WHERE tenant_id = t.id"
+            " AND issued_at IS NOT NULL AND state <> 'void' AND currency = t.currency"
+            " ORDER BY issued_at DESC, id DESC LIMIT :most) b"
+        ),
+        {
+            "tenants": list(tenants),
+            "currencies": list(tenants.values()),
+            "most": braking.HISTORY_MAX,
+        },
+    )
+    for tenant_id, total_minor in rows:
+        found[tenant_id].append(total_minor)
+    return found
+
+
+def _lines_today(control_session: Session, tenant_ids: set[UUID], now: datetime) -> dict[UUID, int]:
+    """This function will count the lines that subscriptions were billed today, voided ones too."""
+    zone = settings().contract_timezone
+    rows = control_session.execute(
+        select(Invoice.subscription_id, func.count())
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .where(
+            bulk.among(Invoice.tenant_id, tenant_ids),
+            Invoice.issued_at >= periods.midnight(clock.today(now, zone), zone),
+        )
+        .group_by(Invoice.subscription_id)
+    )
+    found: dict[UUID, int] = defaultdict(int)
+    found.update(rows.all())
+    return found
+
+
+def _too_large(control_session: Session, sheets: Sequence[Sheet]) -> frozenset[RunKey]:
+    """This function will name the runs whose drafts, with these, come to more than the limit."""
+    sums: dict[RunKey, Decimal] = defaultdict(Decimal)
+    for sheet in sheets:
+        sums[sheet.supplied_on, sheet.currency] += sheet.total_minor
+    for run, total_minor in runs.totals(
+        control_session=control_session, days={day for day, _ in sums}
+    ).items():
+        if run in sums:
+            sums[run] += total_minor
+    limits = {currency: release_limit_minor(currency) for _, currency in sums}
+    return frozenset(
+        run
+        for run, total in sums.items()
+        if (limit := limits[run[1]]) is not None and total > limit
+    )

@@ -1,0 +1,247 @@
+"""Subscribers: what the next bills of many subscriptions are made from, locked and read in bulk.
+
+One statement for each table, whatever the number of subscriptions, and no object of the ORM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Date, Row, and_, cast, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from app.base import bulk, clock
+from invoices import composing, coupon_uses, credits, drafts, facts, parties, rating, schedule
+from invoices import items as subscription_items
+from invoices.charges import Offered
+from invoices.drafts import StandingDraft
+from invoices.models import Invoice, Subscription
+from invoices.schedule import Agenda, DueBill, Item, Span
+from tenants.models import LIVE_STATES, Tenant, TenantAdmin
+
+_FURTHEST_AHEAD = timedelta(hours=15)  # no time zone's day begins earlier before UTC's
+_CONTRACT = (
+    Subscription.id,
+    Subscription.tenant_id,
+    Subscription.state,
+    Subscription.currency,
+    Subscription.timezone,
+    Subscription.ends_on,
+    Subscription.next_bill_on,
+    Subscription.next_change_at,
+    Tenant.name,
+    Tenant.country,
+    Tenant.language,
+    Tenant.billing_profile,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscriber:
+    """A subscription with all that its bills are made from.
+
+    `drafts` are those that were taken back to be composed anew, by the day of their bill.
+    """
+
+    subscription_id: UUID
+    tenant_id: UUID
+    state: str
+    currency: str
+    timezone: str
+    ends_on: date | None
+    next_change_at: datetime | None
+    buyer: dict[str, Any]
+    agenda: Agenda
+    account: composing.Account
+    drafts: Mapping[date, StandingDraft]
+
+    def missing(self, bill: DueBill) -> str:
+        """This function will name the readings that a bill waits for, or nothing."""
+        waits = []
+        for span in bill.spans:
+            if not span.item.charge.from_readings:
+                continue
+            days = rating.missing_days(
+                charge=span.item.charge,
+                stretch=span.stretch,
+                readings=self.account.facts(span).readings,
+            )
+            if days:
+                waits.append(f"{span.item.charge.meter}: {', '.join(map(str, days))}")
+        return "; ".join(waits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contracts:
+    """The rows that were found, with their items and what is due of them."""
+
+    rows: Sequence[Row[Any]]
+    items: Mapping[UUID, Sequence[Item]]
+    prices: Mapping[UUID, Offered]
+    agendas: Mapping[UUID, Agenda]
+
+    def spans(self) -> list[tuple[UUID, Span]]:
+        """Every span that is due, with its tenant."""
+        return [
+            (row.tenant_id, span)
+            for row in self.rows
+            for bill in self.agendas[row.id].bills
+            for span in bill.spans
+        ]
+
+    def committed(self) -> set[UUID]:
+        """The subscriptions that agreed upon a minimum."""
+        return {
+            subscription_id
+            for subscription_id, each in self.items.items()
+            if any(item.charge.kind == "commitment" for item in each)
+        }
+
+
+def bill_due(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that a subscription has a bill to come by `now`.
+
+    A tenant whose database is being destroyed, or is gone, is not billed any more.
+    """
+    live = aliased(Tenant)
+    local_day = cast(func.timezone(Subscription.timezone, now), Date)
+    return and_(
+        Subscription.state != "cancelled",
+        Subscription.next_bill_on <= (now + _FURTHEST_AHEAD).date(),
+        Subscription.next_bill_on <= local_day,
+        exists().where(live.id == Subscription.tenant_id, live.state.in_(LIVE_STATES)),
+    )
+
+
+def draft_due(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that a subscription's draft is to be issued."""
+    return Subscription.id.in_(
+        select(Invoice.subscription_id).where(Invoice.state == "draft", Invoice.issue_at <= now)
+    )
+
+
+def read(
+    *,
+    control_session: Session,
+    subscription_ids: Sequence[UUID],
+    now: datetime,
+    usage_session: Session | None = None,
+    lock: bool = True,
+) -> list[Subscriber]:
+    """This function will read subscribers with a bill or a draft due, those due longest first.
+
+    Their rows are locked, and those that another transaction has are skipped. Drafts are taken
+    back, so that what they billed is due again. Without `lock` it only looks: nothing is locked,
+    and what drafts billed stays billed.
+    """
+    found = _contracts(control_session, subscription_ids, now, lock)
+    # Read after the locks are held: whoever held them before has committed what was billed.
+    ids = [row.id for row in found]
+    if not ids:
+        return []
+    standing = drafts.take_back(control_session=control_session, subscription_ids=ids, lock=lock)
+    items, prices = subscription_items.of_subscriptions(
+        control_session=control_session, subscription_ids=ids
+    )
+    billed = subscription_items.billed(control_session=control_session, subscription_ids=ids)
+    agendas = {
+        row.id: schedule.agenda(
+            items=items.get(row.id, []),
+            billed=billed,
+            timezone=row.timezone,
+            today=clock.today(now, row.timezone),
+        )
+        for row in found
+    }
+    contracts = _Contracts(found, items, prices, agendas)
+    accounts = _accounts(control_session, usage_session, contracts, lock)
+    emails = _admin_emails(
+        control_session, [row.tenant_id for row in found if not row.billing_profile.get("email")]
+    )
+    return [
+        Subscriber(
+            subscription_id=row.id,
+            tenant_id=row.tenant_id,
+            state=row.state,
+            currency=row.currency,
+            timezone=row.timezone,
+            ends_on=row.ends_on,
+            next_change_at=row.next_change_at,
+            buyer=parties.buyer_snapshot(
+                tenant=row,
+                email=str(row.billing_profile.get("email") or emails.get(row.tenant_id, "")),
+            ),
+            agenda=agendas[row.id],
+            account=accounts[row.id],
+            drafts=standing.get(row.id, {}),
+        )
+        for row in found
+    ]
+
+
+def _contracts(
+    control_session: Session, subscription_ids: Sequence[UUID], now: datetime, lock: bool
+) -> Sequence[Row[Any]]:
+    query = (
+        select(*_CONTRACT)
+        .join(Tenant, Tenant.id == Subscription.tenant_id)
+        .where(
+            bulk.among(Subscription.id, subscription_ids),
+            or_(bill_due(now), draft_due(now)),
+        )
+        .order_by(Subscription.next_bill_on, Subscription.id)
+    )
+    if lock:
+        query = query.with_for_update(of=Subscription, skip_locked=True)
+    return control_session.execute(query).all()
+
+
+def _accounts(
+    control_session: Session, usage_session: Session | None, contracts: _Contracts, lock: bool
+) -> dict[UUID, composing.Account]:
+    """This function will read what each subscription's bills are composed from, table by table."""
+    spans = contracts.spans()
+    known = facts.gather(control_session=control_session, usage_session=usage_session, spans=spans)
+    amounts = subscription_items.billed_amounts(
+        control_session=control_session, subscription_ids=contracts.committed()
+    )
+    grants = credits.open_grants(
+        control_session=control_session,
+        tenant_ids=[row.tenant_id for row in contracts.rows],
+        lock=lock,
+    )
+    coupons = coupon_uses.of_subscriptions(
+        control_session=control_session,
+        subscriptions=[(row.id, row.tenant_id) for row in contracts.rows],
+        lock=lock,
+    )
+    given = coupon_uses.given(control_session=control_session, spans=[span for _, span in spans])
+    return {
+        row.id: composing.Account(
+            currency=row.currency,
+            prices=contracts.prices,
+            facts=known.of(row.tenant_id),
+            billed=amounts[row.id],
+            given=given,
+            coupons=coupons[row.id],
+            grants=grants[row.tenant_id, row.currency],
+        )
+        for row in contracts.rows
+    }
+
+
+def _admin_emails(control_session: Session, tenant_ids: Collection[UUID]) -> dict[UUID, str]:
+    """This function will return each tenant's first admin, for want of a billing address."""
+    if not tenant_ids:
+        return {}
+    rows = control_session.execute(
+        select(TenantAdmin.tenant_id, TenantAdmin.email)
+        .where(TenantAdmin.tenant_id.in_(tenant_ids), TenantAdmin.disabled_at.is_(None))
+        .order_by(TenantAdmin.created_at.desc(), TenantAdmin.id.desc())
+    )
+    # The earliest comes last, and the last one stays.
+    return dict(rows.all())
