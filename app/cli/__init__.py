@@ -15,6 +15,7 @@ COMMANDS = {
     "seed": "app.cli.seed:seed_command",
     "doctor": "app.cli.doctor:doctor_command",
     "check": "app.cli.check:check_command",
+    "verify": "app.cli.verify:verify_command",
     "scheduler": "app.cli.running:scheduler_command",
     "worker": "app.cli.running:worker_command",
     "catalogue": "app.cli.catalogue:catalogue_commands",
