@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base.invariants import Found, Invariant
-from tenants import events
+from tenants import events, meters, rollup_checks
 from tenants.models import Tenant
 
 _ONE_TENANT_EACH = """
@@ -79,6 +79,18 @@ def _usage_of_nobody(control_session: Session, usage_session: Session) -> Found:
         yield "tenant", str(tenant_id), "it is not ours (any more), but there are events of it"
 
 
+def _rollups_that_differ(control_session: Session, usage_session: Session) -> Found:
+    """A sample of hours, computed from their events anew."""
+    for found in rollup_checks.differences(
+        usage_session=usage_session,
+        definitions=meters.counted(control_session=control_session),
+        segments=rollup_checks.sample(usage_session=usage_session),
+    ):
+        hour = f"{found.hour:%Y-%m-%dT%H}Z"
+        meter = f"{found.meter} v{found.version} {found.group_key}"
+        yield "tenant", str(found.tenant_id), f"{meter} of {hour} is not what its events come to"
+
+
 INVARIANTS = (
     Invariant(
         code="I9",
@@ -97,5 +109,11 @@ INVARIANTS = (
         name="nothing crosses tenants: pushed usage",
         says="every event is of a tenant that is not destroyed, wherever the events lie",
         look_at_usage=_usage_of_nobody,
+    ),
+    Invariant(
+        code="M1",
+        name="rollups are what the events come to",
+        says="each hour of a meter that is rolled up equals its events counted anew (a sample)",
+        look_at_usage=_rollups_that_differ,
     ),
 )

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Index, Numeric
+from sqlalchemy import Numeric
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.base.db import UsageBase
@@ -48,7 +48,6 @@ class UsageRollup(UsageBase):
     """
 
     __tablename__ = "usage_rollup"
-    __table_args__ = (Index("ix_usage_rollup_hour", "hour", postgresql_using="brin"),)
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     meter: Mapped[str] = mapped_column(primary_key=True)
@@ -71,7 +70,6 @@ class UsageValue(UsageBase):
     """One of the values that a `unique` meter found in an hour, as 128 bits of its SHA-256."""
 
     __tablename__ = "usage_value"
-    __table_args__ = (Index("ix_usage_value_hour", "hour", postgresql_using="brin"),)
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     meter: Mapped[str] = mapped_column(primary_key=True)

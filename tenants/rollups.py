@@ -2,9 +2,10 @@
 
 Whoever stores events marks their hours in the same transaction. A roll takes marks and computes
 their hours anew from the events, all in one transaction: killed at any line, the marks are still
-there. It holds its shard's lock from before it reads, so of two that recompute the same hour the
-later one has seen more. A new version of a meter starts with no hour covered; chunks, newest
-first, move `since` back, and until then its hours are read from the events themselves.
+there. What is not covered yet it leaves alone. It holds its shard's lock from before it reads, so
+of two that recompute the same hour the later one has seen more. A new version of a meter starts
+with no hour covered; chunks, newest first, move `since` back, and until then its hours are read
+from the events themselves.
 
 Source: docs/decisions/meters-and-rollups.md
 """
@@ -25,7 +26,6 @@ from sqlalchemy.orm import Session
 from tenants.meter_definitions import MeterDefinition
 from tenants.usage_folds import (
     MEASURES,
-    Fold,
     digest_of,
     folds,
     hours_between,
@@ -44,6 +44,7 @@ _LOCK = "hashtext('usage rollups')"
 _SHARD = f"uuid_hash(tenant_id) & {SHARDS - 1}"
 _KEY = "tenant_id, hour, meter, version, group_key"
 _COLUMNS = f"{_KEY}, {', '.join(MEASURES)}"
+_VALUE = f"{_KEY}, value_hash"
 _WHERE_BETWEEN = "e.type = ANY(:types) AND e.at >= :from_at AND e.at < :to_at"
 SEGMENTS = """segments AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:froms AS timestamptz[]),
@@ -143,12 +144,21 @@ def recompute(
             text(
                 f"WITH {SEGMENTS} INSERT INTO usage_rollup ({_COLUMNS}, digest)"  # noqa: S608
                 f" SELECT {_COLUMNS}, {digest_of('piece', 'hour')} FROM ({fold.select}) AS piece"
+                " JOIN usage_cover USING (meter, version) WHERE hour >= since"
             ),
             where | fold.parameters,
         )
     for each in _unique(counted):
         fold = values(each, hours_of_segments(), "true")
-        _insert_values(usage_session, f"WITH {SEGMENTS}", each, fold, where)
+        usage_session.execute(
+            text(
+                f"WITH {SEGMENTS} INSERT INTO usage_value ({_VALUE})"  # noqa: S608 - our own text
+                " SELECT tenant_id, hour, meter, version, group_key, value_hash"
+                f" FROM ({fold.select}) AS found CROSS JOIN usage_cover"
+                " WHERE meter = :meter AND version = :version AND hour >= since"
+            ),
+            {**where, **fold.parameters, "meter": each.code, "version": each.version},
+        )
 
 
 def arrays(segments: Sequence[Segment]) -> dict[str, Any]:
@@ -169,24 +179,6 @@ def _named(definitions: Sequence[MeterDefinition]) -> dict[str, Any]:
 
 def _unique(definitions: Sequence[MeterDefinition]) -> list[MeterDefinition]:
     return [each for each in definitions if each.aggregation == "unique"]
-
-
-def _insert_values(
-    usage_session: Session,
-    beginning: str,
-    definition: MeterDefinition,
-    fold: Fold,
-    bound: Mapping[str, Any],
-) -> None:
-    usage_session.execute(
-        text(
-            f"{beginning} INSERT INTO usage_value"  # noqa: S608 - our own text
-            " (tenant_id, hour, meter, version, group_key, value_hash)"
-            " SELECT tenant_id, hour, :meter, :version, group_key, value_hash"
-            f" FROM ({fold.select}) AS found"
-        ),
-        {**bound, **fold.parameters, "meter": definition.code, "version": definition.version},
-    )
 
 
 def anything_uncovered(*, usage_session: Session, definitions: Iterable[MeterDefinition]) -> bool:
@@ -288,15 +280,8 @@ def _fill(
     to_at: datetime,
 ) -> None:
     bounds = {"from_at": from_at, "to_at": to_at}
-    for table in ("usage_rollup", "usage_value"):
-        usage_session.execute(
-            text(
-                f"DELETE FROM {table} WHERE hour >= :from_at AND hour < :to_at"  # noqa: S608
-                " AND (meter, version) IN (SELECT * FROM"
-                " unnest(CAST(:meters AS text[]), CAST(:versions AS bigint[])))"
-            ),
-            bounds | _named(definitions),
-        )
+    # Room for a hash table of every tenant's hours of a chunk, in place of a sort on disk.
+    usage_session.execute(text("SET LOCAL work_mem = '64MB'"))
     for fold in folds(definitions, hours_between(), _WHERE_BETWEEN):
         pieces = f"SELECT {_COLUMNS}, {digest_of('piece', 'hour')} FROM ({fold.select}) AS piece"  # noqa: S608
         _carry(
@@ -304,7 +289,12 @@ def _fill(
         )
     for each in _unique(definitions):
         fold = values(each, hours_between(), _WHERE_BETWEEN)
-        _insert_values(usage_session, "", each, fold, bounds)
+        meter = {"meter": each.code, "version": each.version}
+        query = (
+            "SELECT tenant_id, hour, CAST(:meter AS text), CAST(:version AS bigint), group_key,"  # noqa: S608
+            f" value_hash FROM ({fold.select}) AS found"
+        )
+        _carry(usage_session, query, bounds | fold.parameters | meter, f"usage_value ({_VALUE})")
 
 
 def _carry(usage_session: Session, query: str, bound: Mapping[str, Any], target: str) -> None:
@@ -325,10 +315,13 @@ def start_anew(*, usage_session: Session, meters: Sequence[str] = ()) -> None:
     Every shard is locked meanwhile. What lies before the oldest events stays as it is.
     """
     lock_all(usage_session=usage_session)
+    chosen = "(cardinality(CAST(:meters AS text[])) = 0 OR meter = ANY(:meters))"
+    for table in ("usage_rollup", "usage_value"):
+        usage_session.execute(
+            text(f"DELETE FROM {table} WHERE hour >= usage_events_since() AND {chosen}"),  # noqa: S608
+            {"meters": list(meters)},
+        )
     usage_session.execute(
-        text(
-            "UPDATE usage_cover SET since = 'infinity'"
-            " WHERE cardinality(CAST(:meters AS text[])) = 0 OR meter = ANY(:meters)"
-        ),
+        text(f"UPDATE usage_cover SET since = 'infinity' WHERE {chosen}"),  # noqa: S608
         {"meters": list(meters)},
     )

@@ -112,7 +112,11 @@ def _of_meter(
     bound = _parts(definition, asked) | fold.parameters
     if definition.aggregation == "unique":
         bound |= values(definition, parts_of_windows(), "true").parameters
-    bound |= {"meter": definition.code, "version": definition.version}
+    bound |= {
+        "meter": definition.code,
+        "version": definition.version,
+        "whose": sorted({window.tenant_id for _, window in asked}),
+    }
     rows = {row.n: row for row in usage_session.execute(text(statement), bound)}
     return {number: _total(definition, window, rows.get(number)) for number, window in asked}
 
@@ -191,7 +195,7 @@ WITH asked AS MATERIALIZED (
         'infinity') AS since, usage_events_since() AS kept
 ), marked AS MATERIALIZED (
     SELECT DISTINCT tenant_id, hour FROM usage_mark, cover
-    WHERE tenant_id = ANY(:tenants) AND hour >= cover.kept
+    WHERE tenant_id = ANY(:whose) AND hour >= cover.kept
 ), rolled AS (
     SELECT a.n, a.wanted, r.* FROM ranges AS a CROSS JOIN cover CROSS JOIN LATERAL (
         SELECT * FROM usage_rollup

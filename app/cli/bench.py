@@ -55,10 +55,14 @@ class Asked:
     n: int | None
     months: int
     stored: int
+    events: int
 
 
 @click.command("bench")
-@click.argument("name", type=click.Choice(["provision", "documents", "pages", "ingest"]))
+@click.argument(
+    "name",
+    type=click.Choice(["provision", "documents", "pages", "ingest", "rollup", "live-usage"]),
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--n", type=click.IntRange(3, 10_000), help="How often each thing is done.")
 @click.option(
@@ -75,10 +79,19 @@ class Asked:
     show_default=True,
     help="ingest only: events that lie there before; less is a quick look.",
 )
-def bench_command(*, name: str, as_json: bool, n: int | None, months: int, stored: int) -> None:
-    """Measure NAME: provision, documents, pages or ingest."""
+@click.option(
+    "--events",
+    type=click.IntRange(1_000, 100_000_000),
+    default=10_000_000,
+    show_default=True,
+    help="rollup and live-usage only: raw events; less is a quick look.",
+)
+def bench_command(
+    *, name: str, as_json: bool, n: int | None, months: int, stored: int, events: int
+) -> None:
+    """Measure NAME: provision, documents, pages, ingest, rollup or live-usage."""
     try:
-        for figure in BENCHES[name](Asked(n, months, stored)):
+        for figure in BENCHES[name](Asked(n, months, stored, events)):
             if as_json:
                 click.echo(json.dumps(asdict(figure), ensure_ascii=False))
             else:
@@ -144,6 +157,33 @@ def ingest(asked: Asked) -> Iterator[Figure]:
     yield rates(name, measured.filled, measured.ours, 0.75, rounds)
 
 
+def rollup(asked: Asked) -> Iterator[Figure]:
+    """This function will compare rolling up all raw events with one GROUP BY over them."""
+    from app.cli.bench_usage import compare_rebuild  # noqa: PLC0415 - likewise
+
+    times = asked.n or 3
+    with scratch_control():
+        ours, floor = compare_rebuild(events=asked.events, n=times)
+    yield rates(
+        f"rollup of {asked.events}",
+        asked.events / statistics.median(ours),
+        asked.events / statistics.median(floor),
+        0.5,
+        times,
+    )
+
+
+def live_usage(asked: Asked) -> Iterator[Figure]:
+    """This function will measure looks at one meter of one tenant among very many events."""
+    from app.cli.bench_usage import LIVE_LIMIT_MS, read_live  # noqa: PLC0415 - likewise
+
+    times = asked.n or 50
+    with scratch_control():
+        for name, seconds in read_live(events=asked.events, n=times):
+            median_ms = statistics.median(seconds) * 1000
+            yield compared(f"live usage, {name}", median_ms, LIVE_LIMIT_MS, 1.0, times)
+
+
 def rates(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two rates of events side by side."""
     return Figure(
@@ -163,6 +203,8 @@ BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "documents": documents,
     "pages": pages,
     "ingest": ingest,
+    "rollup": rollup,
+    "live-usage": live_usage,
 }
 
 

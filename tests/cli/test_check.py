@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -12,11 +14,14 @@ from psycopg import sql
 from sqlalchemy import select
 
 from app.base import ids
-from app.base.db import control_session
+from app.base.audit import SYSTEM
+from app.base.db import control_session, usage_session
 from app.base.money import Money
 from app.cli.check import all_invariants, check_command
 from invoices import transfers
 from invoices.models import LedgerEntry
+from jobs import rollups
+from tenants import meters
 from tests.conftest import Scenario, administrator
 from tests.factories import (
     NOW,
@@ -27,6 +32,7 @@ from tests.factories import (
     make_staff,
     make_tenant,
 )
+from tests.tenants.counting import all_kinds, generate, store
 
 
 @dataclass
@@ -122,7 +128,7 @@ class TestHonestBooks:
     def test_list_names_every_invariant(self) -> None:
         listed = CliRunner().invoke(check_command, ["--list"]).stdout
         codes = {line.split()[0] for line in listed.splitlines()}
-        assert codes == {"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I12"}
+        assert codes == {"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I12", "M1"}
         assert len(listed.splitlines()) == len(all_invariants())
 
     def test_an_unknown_code_is_refused(self) -> None:
@@ -350,3 +356,18 @@ class TestI12NothingCrossesTenants:
             tenant=books.tenant,
         )
         assert_named("I12", "web_session", "a" * 12, "another tenant than its user")
+
+
+class TestM1RollupsAreWhatTheEventsComeTo:
+    def test_names_a_tenant_and_hour_that_was_rolled_up_wrong(self, books: Books) -> None:
+        with control_session() as session:
+            meters.declare(control_session=session, definitions=all_kinds(), actor=SYSTEM, now=NOW)
+        with usage_session() as usage:
+            start = NOW - timedelta(days=2)
+            made = generate(random.Random(1), tenants=[books.tenant], start=start, end=NOW, n=99)
+            store(usage, made)
+        while rollups.STEP.work():
+            pass
+        assert check("--only", "M1") == (0, {})
+        books.plant("UPDATE usage_rollup SET events = events + 1 WHERE meter = 'units'")
+        assert_named("M1", "tenant", books.tenant, "units v1 [] of 2026-03")

@@ -17,7 +17,10 @@ from app.web.i18n import gettext, lazy
 from tenants import api_keys
 from tenants.api_key_models import ApiKey
 
-SCOPE_NAMES = {"events:write": lazy("Push usage events")}
+SCOPE_NAMES = {
+    "events:write": lazy("Push usage events"),
+    "usage:read": lazy("Read usage"),
+}
 OVERLAP_NAMES = {
     "24": lazy("For a day"),
     "168": lazy("For a week"),

@@ -25,20 +25,22 @@ END $$;
 CREATE TRIGGER mark_usage AFTER INSERT ON event REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION mark_usage();
 
--- A checksum of one piece of usage. Numbers and moments are written in one way, whoever asks.
+-- A checksum of one piece of usage: hashes that PostgreSQL keeps as they are for its partitions, each
+-- the seed of the next. Numbers hash by value, whatever their scale.
 CREATE FUNCTION usage_digest(start_at timestamptz, group_key text, events bigint, total numeric,
     lowest numeric, highest numeric, latest numeric, latest_at timestamptz, latest_id text,
     first_at timestamptz, integral numeric) RETURNS bigint IMMUTABLE PARALLEL SAFE
 LANGUAGE sql AS $$
-    SELECT hashtextextended(CAST(extract(epoch FROM start_at) AS text) || '|' || group_key || '|'
-        || CAST(events AS text)
-        || coalesce('|t' || CAST(trim_scale(total) AS text), '')
-        || coalesce('|n' || CAST(trim_scale(lowest) AS text), '')
-        || coalesce('|x' || CAST(trim_scale(highest) AS text), '')
-        || coalesce('|l' || CAST(trim_scale(latest) AS text)
-            || '@' || CAST(extract(epoch FROM latest_at) AS text) || '#' || latest_id, '')
-        || coalesce('|i' || CAST(trim_scale(integral) AS text)
-            || '@' || CAST(extract(epoch FROM first_at) AS text), ''), 0)
+    SELECT timestamp_hash_extended(coalesce(first_at, '-infinity') AT TIME ZONE 'UTC',
+        timestamp_hash_extended(coalesce(latest_at, '-infinity') AT TIME ZONE 'UTC',
+        timestamp_hash_extended(start_at AT TIME ZONE 'UTC',
+        hashtextextended(coalesce(latest_id, ''),
+        hash_numeric_extended(coalesce(integral, 'NaN'),
+        hash_numeric_extended(coalesce(latest, 'NaN'),
+        hash_numeric_extended(coalesce(highest, 'NaN'),
+        hash_numeric_extended(coalesce(lowest, 'NaN'),
+        hash_numeric_extended(coalesce(total, 'NaN'),
+        hashint8extended(events, hashtextextended(group_key, 0)))))))))))
 $$;
 
 -- From when on there are events; of what is older the rollups are all there is.
@@ -132,12 +134,10 @@ def upgrade() -> None:
         sa.Column("digest", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(*PIECE, name=op.f("pk_usage_rollup")),
     )
-    op.create_index("ix_usage_rollup_hour", "usage_rollup", ["hour"], postgresql_using="brin")
     op.create_table(
         "usage_value",
         *piece_columns(),
         sa.Column("value_hash", sa.UUID(), nullable=False),
         sa.PrimaryKeyConstraint(*PIECE, "value_hash", name=op.f("pk_usage_value")),
     )
-    op.create_index("ix_usage_value_hour", "usage_value", ["hour"], postgresql_using="brin")
     op.execute(FUNCTIONS)
