@@ -13,7 +13,7 @@ from app.base import audit, clock
 from app.base.audit import AuditEvent
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
-from app.web import usage
+from app.web import live, usage
 from app.web.auth import see_other, staff_required
 from app.web.console.event_words import said, words_of
 from app.web.console.invoice_story import staff_names
@@ -143,6 +143,7 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         past=_past_subscriptions(tenant_id) if subscription is None else [],
         version=_version(subscription.plan_version_id) if subscription else None,
         usage=usage.so_far(tenant=tenant, subscription=subscription, now=now),
+        live=live.of(tenant=tenant, now=now),
         people=list(
             control().scalars(
                 select(TenantAdmin)

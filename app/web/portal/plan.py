@@ -12,7 +12,7 @@ from app.base import clock
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, TenantryError
 from app.base.money import Money
-from app.web import usage
+from app.web import live, usage
 from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import gettext, language, lazy
@@ -67,6 +67,7 @@ def plan() -> str:
         subscription=subscription,
         prices=offer_of(version) if version else None,
         usage=usage.so_far(tenant=g.tenant, subscription=subscription, now=now),
+        live=live.of(tenant=g.tenant, now=now),
         offers=offers(g.tenant.currency) if may_convert() else [],
         may_convert=may_convert(),
         running=subscriptions.current_period(subscription=subscription, now=now)
