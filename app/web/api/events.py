@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -15,13 +13,9 @@ from app.base import clock
 from app.base.db import usage_statements
 from app.web.api import formats
 from app.web.api.door import api, key_required
-from app.web.api.gathering import Gathering
 from app.web.db import control
 from tenants import events as usage
 from tenants.events import Outcome
-
-# As many as one statement stores well, of one call or of several.
-GATHERED_MAX = 2_000
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +29,10 @@ def push() -> Response:
     """
     sent = formats.events()
     usage.check_count(sent)
-    outcomes = _gathering().store(sent)
+    with usage_statements() as statements:
+        outcomes = usage.accept(
+            usage_session=statements, control_session=control(), events=sent, now=clock.now()
+        )
     counts: Counter[str] = Counter(outcome.outcome for outcome in outcomes)
     log.info("events.pushed", api_key=g.api_key.prefix, **counts)
     told = {word: counts[word] for word in usage.OUTCOMES} | {
@@ -45,18 +42,6 @@ def push() -> Response:
         ]
     }
     return Response(json.dumps(told), mimetype="application/json")
-
-
-@lru_cache(maxsize=1)
-def _gathering() -> Gathering[Outcome]:
-    return Gathering(_accept, events_max=GATHERED_MAX)
-
-
-def _accept(sent: Sequence[Any]) -> list[Outcome]:
-    with usage_statements() as statements:
-        return usage.accept(
-            usage_session=statements, control_session=control(), events=sent, now=clock.now()
-        )
 
 
 def _answer(index: int, sent: Any, outcome: Outcome) -> dict[str, Any]:
