@@ -41,15 +41,32 @@ def plain_decimal(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
+# Most values by far; what needs no conversion is not looked at twice.
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
 def _exact(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool | int):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if isinstance(value, Decimal):
-        return plain_decimal(value)
+    if kind is dict:
+        return {
+            key if type(key) is str else str(key): each if type(each) in _PLAIN else _exact(each)
+            for key, each in value.items()
+        }
+    if kind is list or kind is tuple:
+        return [each if type(each) in _PLAIN else _exact(each) for each in value]
+    return plain_decimal(value) if kind is Decimal else _exact_of_a_kind(value)
+
+
+def _exact_of_a_kind(value: Any) -> Any:
+    """What is no plain value, or is one by inheritance."""
     if isinstance(value, date):  # a datetime is a date too
         return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
+    if isinstance(value, UUID | Decimal):
+        return plain_decimal(value) if isinstance(value, Decimal) else str(value)
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, dict):
         return {str(key): _exact(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import phonenumbers
@@ -116,6 +117,7 @@ def party(snapshot: dict[str, Any], *, language: str) -> Party:
     )
 
 
+@lru_cache(maxsize=4096)
 def _as_dialled(phone: str, language: str) -> str:
     """A number as its readers write it: 02-1234-5678 at home, +82 2-1234-5678 to others."""
     try:

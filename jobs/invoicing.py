@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.base import clock
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from invoices import invoicing
 from jobs.steps import Step
 
@@ -29,9 +29,12 @@ def _bill(subscription_ids: list[UUID]) -> None:
     if not subscription_ids:
         return
     try:
-        with control_session() as session:
+        with control_session() as session, usage_session() as usage:
             outcome = invoicing.bill(
-                control_session=session, subscription_ids=subscription_ids, now=clock.now()
+                control_session=session,
+                usage_session=usage,
+                subscription_ids=subscription_ids,
+                now=clock.now(),
             )
     except (OperationalError, InterfaceError):
         # The database is at fault, not a subscription: the leases run out and all is tried again.
@@ -44,8 +47,13 @@ def _bill(subscription_ids: list[UUID]) -> None:
         _bill(subscription_ids[:middle])
         _bill(subscription_ids[middle:])
         return
-    if outcome.issued or outcome.blocked:
-        log.info("invoicing.billed", issued=len(outcome.issued), blocked=len(outcome.blocked))
+    if outcome.issued or outcome.drafted or outcome.blocked:
+        log.info(
+            "invoicing.billed",
+            issued=len(outcome.issued),
+            drafted=len(outcome.drafted),
+            blocked=len(outcome.blocked),
+        )
 
 
 def _park(subscription_id: UUID, error: Exception) -> None:

@@ -52,16 +52,28 @@ def content_sha256(paper: Paper) -> str:
     return fingerprints.sha256(to_json(paper))
 
 
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
+    kind: type = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if names := _fields(kind):
+        return {name: _plain(getattr(value, name)) for name in names}
+    if kind is tuple:
         return [_plain(each) for each in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal) else value
+
+
+@cache
+def _fields(cls: type) -> tuple[str, ...]:
+    """A run turns many thousand papers to JSON, of a handful of kinds."""
+    return tuple(field.name for field in fields(cls)) if is_dataclass(cls) else ()
 
 
 @cache
