@@ -6,20 +6,22 @@ beforehand: charges that a meter counts are named and left open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.base import clock, ids
 from app.base.config import settings
 from invoices import composing, coupon_uses, credits, items, parties, periods, rating, schedule
+from invoices.charges import Offered
 from invoices.composing import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
-from invoices.rating import NO_FACTS
-from invoices.schedule import DueBill
+from invoices.rating import NO_FACTS, Facts
+from invoices.schedule import DueBill, Span
 from invoices.spending import carry
 from tenants.models import Tenant
 
@@ -75,31 +77,48 @@ def coming_bills(
         today=until,
     )
     tenant = control_session.get_one(Tenant, subscription.tenant_id)
+    account = account_ahead(
+        control_session=control_session,
+        subscription=subscription,
+        prices=prices,
+        bills=agenda.bills,
+        facts=lambda _span: NO_FACTS,
+    )
+    vat_percent = parties.vat_percent(parties.buyer_snapshot(tenant=tenant, email=""))
+    return [_coming(bill, account, vat_percent) for bill in agenda.bills[:bills_max]]
+
+
+def account_ahead(
+    *,
+    control_session: Session,
+    subscription: Subscription,
+    prices: Mapping[UUID, Offered],
+    bills: Sequence[DueBill],
+    facts: Callable[[Span], Facts],
+) -> composing.Account:
+    """This function will read what bills to come are composed from, and lock nothing."""
+    tenant_id = subscription.tenant_id
     grants = credits.open_grants(
-        control_session=control_session, tenant_ids=[tenant.id], lock=False
+        control_session=control_session, tenant_ids=[tenant_id], lock=False
     )
     coupons = coupon_uses.of_subscriptions(
-        control_session=control_session,
-        subscriptions=[(subscription.id, tenant.id)],
-        lock=False,
+        control_session=control_session, subscriptions=[(subscription.id, tenant_id)], lock=False
     )
     amounts = items.billed_amounts(
         control_session=control_session, subscription_ids=[subscription.id]
     )
-    account = composing.Account(
+    return composing.Account(
         currency=subscription.currency,
         prices=prices,
-        facts=lambda _span: NO_FACTS,
+        facts=facts,
         billed=amounts[subscription.id],
         given=coupon_uses.given(
             control_session=control_session,
-            spans=[span for bill in agenda.bills for span in bill.spans],
+            spans=[span for bill in bills for span in bill.spans],
         ),
         coupons=coupons[subscription.id],
-        grants=grants[tenant.id, subscription.currency],
+        grants=grants[tenant_id, subscription.currency],
     )
-    vat_percent = parties.vat_percent(parties.buyer_snapshot(tenant=tenant, email=""))
-    return [_coming(bill, account, vat_percent) for bill in agenda.bills[:bills_max]]
 
 
 def preview(

@@ -31,7 +31,7 @@ class NoTenant(NotFound):
 @key_required("usage:read")
 def usage(tenant: str) -> Response:
     """This function will tell each meter's steps and total; days are the tenant's own."""
-    found = _tenant(tenant)
+    found = tenant_named(tenant)
     today = clock.today(clock.now(), found.timezone)
     last = _day("to", today)
     first = _day("from", last.replace(day=1))
@@ -59,7 +59,11 @@ def usage(tenant: str) -> Response:
     )
 
 
-def _tenant(name: str) -> Tenant:
+def tenant_named(name: str) -> Tenant:
+    """This function will return the live tenant of an id or a short name.
+
+    Raises: NoTenant.
+    """
     try:
         known = or_(Tenant.id == UUID(name), Tenant.slug == name)
     except ValueError:
