@@ -1,0 +1,231 @@
+"""The engine on a history, without a database: agenda and compose, as the run calls them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from app.base import ids
+from invoices import composing, periods, rating, schedule
+from invoices import items as subscription_items
+from invoices.composing import Composed, Given
+from invoices.discounts import Redeemed
+from invoices.rating import Facts, ReadingRow, UsageTotal
+from invoices.schedule import Span
+from invoices.spending import CARRIED, CARRIED_PRIORITY, Grant, carry
+from tenants import replay
+from tests.model import reckoning
+from tests.model.contract import Contract
+from tests.model.histories import DAILY, Gift, History, Level
+from tests.model.reference import Bill
+from tests.model.translating import bill_of, coupon_of
+
+
+def bills(history: History) -> list[Bill]:
+    """This function will say all bills of a history, in the order in which they are written."""
+    contract, found = Contract(history), []
+    run = Run(contract)
+    for at, act in history.happenings():
+        if act is None:
+            found += run.visit(at)
+        else:
+            contract.act(act)
+    return found
+
+
+class Run:
+    """The billing run over one contract, with dictionaries in place of tables."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.history, self.zone = contract.history, contract.zone
+        self.prices = {price.price_id: price for plan in contract.plans.values() for price in plan}
+        self.spans: list[tuple[UUID, str, datetime, datetime]] = []
+        self.amounts: list[composing.Asked] = []
+        self.gifts: dict[UUID, tuple[Gift, str]] = {
+            ids.uuid7(): (gift, "purchase") for gift in self.history.gifts
+        }
+        self.used: dict[UUID, int] = defaultdict(int)
+        self.used_from: dict[UUID, date] = {}
+        self.composed: list[Composed] = []
+        self.readings: dict[str, list[ReadingRow]] = {}
+
+    def visit(self, now: datetime) -> list[Bill]:
+        """The run comes by and passes until nothing is due that can be billed."""
+        found: list[Bill] = []
+        while True:
+            agenda = schedule.agenda(
+                items=self.contract.items,
+                billed=subscription_items.taken(self.spans),
+                timezone=self.zone,
+                today=periods.local_day(now, self.zone),
+            )
+            account = composing.Account(
+                currency=self.history.currency,
+                prices=self.prices,
+                facts=self._facts(now),
+                billed=list(self.amounts),
+                grants=self._grants(now),
+                given=self._given(),
+                coupons=self._coupons(now),
+            )
+            for bill in agenda.bills:
+                if any(self._waits(span, account) for span in bill.spans):
+                    return found
+                composed = composing.compose(bill=bill, account=account)
+                carried = self._take(composed, now)
+                carry(grants=account.grants, grant_id=carried, amount_minor=composed.carried_minor)
+                found.append(bill_of(bill=bill, composed=composed, history=self.history))
+            if not agenda.bills:
+                return found
+
+    def _facts(self, now: datetime) -> Callable[[Span], Facts]:
+        def find(span: Span) -> Facts:
+            meter = span.item.charge.meter
+            if meter is None:
+                return rating.NO_FACTS
+            if meter in DAILY:
+                return Facts(readings=self._read(meter, now))
+            quantity, events = reckoning.total(
+                self.history.events, meter, span.start, span.end, known=now
+            )
+            return Facts(
+                total=UsageTotal(
+                    meter=meter,
+                    meter_version=1,
+                    start=span.start,
+                    end=span.end,
+                    # No event here has more than three decimals.
+                    quantity=Decimal(int(quantity * 1000)).scaleb(-3),
+                    transactions=events,
+                    sha256="",
+                )
+            )
+
+        return find
+
+    def _read(self, meter: str, now: datetime) -> list[ReadingRow]:
+        """What is read by now: all days that are over, but those that an outage holds back."""
+        if not self.readings:
+            self._read_all()
+        today = periods.local_day(now, self.zone)
+        return [
+            row
+            for row in self.readings[meter]
+            if row.day < today
+            and not any(
+                gap.first <= row.day < gap.past and now < gap.until for gap in self.history.unread
+            )
+        ]
+
+    def _read_all(self) -> None:
+        first = periods.local_day(self.history.start, self.zone)
+        last = periods.local_day(self.history.visits[-1], self.zone)
+        days = [first + timedelta(days=number) for number in range((last - first).days)]
+        midnight = periods.midnight(first, self.zone)
+        seats_before, seats = _cut(self.history.seats, midnight)
+        bytes_before, stored = _cut(self.history.bytes, midnight)
+        self.readings = {meter: [] for meter in DAILY}
+        for reading in replay.read_days(
+            days=days,
+            timezone=self.zone,
+            seats_before=seats_before,
+            seat_changes=seats,
+            bytes_before=bytes_before,
+            storage_changes=stored,
+        ):
+            self.readings[reading.meter].append(
+                ReadingRow(
+                    meter=reading.meter,
+                    day=reading.day,
+                    quantity=reading.quantity,
+                    evidence_sha256=reading.evidence_sha256,
+                )
+            )
+
+    def _waits(self, span: Span, account: composing.Account) -> bool:
+        return bool(
+            rating.missing_days(
+                charge=span.item.charge,
+                stretch=span.stretch,
+                readings=account.facts(span).readings,
+            )
+        )
+
+    def _grants(self, now: datetime) -> list[Grant]:
+        """What the customer has by now, in the order of `credits.open_grants`."""
+        mine = [
+            (grant_id, gift, source)
+            for grant_id, (gift, source) in self.gifts.items()
+            if gift.at <= now and gift.amount > self.used[grant_id]
+        ]
+        mine.sort(key=lambda each: (each[1].priority, each[1].expires_on or date.max, each[1].at))
+        return [
+            Grant(grant_id, gift.amount - self.used[grant_id], source, gift.expires_on)
+            for grant_id, gift, source in mine
+        ]
+
+    def _coupons(self, now: datetime) -> list[Redeemed]:
+        """The customer's coupons by now, each with the day its time began."""
+        return [
+            Redeemed(
+                redemption_id=UUID(int=number),
+                coupon=coupon_of(coupon, self.history.currency),
+                starts_on=coupon.starts_on,
+                ends_on=coupon.ends_on,
+                used_from=self.used_from.get(UUID(int=number)),
+            )
+            for number, coupon in enumerate(self.history.coupons)
+            if coupon.at <= now
+        ]
+
+    def _given(self) -> dict[tuple[UUID, datetime], Given]:
+        """What coupons took off each charge, as `coupon_uses.given` finds it."""
+        found = {}
+        for number, composed in enumerate(self.composed):
+            shares = [
+                share
+                for line in composed.lines
+                if line.discount
+                for share in line.discount.evidence["lines"]
+            ]
+            for position, line in enumerate(composed.lines, start=1):
+                off = sum(share["amount_minor"] for share in shares if share["line"] == position)
+                if off and line.span is not None:
+                    key = line.span.item.item_id, line.span.end
+                    found[key] = Given(line.amount_minor, off, str(number), position)
+        return found
+
+    def _take(self, composed: Composed, now: datetime) -> UUID:
+        for line in composed.lines:
+            if line.span is not None:
+                span = line.span
+                self.spans.append((span.item.item_id, span.kind, span.start, span.end))
+                if line.kind != "commitment":
+                    self.amounts.append(
+                        composing.Asked(span.item.item_id, span.start, span.end, line.amount_minor)
+                    )
+            if line.discount is not None:
+                taken = line.discount
+                before = self.used_from.get(taken.redeemed.redemption_id, taken.used_from)
+                self.used_from[taken.redeemed.redemption_id] = min(before, taken.used_from)
+            if line.use is not None:
+                self.used[line.use.grant.grant_id] += line.use.amount_minor
+        self.composed.append(composed)
+        carried = ids.uuid7()
+        if composed.carried_minor:
+            self.gifts[carried] = Gift(now, composed.carried_minor, CARRIED_PRIORITY, None), CARRIED
+        return carried
+
+
+def _cut(levels: tuple[Level, ...], at: datetime) -> tuple[int, list[replay.Change]]:
+    before = sum(level.delta for level in levels if level.at < at)
+    after = [
+        replay.Change(id=number, at=level.at, delta=level.delta, counts=level.delta > 0)
+        for number, level in enumerate(levels)
+        if level.at >= at
+    ]
+    return before, after

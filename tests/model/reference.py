@@ -1,0 +1,365 @@
+"""What every bill should say: slow, obvious, and without a line of the engine's.
+
+Days are walked one by one, midnights are looked for, money is a fraction until it is rounded once.
+A run that comes by asks for whatever is due and was not asked for yet, a bill a day.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from fractions import Fraction
+
+from tests.model.days import DAY, Days, day_of, midnight, months_later, period_of, position
+from tests.model.histories import CURRENCIES, DAILY, Coupon, Gift, History, Life
+from tests.model.reckoning import (
+    ZERO,
+    beyond_included,
+    by_piece,
+    over_days,
+    price,
+    read,
+    rounded,
+    total,
+)
+
+KINDS = ("free_units", "months_free", "percentage", "amount")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a bill and the days it shows."""
+
+    kind: str
+    charge: str
+    amount: int
+    days: Days
+
+
+@dataclass(frozen=True)
+class Bill:
+    """One bill: the lines in their order, the tax on their sum, and what is carried over."""
+
+    day: date
+    lines: tuple[Line, ...]
+    tax: int
+    total: int
+    carried: int
+
+
+@dataclass(eq=False)
+class Asked:
+    """Time of a life that is asked for, or given back; `period` is the whole one it is cut from."""
+
+    kind: str
+    life: Life
+    period: Days
+    start: datetime
+    end: datetime
+    amount: int = 0
+    discount: int = 0
+
+
+class Account:
+    """What was asked of one customer so far, and what they have with us."""
+
+    def __init__(self, history: History) -> None:
+        self.history, self.zone = history, history.zone
+        self.asked: dict[Life, list[Asked]] = defaultdict(list)
+        self.carried: list[Gift] = []
+        self.spent: dict[Gift, int] = defaultdict(int)
+        self.used_from: dict[Coupon, date] = {}
+
+    def visit(self, now: datetime, lives: Sequence[Life]) -> list[Bill]:
+        """The run comes by: every day that something was due on is a bill, the oldest first.
+
+        A bill that waits for a reading holds up those after it.
+        """
+        due: dict[date, list[Asked]] = defaultdict(list)
+        for life in lives:
+            for day, each in (*self._charges(life, now), *self._credits(life)):
+                if day <= day_of(now, self.zone):
+                    due[day].append(each)
+        found = []
+        for day in sorted(due):
+            if any(self._unread(each, now) for each in due[day]):
+                break
+            found.append(self._bill(day, due[day], now))
+        return found
+
+    def _charges(self, life: Life, now: datetime) -> Iterator[tuple[date, Asked]]:
+        """Each period's part of a life, as far as it was not asked for yet, with its day."""
+        day = day_of(life.starts, self.zone)
+        if life.once:
+            if not self.asked[life] and (life.ends is None or life.ends > life.starts):
+                days = (day, day + DAY)
+                yield day, Asked("charge", life, days, life.starts, midnight(days[1], self.zone))
+            return
+        while day <= day_of(now, self.zone):
+            period = period_of(day, life.anchor, life.charge.every)
+            start = max(midnight(period[0], self.zone), life.starts)
+            end = midnight(period[1], self.zone)
+            day = period[1]
+            until = [
+                each.end
+                for each in self.asked[life]
+                if each.kind == "charge" and each.period == period
+            ]
+            if until and life.charge.proration == "none":
+                continue  # it was asked for whole
+            start = max([start, *until])
+            if life.ends is not None:
+                end = min(end, life.ends)
+            if start < end:
+                moment = start if life.charge.timing == "advance" else end
+                yield day_of(moment, self.zone), Asked("charge", life, period, start, end)
+
+    def _credits(self, life: Life) -> Iterator[tuple[date, Asked]]:
+        """What was asked for beyond a life's end is given back, if that was agreed, as it ends."""
+        if life.ends is None or not life.credit or life.once or life.charge.proration == "none":
+            return
+        back = [each for each in self.asked[life] if each.kind == "credit"]
+        for each in [each for each in self.asked[life] if each.kind == "charge"]:
+            start = max(each.start, life.ends)
+            if start < each.end and not any(start <= given.start < each.end for given in back):
+                day = day_of(life.ends, self.zone)
+                yield day, Asked("credit", life, each.period, start, each.end)
+
+    def _days(self, each: Asked) -> list[date]:
+        """Its days; the day of a change belongs to what comes after."""
+        first, past = day_of(each.start, self.zone), day_of(each.end, self.zone)
+        return [first + DAY * number for number in range((past - first).days)]
+
+    def _shown(self, each: Asked) -> Days:
+        days = self._days(each) or [day_of(each.start, self.zone)]
+        return days[0], days[-1] + DAY
+
+    def _unread(self, each: Asked, now: datetime) -> bool:
+        return each.life.charge.meter in DAILY and any(
+            gap.first <= day < gap.past and now < gap.until
+            for gap in self.history.unread
+            for day in self._days(each)
+        )
+
+    def _bill(self, day: date, due: list[Asked], now: datetime) -> Bill:
+        """Given back, ahead, past; the minimum agreed upon; what is carried over or prepaid."""
+        due.sort(
+            key=lambda each: (
+                each.kind != "credit",
+                each.life.charge.timing != "advance",
+                each.life.place,
+                each.start,
+            )
+        )
+        period = max(self._shown(each) for each in due)
+        plain = [each for each in due if each.life.charge.kind != "commitment"]
+        for each in plain:
+            each.amount = self._amount(each, now)
+            self.asked[each.life].append(each)
+        topped = [each for each in due if each.life.charge.kind == "commitment"]
+        for each in topped:
+            each.amount = max(0, self._amount(each, now) - self._reached(each))
+            self.asked[each.life].append(each)
+        lines = [self._line(each) for each in (*plain, *topped)]
+        lines += self._discounts_back(plain)
+        for amount in self._discounts([*plain, *topped], day, now):
+            lines.append(Line("discount", "discount", -amount, period))
+        subtotal = sum(line.amount for line in lines)
+        if subtotal < 0:
+            lines.append(Line("carried", "balance", -subtotal, period))
+            self.carried.append(Gift(now, -subtotal, 0, None))
+        for amount in self._prepaid(max(0, subtotal), day, now):
+            lines.append(Line("prepaid", "balance", -amount, period))
+        left = sum(line.amount for line in lines)
+        taxed = Fraction(left * self.history.tax_percent, 100)
+        tax = rounded(taxed, self.history.tax_rounding)
+        return Bill(day, tuple(lines), tax, left + tax, max(0, -subtotal))
+
+    def _line(self, each: Asked) -> Line:
+        commitment = each.life.charge.kind == "commitment" and each.kind == "charge"
+        kind = "commitment" if commitment else each.kind
+        return Line(kind, each.life.charge.code, each.amount, self._shown(each))
+
+    def _amount(self, each: Asked, now: datetime, free: Fraction = ZERO) -> int:
+        """What its part of a period costs: the price up to its end less the price up to its start.
+
+        What is asked for once, or is used up by the piece, costs what it costs. Free units are
+        taken off what is not included already.
+        """
+        life, charge = each.life, each.life.charge
+        start, end = self._positions(each)
+        quantity, events = self._measured(each, now)
+        part = self._part(each)
+        quantity -= min(free, beyond_included(charge, quantity, part))
+        full = price(charge, quantity, events, part) * 10 ** CURRENCIES[self.history.currency]
+        if life.once or by_piece(charge):
+            return rounded(full, charge.rounding)
+        amount = rounded(full * end, charge.rounding) - rounded(full * start, charge.rounding)
+        return amount if each.kind != "credit" else -amount
+
+    def _positions(self, each: Asked) -> tuple[Fraction, Fraction]:
+        if each.life.charge.proration == "none" or each.life.once:
+            return ZERO, Fraction(1)
+        start, end = (
+            position(each.life.charge, each.period, moment, self.zone)
+            for moment in (each.start, each.end)
+        )
+        return start, end
+
+    def _part(self, each: Asked) -> Fraction:
+        """The part of what is included that is there: all of it where the price itself is cut."""
+        start, end = self._positions(each)
+        return end - start if by_piece(each.life.charge) else Fraction(1)
+
+    def _measured(self, each: Asked, now: datetime) -> tuple[Fraction, int]:
+        charge = each.life.charge
+        if charge.meter in DAILY:
+            days = [read(self.history, charge.meter, day) for day in self._days(each)]
+            return over_days(str(charge.aggregation), days), 0
+        if charge.meter is not None:
+            return total(self.history.events, charge.meter, each.start, each.end, known=now)
+        return Fraction(each.life.quantity), 0
+
+    def _reached(self, commitment: Asked) -> int:
+        """What the other charges of a commitment's period come to, less what is given back of them.
+
+        A charge counts where it begins, if it does not reach beyond the commitment's whole period.
+        """
+        past = midnight(commitment.period[1], self.zone)
+        reached = 0
+        for life, asked in self.asked.items():
+            if life.charge.kind == "commitment":
+                continue
+            counted = [
+                each
+                for each in asked
+                if each.kind == "charge"
+                and commitment.start <= each.start < commitment.end
+                and each.end <= past
+            ]
+            reached += sum(each.amount for each in counted)
+            reached += sum(
+                each.amount
+                for each in asked
+                if each.kind == "credit"
+                and any(one.start <= each.start < one.end for one in counted)
+            )
+        return reached
+
+    def _prepaid(self, due: int, day: date, now: datetime) -> Iterator[int]:
+        """What was carried over first; of grants the lowest number, then what expires first.
+
+        What expires on a bill's day is no longer good on it.
+        """
+        mine = [gift for gift in self.history.gifts if gift.at <= now]
+        mine.sort(key=lambda gift: (gift.priority, gift.expires_on or date.max, gift.at))
+        for gift in (*self.carried, *mine):
+            left = gift.amount - self.spent[gift]
+            amount = min(due, left)
+            if amount > 0 and (gift.expires_on is None or gift.expires_on > day):
+                self.spent[gift] += amount
+                due -= amount
+                yield amount
+
+    def _discounts_back(self, due: list[Asked]) -> Iterator[Line]:
+        """What is given back had a discount: the same part of it is taken back, rounded down."""
+        for each in due:
+            if each.kind == "credit":
+                (charge,) = [
+                    one
+                    for one in self.asked[each.life]
+                    if one.kind == "charge" and one.end == each.end
+                ]
+                if charge.discount and (back := charge.discount * -each.amount // charge.amount):
+                    yield Line("discount", each.life.charge.code, back, self._shown(each))
+
+    def _discounts(self, lines: list[Asked], day: date, now: datetime) -> Iterator[int]:
+        """Coupon after coupon takes off what the ones before it left of the lines it is for."""
+        left = {each: each.amount for each in lines if each.amount > 0}
+        coupons = [each for each in self.history.coupons if each.at <= now]
+        coupons.sort(key=lambda one: (one.priority, KINDS.index(one.kind), one.starts_on, one.at))
+        for coupon in coupons:
+            if not self._good(coupon, day):
+                continue
+            scope = [
+                each
+                for each in left
+                if left[each]
+                and (not coupon.plans or each.life.plan in coupon.plans)
+                and (not coupon.charges or each.life.charge.code in coupon.charges)
+            ]
+            used_from = day
+            if coupon.kind == "free_units":
+                off = self._free_units(coupon, scope, left, now)
+            elif coupon.kind == "months_free":
+                off, used_from = self._months_free(coupon, scope, left)
+            else:
+                off = self._dealt(coupon, scope, left)
+            if sum(off.values()):
+                self.used_from[coupon] = min(self.used_from.get(coupon, used_from), used_from)
+                for each, amount in off.items():
+                    left[each] -= amount
+                    each.discount += amount
+                yield sum(off.values())
+
+    def _good(self, coupon: Coupon, day: date) -> bool:
+        if day < coupon.starts_on or (coupon.ends_on is not None and day >= coupon.ends_on):
+            return False
+        if coupon not in self.used_from or coupon.kind == "months_free":
+            return True
+        if coupon.duration == "once":
+            return False
+        return coupon.duration == "forever" or day < months_later(
+            self.used_from[coupon], coupon.months
+        )
+
+    def _free_units(
+        self, coupon: Coupon, scope: list[Asked], left: dict[Asked, int], now: datetime
+    ) -> dict[Asked, int]:
+        """Units come off the top; of what is used up by the piece there are only so many."""
+        off, units = {}, Fraction(coupon.value)
+        for each in scope:
+            charge = each.life.charge
+            if charge.kind == "commitment":
+                continue
+            free = units if by_piece(charge) else Fraction(coupon.value)
+            saved = min(left[each], each.amount - self._amount(each, now, free))
+            if free and saved > 0:
+                off[each] = saved
+                if by_piece(charge):
+                    quantity, _ = self._measured(each, now)
+                    units -= min(free, beyond_included(charge, quantity, self._part(each)))
+        return off
+
+    def _months_free(
+        self, coupon: Coupon, scope: list[Asked], left: dict[Asked, int]
+    ) -> tuple[dict[Asked, int], date]:
+        """Free is what recurs and begins within the months, which begin with the first of it."""
+        begun = {
+            each: self._shown(each)[0]
+            for each in scope
+            if each.life.charge.kind == "recurring" and self._shown(each)[0] >= coupon.starts_on
+        }
+        first = self.used_from.get(coupon) or min(begun.values(), default=date.max)
+        if not begun:
+            return {}, first
+        past = months_later(first, coupon.months)
+        return {each: left[each] for each, day in begun.items() if first <= day < past}, first
+
+    def _dealt(
+        self, coupon: Coupon, scope: list[Asked], left: dict[Asked, int]
+    ) -> dict[Asked, int]:
+        """A percentage or an amount of the sum, dealt out: the largest remainders get the rest."""
+        whole = sum(left[each] for each in scope)
+        if coupon.kind == "percentage":
+            amount = rounded(whole * Fraction(coupon.value) / 100, "half_up")
+        else:
+            amount = min(int(coupon.value), whole)
+        exact = {each: Fraction(amount * left[each], whole) for each in scope}
+        off = {each: int(share) for each, share in exact.items()}
+        by_remainder = sorted(scope, key=lambda each: off[each] - exact[each])
+        for each in by_remainder[: amount - sum(off.values())]:
+            off[each] += 1
+        return off
