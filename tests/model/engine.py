@@ -128,7 +128,7 @@ class Run:
         midnight = periods.midnight(first, self.zone)
         seats_before, seats = _cut(self.history.seats, midnight)
         bytes_before, stored = _cut(self.history.bytes, midnight)
-        self.readings = {meter: [] for meter in DAILY}
+        self.readings = defaultdict(list)
         for reading in replay.read_days(
             days=days,
             timezone=self.zone,
