@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import click
 import psycopg
@@ -56,12 +57,17 @@ class Asked:
     months: int
     stored: int
     events: int
+    seeds: int = 0
+    first_seed: int = 0
+    jobs: int | None = None
 
 
 @click.command("bench")
 @click.argument(
     "name",
-    type=click.Choice(["provision", "documents", "pages", "ingest", "rollup", "live-usage"]),
+    type=click.Choice(
+        ["provision", "documents", "pages", "ingest", "rollup", "live-usage", "model"]
+    ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--n", type=click.IntRange(3, 10_000), help="How often each thing is done.")
@@ -86,12 +92,19 @@ class Asked:
     show_default=True,
     help="rollup and live-usage only: raw events; less is a quick look.",
 )
-def bench_command(
-    *, name: str, as_json: bool, n: int | None, months: int, stored: int, events: int
-) -> None:
-    """Measure NAME: provision, documents, pages, ingest, rollup or live-usage."""
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 10_000_000),
+    default=500,
+    show_default=True,
+    help="model only: how many drawn histories engine and model are compared over.",
+)
+@click.option("--first-seed", type=click.IntRange(0), default=0, help="model only.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="model only; all cores without it.")
+def bench_command(*, name: str, as_json: bool, **asked: Any) -> None:
+    """Measure NAME: provision, documents, pages, ingest, rollup, live-usage or model."""
     try:
-        for figure in BENCHES[name](Asked(n, months, stored, events)):
+        for figure in BENCHES[name](Asked(**asked)):
             if as_json:
                 click.echo(json.dumps(asdict(figure), ensure_ascii=False))
             else:
@@ -191,6 +204,19 @@ def rates(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     )
 
 
+def model(asked: Asked) -> Iterator[Figure]:
+    """This function will count where the engine bills otherwise than a slow model of it."""
+    from app.cli.bench_model import differences  # noqa: PLC0415 - likewise
+
+    tried = differing = 0
+    for seeds, found in differences(first=asked.first_seed, seeds=asked.seeds, jobs=asked.jobs):
+        tried += seeds
+        differing += len(found)
+        for each in found:
+            click.echo(each, err=True)
+    yield Figure("model", differing, 0, differing, 0, "lower", "differing", tried)
+
+
 def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two medians in milliseconds side by side."""
     return Figure(
@@ -205,6 +231,7 @@ BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "ingest": ingest,
     "rollup": rollup,
     "live-usage": live_usage,
+    "model": model,
 }
 
 
