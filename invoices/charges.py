@@ -26,6 +26,7 @@ TIMINGS = ("advance", "arrears")
 AGGREGATIONS = ("peak", "average", "sum", "last")
 # What is held at a time is paid for by time; what is used up is paid for by the piece.
 HELD = frozenset({"peak", "average", "last"})
+NAME_LENGTH_MAX = 100
 CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -104,6 +105,11 @@ def check(charge: Charge) -> None:
         )
     if not charge.name_ko.strip() or not charge.name_en.strip():
         raise ChargeUnsound("Name the charge in Korean and English.", field="name")
+    for words in (charge.name_ko, charge.name_en, charge.unit_ko, charge.unit_en):
+        if len(words.splitlines()) > 1 or len(words) > NAME_LENGTH_MAX:
+            raise ChargeUnsound(
+                f"Keep names and units to one line of {NAME_LENGTH_MAX} characters.", field="name"
+            )
     _one_of(charge.kind, KINDS, "kind")
     _one_of(charge.timing, TIMINGS, "timing")
     _one_of(charge.proration, PRORATIONS, "proration")

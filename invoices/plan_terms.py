@@ -74,5 +74,10 @@ def _check_named(terms: PlanTerms) -> None:
         raise TermsUnsound("Name the currency by its three letters, such as KRW.", field="currency")
     if not terms.name_ko.strip() or not terms.name_en.strip():
         raise TermsUnsound("Name the plan in Korean and English.", field="names")
+    for name in (terms.name_ko, terms.name_en):
+        if len(name.splitlines()) > 1 or len(name) > charges.NAME_LENGTH_MAX:
+            raise TermsUnsound(
+                f"Keep the name to one line of {charges.NAME_LENGTH_MAX} characters.", field="names"
+            )
     if not 0 <= terms.position <= POSITION_MAX:
         raise TermsUnsound(f"The position is from 0 to {POSITION_MAX}.", field="position")

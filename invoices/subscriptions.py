@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from string import Template
 from uuid import UUID
@@ -17,9 +16,8 @@ from app.base import clock, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
-from app.base.money import Money, Rounding, exponent
-from invoices import catalogue, items, periods
-from invoices.fingerprints import plain_decimal
+from app.base.money import Money
+from invoices import billing_days, catalogue, items, periods, price_words
 from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
 from invoices.payment_methods import default_method
 from invoices.periods import Interval, Period
@@ -29,7 +27,7 @@ from tenants.models import Consent, Tenant
 
 METHODS = ("card", "transfer")
 START_AHEAD_DAYS_MAX = 366
-TERMS_VERSION = "2026-11-20"
+TERMS_VERSION = "2026-11-21"
 _FOLDER = Path(__file__).parent / "terms"
 _METHOD_NAMES = {
     ("card", "ko"): "등록된 카드 자동결제",
@@ -41,13 +39,17 @@ _METHOD_NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionConsent:
-    """What the customer answered: `text_sha256` is that of the text they were shown."""
+    """What the customer answered: `text_sha256` is that of the text they were shown.
+
+    `given_by` says who gave it and how, where our staff wrote it down for them.
+    """
 
     accepted: bool
     text_sha256: str
     language: str
     method: str  # card | transfer
     channel: str = "portal"
+    given_by: str = ""
 
 
 class ConsentMissing(Invalid):
@@ -89,19 +91,24 @@ def conversion_terms(
     spoken = language if language in ("ko", "en") else "en"
     source = (_FOLDER / f"conversion.{TERMS_VERSION}.{spoken}.txt").read_text(encoding="utf-8")
     s = settings()
-    seats, storage = (catalogue.price_of(version, charge) for charge in ("seats", "storage"))
+    terms = catalogue.terms_of(version, position=0)
     text = Template(source).substitute(
         seller=s.seller_name if spoken == "ko" else s.seller_name_en,
         contact=s.mail_reply_to,
         starts_on=starts_on.isoformat(),
-        anchor_day=starts_on.day,
+        billed_on=billing_days.words(
+            (each.interval for each in terms.charges if not each.once and not each.optional),
+            starts_on,
+            spoken,
+        ),
         free=Money.zero(version.currency),
         plan=version.name_ko if spoken == "ko" else version.name_en,
-        base=unit_price(version, "base"),
-        seat=unit_price(version, "seats"),
-        seats_included=plain_decimal(seats.included if seats else Decimal(0)),
-        gigabyte=unit_price(version, "storage"),
-        storage_included=plain_decimal(storage.included if storage else Decimal(0)),
+        price=price_words.headline(terms.charges, terms.currency, spoken).sentence,
+        charges="\n".join(
+            f"- {line}"
+            for each in terms.charges
+            for line in price_words.lines(each, terms.currency, spoken)
+        ),
         vat_percent=s.vat_rate_percent,
         method=_METHOD_NAMES[method, spoken],
         term_days=s.payment_term_days,
@@ -110,15 +117,10 @@ def conversion_terms(
     return Notice("conversion", TERMS_VERSION, spoken, text, digest)
 
 
-def unit_price(version: PlanVersion, charge: str) -> str:
-    """This function will write a unit price as money; one with more decimals keeps them all."""
-    price = catalogue.price_of(version, charge)
-    amount = price.unit_amount if price else Decimal(0)
-    money = Money.of(amount, version.currency, Rounding.DOWN)
-    if money.units == amount:
-        return str(money)
-    digits = max(exponent(version.currency), len(plain_decimal(amount).partition(".")[2]))
-    return f"{amount:,.{digits}f} {version.currency}"
+def price_shown(version: PlanVersion) -> str:
+    """This function will say what a plan costs at first sight, as a consent notes it."""
+    charges = [catalogue.charge_of(price) for price in version.prices]
+    return price_words.headline(charges, version.currency, "en").sentence
 
 
 def convert(
@@ -255,11 +257,12 @@ def _record_consent(
             "plan": version.plan_code,
             "plan_version": version.version,
             "price_before": str(Money.zero(version.currency)),
-            "price": unit_price(version, "base"),
+            "price": price_shown(version),
             "currency": version.currency,
             "method": consent.method,
             "how_to_cancel": f"{settings().public_url}/portal/plan",
             "text": shown.text,
+            **({"given_by": consent.given_by} if consent.given_by else {}),
         },
     )
     control_session.add(row)

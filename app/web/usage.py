@@ -46,7 +46,7 @@ def so_far(*, tenant: Tenant, subscription: Subscription | None, now: datetime) 
     )
     by_meter: dict[str, list[Reading]] = {"seats": [], "storage_gb_days": [], "files_added": []}
     for row in rows:
-        by_meter[row.meter].append(row)
+        by_meter.setdefault(row.meter, []).append(row)
     seats, storage = by_meter["seats"], by_meter["storage_gb_days"]
     total = sum((row.quantity for row in storage), Decimal(0))
     return Usage(

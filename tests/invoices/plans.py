@@ -154,7 +154,11 @@ _WORDS = st.one_of(
             "&a",
         ]
     ),
-    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30),
+    st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]),
+        min_size=1,
+        max_size=30,
+    ),
 ).filter(str.strip)
 _AMOUNTS = st.decimals(min_value=0, max_value=10**12, places=4)
 _SMALL = st.decimals(min_value=0, max_value=1, places=12)

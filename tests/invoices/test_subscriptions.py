@@ -20,6 +20,7 @@ from invoices.periods import Period
 from invoices.subscriptions import AlreadySubscribed, ConversionConsent
 from tenants.models import Consent, Tenant
 from tests.factories import make_card, make_catalogue, make_subscription, make_tenant
+from tests.invoices.plans import EVERYTHING
 
 TODAY = date(2026, 3, 10)
 ADMIN = Actor("admin", "somebody")
@@ -88,8 +89,28 @@ class TestTheTerms:
         terms = subscriptions.conversion_terms(
             version=studio, language="en", method="card", starts_on=TODAY
         )
-        assert "$449.00 a month" in terms.text
-        assert "$0.10 a month for each GB" in terms.text
+        assert "Studio plan, $449.00 a month" in terms.text
+        assert "then $0.10 a month for each GB" in terms.text
+
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_list_every_charge_of_any_plan_and_when_it_is_billed(
+        self, control_session: Session, tenant: Tenant, now: datetime, language: str
+    ) -> None:
+        version = catalogue.publish(
+            control_session=control_session, terms=EVERYTHING, actor=SYSTEM, now=now
+        )
+        terms = subscriptions.conversion_terms(
+            version=version, language=language, method="card", starts_on=TODAY
+        )
+        for charge in EVERYTHING.charges:
+            assert (charge.name_ko if language == "ko" else charge.name_en) in terms.text
+        for figure in ("1,200,000", "9,000", "7,000.5", "0.0015", "2.5%", "300,000", "500,000"):
+            assert figure in terms.text
+        days = {
+            "ko": "매년 3월 10일, 매월 10일, 2주마다 화요일",
+            "en": "each year on 10 March, each month on day 10, every 2 weeks on Tuesday",
+        }
+        assert days[language] in terms.text
 
     def test_refuse_a_method_that_does_not_exist(
         self, control_session: Session, tenant: Tenant
@@ -114,7 +135,7 @@ class TestConverting:
             tenant.id,
         )
         assert consent.details["starts_on"] == "2026-03-10"
-        assert consent.details["price"] == "₩190,000"
+        assert consent.details["price"] == "₩190,000 a month"
         assert consent.details["price_before"] == "₩0"
         assert consent.details["method"] == "transfer"
         assert consent.details["how_to_cancel"].endswith("/portal/plan")

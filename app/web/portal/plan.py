@@ -11,16 +11,18 @@ from flask import flash, g, render_template, request, url_for
 from app.base import clock
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, TenantryError
+from app.base.ids import uuid7
 from app.base.money import Money
-from app.web import live, usage
+from app.web import live, papers, usage
 from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import gettext, language, lazy
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import version_of
-from app.web.site.prices import Offer, offers
+from app.web.site.prices import Offer, charges, offer, offers
 from invoices import catalogue, changes, parties, payment_methods, periods, rating, subscriptions
 from invoices.catalogue import PlanNotOffered
+from invoices.charges import Charge
 from invoices.models import PlanVersion
 from invoices.periods import Period
 from invoices.rating import Stretch
@@ -36,23 +38,23 @@ class NothingToConvert(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLine:
+    """One charge of the first bill; `period` is empty for what is asked for once."""
+
+    name: str
+    period: Period | None
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
 class FirstBill:
     """What is billed on the first day, and when the next bill comes."""
 
-    period: Period
-    base: Money
+    starts_on: date
+    next_on: date
+    lines: tuple[FirstLine, ...]
     tax: Money
     total: Money
-
-    @property
-    def starts_on(self) -> date:
-        """The day on which the subscription begins: today."""
-        return self.period.start
-
-    @property
-    def next_on(self) -> date:
-        """The day of the next bill."""
-        return self.period.end
 
 
 @portal.get("/plan")
@@ -65,7 +67,8 @@ def plan() -> str:
     return render_template(
         "portal/plan.html",
         subscription=subscription,
-        prices=offer_of(version) if version else None,
+        offer=offer(version) if version else None,
+        charges=charges(catalogue.terms_of(version, position=0)) if version else [],
         usage=usage.so_far(tenant=g.tenant, subscription=subscription, now=now),
         live=live.of(tenant=g.tenant, now=now),
         offers=offers(g.tenant.currency) if may_convert() else [],
@@ -81,24 +84,6 @@ def may_convert() -> bool:
     """This function will tell whether a subscription can begin: on trial, or after one's end."""
     ended = g.tenant.state == "suspended" and g.tenant.suspend_reason in RETENTION_FOLLOWS
     return g.tenant.state == "trialing" or ended
-
-
-def offer_of(version: PlanVersion) -> dict[str, Any]:
-    """This function will return a version's prices and limits in words of money."""
-    prices = {}
-    for charge in ("base", "seats", "storage"):
-        price = catalogue.price_of(version, charge)
-        prices[charge] = {
-            "amount": subscriptions.unit_price(version, charge),
-            "included": int(price.included) if price else 0,
-        }
-    limits = catalogue.limits_of(version)
-    return {
-        "name": version.name_ko if language() == "ko" else version.name_en,
-        "prices": prices,
-        "seats_max": limits["seats"],
-        "storage_max_gb": limits["storage_bytes"] // usage.GIGABYTE,
-    }
 
 
 @portal.route("/plan/convert", methods=["GET", "POST"])
@@ -139,15 +124,16 @@ def _convert_page(error: TenantryError | None = None) -> str:
     notice = subscriptions.conversion_terms(
         version=chosen.version, language=language(), method=method, starts_on=starts_on
     )
+    bill = first_bill(chosen.version, starts_on)
     return render_template(
         "portal/convert.html",
         offer_tabs=[
             {
-                "label": offer.name,
-                "url": url_for("portal.convert", plan=offer.code, method=method),
-                "active": offer.code == chosen.code,
+                "label": each.name,
+                "url": url_for("portal.convert", plan=each.code, method=method),
+                "active": each.code == chosen.code,
             }
-            for offer in offers(g.tenant.currency)
+            for each in offers(g.tenant.currency)
         ],
         method_tabs=[
             {
@@ -158,11 +144,13 @@ def _convert_page(error: TenantryError | None = None) -> str:
             for name in METHODS
         ],
         chosen=chosen,
+        charges=charges(chosen.terms),
         method=method,
         card=card,
         notice=notice,
         terms=sections(notice),
-        bill=first_bill(chosen.version, starts_on),
+        bill=bill,
+        first_lines=[_money_line(line) for line in bill.lines],
         vat_percent=vat_percent(),
         term_days=settings().payment_term_days,
         error=error,
@@ -172,9 +160,9 @@ def _convert_page(error: TenantryError | None = None) -> str:
 def _chosen() -> Offer:
     found = offers(g.tenant.currency)
     wanted = request.values.get("plan", g.tenant.plan_code)
-    for offer in found:
-        if offer.code == wanted:
-            return offer
+    for each in found:
+        if each.code == wanted:
+            return each
     if not found:
         raise PlanNotOffered("There is no plan on offer in your currency. Please write to us.")
     return found[0]
@@ -197,27 +185,50 @@ def sections(notice: Notice) -> list[tuple[str, list[str]]]:
 
 
 def first_bill(version: PlanVersion, starts_on: date) -> FirstBill:
-    """This function will price the first day by the one rating: the base fee and its tax."""
-    zero = Money.zero(version.currency)
-    first = periods.period(starts_on, 0)
-    amounts = [
-        rating.rate(
-            price_id=price.id,
-            charge=catalogue.charge_of(price),
-            currency=version.currency,
-            stretch=Stretch.whole(first),
-        ).amount_minor
-        for price in version.prices
-        if price.timing == "advance" and not price.optional and price.kind != "one_off"
-    ]
+    """This function will price the first day by the one rating: what is paid ahead, and its tax."""
+    terms = catalogue.terms_of(version, position=0)
+    begun = [each for each in terms.charges if not each.optional and each.kind != "one_off"]
+    lines = tuple(
+        _first_line(each, terms.currency, starts_on) for each in begun if each.timing == "advance"
+    )
     taxes = rating.taxes(
-        amounts_minor=amounts,
+        amounts_minor=[line.amount.amount_minor for line in lines],
         rate_percent=vat_percent(),
         rounding=settings().vat_rounding,
     )
-    base = sum((Money(amount, version.currency) for amount in amounts), zero)
-    tax = Money(taxes.total_minor, version.currency)
-    return FirstBill(first, base, tax, base + tax)
+    tax = Money(taxes.total_minor, terms.currency)
+    return FirstBill(
+        starts_on=starts_on,
+        next_on=min(
+            periods.period(starts_on, 0, each.interval).end for each in begun if not each.once
+        ),
+        lines=lines,
+        tax=tax,
+        total=sum((line.amount for line in lines), tax),
+    )
+
+
+def _first_line(charge: Charge, currency: str, starts_on: date) -> FirstLine:
+    period = periods.period(starts_on, 0, charge.interval)
+    rated = rating.rate(
+        price_id=uuid7(), charge=charge, currency=currency, stretch=Stretch.whole(period)
+    )
+    return FirstLine(
+        name=charge.name_ko if language() == "ko" else charge.name_en,
+        period=None if charge.once else period,
+        amount=Money(rated.amount_minor, currency),
+    )
+
+
+def _money_line(line: FirstLine) -> dict[str, Any]:
+    days = papers.days(line.period) if line.period else None
+    return {
+        "text": line.name,
+        "note": gettext("%(days)s, billed today", days=days)
+        if days
+        else gettext("once, billed today"),
+        "amount_minor": line.amount.amount_minor,
+    }
 
 
 def vat_percent() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from app.base.config import settings
 from app.base.errors import NotFound
 from app.web.i18n import _, language
 from app.web.parts import asset
-from app.web.site import prices
+from app.web.site import estimates, prices
+from app.web.site.estimates import Ask, Estimate
 from tenants import consents
 
 pages = Blueprint("pages", __name__)
@@ -26,8 +28,6 @@ ROAD = (
     "payment",
     "receipt",
 )
-ESTIMATE_SEATS = 12
-ESTIMATE_STORAGE_GB = 150
 
 
 @pages.app_context_processor
@@ -75,23 +75,39 @@ def _pictures() -> dict[str, str]:
 def pricing() -> str:
     """This function will show the price list and what a month would cost at a given use."""
     currency = prices.currency_of(request.args.get("currency"))
-    seats = prices.clamp(
-        request.args.get("seats"), default=ESTIMATE_SEATS, highest=prices.SEATS_MAX
-    )
-    storage_gb = prices.clamp(
-        request.args.get("storage"), default=ESTIMATE_STORAGE_GB, highest=prices.STORAGE_GB_MAX
-    )
     found = prices.offers(currency)
+    asks = estimates.asks(found)
+    given = {ask.key: estimates.read(request.args.get(ask.key), ask) for ask in asks}
+    rows = estimates.estimates(found, given)
     return render_template(
         "site/pricing.html",
         offers=found,
-        estimates=prices.estimates(found, seats=seats, storage_gb=storage_gb),
-        seats=seats,
-        storage_gb=storage_gb,
+        asks=asks,
+        given=given,
+        estimates=rows,
+        table=_table(asks, rows),
         currency=currency,
         currencies=prices.CURRENCIES,
         vat=_vat(),
     )
+
+
+def _table(asks: Sequence[Ask], rows: Sequence[Estimate]) -> dict[str, Any]:
+    """The columns of the estimate: what is fixed, each kind of use, and the sum."""
+    used = [ask for ask in asks if ask.column]
+    topped = any(row.top_up for row in rows)
+    between = [{"key": "fixed", "label": _("Fixed")}]
+    between += [{"key": ask.key, "label": ask.column} for ask in used]
+    between += [{"key": "top_up", "label": _("Up to the minimum")}] if topped else []
+    return {
+        "columns": [
+            {"key": "plan", "label": _("Plan")},
+            *(column | {"align": "end", "hide": "narrow"} for column in between),
+            {"key": "total", "label": _("A month"), "align": "end"},
+        ],
+        "used": [ask.key for ask in used],
+        "topped": topped,
+    }
 
 
 @pages.get("/privacy")

@@ -70,10 +70,7 @@ def _page(typed: dict[str, str], errors: dict[str, str], *, trap: str = "") -> s
         summary=list(errors.items()),
         retention=(settings().unconfirmed_retention_days, settings().rejected_retention_days),
         offers=offers,
-        plan_options=[
-            (offer.code, _("%(plan)s, from %(price)s a month", plan=offer.name, price=offer.base))
-            for offer in offers
-        ],
+        plan_options=[(offer.code, f"{offer.name}, {offer.headline.sentence}") for offer in offers],
         countries=_countries(language()),
         notice=consents.notice("privacy_notice", language()),
         marketing=consents.notice("marketing", language()),
