@@ -66,18 +66,23 @@ def of_subscriptions(
         by_tenant[row.tenant_id].append(row)
     return {
         subscription_id: [
-            Redeemed(
-                redemption_id=row.id,
-                coupon=terms_of(row.coupon),
-                starts_on=row.starts_on,
-                ends_on=row.ends_on,
-                used_from=used_from.get(row.id),
-            )
+            redeemed_of(row, used_from.get(row.id))
             for row in by_tenant[tenant_id]
             if row.subscription_id in (None, subscription_id)
         ]
         for subscription_id, tenant_id in subscriptions
     }
+
+
+def redeemed_of(row: CouponRedemption, used_from: date | None) -> Redeemed:
+    """This function will return a stored redemption as discounts take it."""
+    return Redeemed(
+        redemption_id=row.id,
+        coupon=terms_of(row.coupon),
+        starts_on=row.starts_on,
+        ends_on=row.ends_on,
+        used_from=used_from,
+    )
 
 
 def _used_from(control_session: Session, redemption_ids: Sequence[UUID]) -> dict[UUID, date]:
@@ -181,7 +186,7 @@ def taken_off(
         select(CouponUse, Invoice.number_text)
         .join(Invoice, Invoice.id == CouponUse.invoice_id)
         .where(CouponUse.redemption_id.in_(redemption_ids))
-        .order_by(CouponUse.used_at, CouponUse.id)
+        .order_by(Invoice.supplied_on, CouponUse.used_at, CouponUse.id)
     )
     for use, number in rows:
         found[use.redemption_id].append((use, number))

@@ -269,7 +269,7 @@ def uses(*, control_session: Session, tenant_id: UUID) -> dict[UUID, list[Used]]
         .join(CreditGrant, CreditGrant.id == CreditUse.grant_id)
         .join(Invoice, Invoice.id == CreditUse.invoice_id)
         .where(CreditGrant.tenant_id == tenant_id)
-        .order_by(CreditUse.used_at, CreditUse.id)
+        .order_by(Invoice.supplied_on, CreditUse.used_at, CreditUse.id)
     )
     for use, number, currency in rows:
         amount = Money(use.amount_minor, currency)

@@ -22,7 +22,7 @@ _WORDS = {
     ("months_free", "ko"): "{coupon} · {months}개월 무료, {first} – {last}",
     ("months_free", "en"): "{coupon} · {months} months free, {first} – {last}",
     ("discount_returned", "ko"): "{invoice}의 할인 중 미사용 기간분",
-    ("discount_returned", "en"): "its part of the discount on {invoice}",
+    ("discount_returned", "en"): "part of the discount on {invoice}",
     ("prepaid", "ko"): "{expires_on} 만료",
     ("prepaid", "en"): "expires on {expires_on}",
 }

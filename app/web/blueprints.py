@@ -9,6 +9,8 @@ from app.web.console import invoice_exports  # noqa: F401 - it adds the exports'
 from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention
+from app.web.console.coupons import console_coupons
+from app.web.console.credits import console_credits
 from app.web.console.invoices import console_invoices
 from app.web.console.review import review
 from app.web.console.tenants import console_tenants
@@ -30,6 +32,8 @@ BLUEPRINTS: list[Blueprint] = [
     console_trails,
     review,
     console_tenants,
+    console_credits,
+    console_coupons,
     console_invoices,
     console_attention,
     portal,
