@@ -6,7 +6,7 @@ A subscription's bills are issued in order: behind one that waits, all later one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,8 +16,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk, clock
-from app.base.config import amounts_by_currency, settings
-from app.base.money import exponent
+from app.base.config import settings
 from invoices import braking, drafts, periods, runs
 from invoices.braking import Brake
 from invoices.models import Invoice, InvoiceLine
@@ -64,19 +63,9 @@ def brake(currency: str) -> Brake:
     s = settings()
     return Brake(
         factor=s.brake_factor,
-        floor_minor=_minor(s.brake_floor, currency) or 0,
+        floor_minor=runs.minor_of(s.brake_floor, currency) or 0,
         lines_a_day=s.brake_lines_per_day,
     )
-
-
-def release_limit_minor(currency: str) -> int | None:
-    """This function will return above what a day's drafts need a second person, if anything."""
-    return _minor(settings().run_release_limit, currency)
-
-
-def _minor(amounts: str, currency: str) -> int | None:
-    amount = amounts_by_currency(amounts).get(currency)
-    return None if amount is None else int(amount.scaleb(exponent(currency)))
 
 
 def _weigh(sheet: Sheet, subscriber: Subscriber, known: _Known, now: datetime) -> None:
@@ -100,14 +89,14 @@ def _weigh(sheet: Sheet, subscriber: Subscriber, known: _Known, now: datetime) -
     elif now < grace_ends_at:
         sheet.issue_at = grace_ends_at
     elif run in known.too_large:
-        sheet.held = {"rule": "run"}
+        sheet.held = {"rule": drafts.OF_ITS_RUN}
 
 
 def _note_held(
     control_session: Session, sheet: Sheet, subscriber: Subscriber, now: datetime
 ) -> None:
     stood = subscriber.drafts.get(sheet.supplied_on)
-    if sheet.held is None or sheet.held["rule"] == "run" or (stood and stood.was_held):
+    if sheet.held is None or sheet.held["rule"] == drafts.OF_ITS_RUN or (stood and stood.was_held):
         return
     audit.append(
         control_session=control_session,
@@ -132,15 +121,20 @@ def _known(control_session: Session, composed: Composed, now: datetime) -> _Know
     if settings().run_release_limit or settings().invoice_grace_hours:
         released = runs.released(control_session=control_session, days=days)
     return _Known(
-        before=_before(control_session, large),
+        before=totals_before(control_session=control_session, tenants=large),
         lines_today=_lines_today(control_session, {s.tenant_id for s in sheets}, now),
         released=released,
         too_large=too_large,
     )
 
 
-def _before(control_session: Session, tenants: dict[UUID, str]) -> dict[UUID, list[int]]:
-    """This function will return the totals of tenants' last bills, the newest first."""
+def totals_before(
+    *, control_session: Session, tenants: Mapping[UUID, str]
+) -> dict[UUID, list[int]]:
+    """This function will return the totals of tenants' last bills, the newest first.
+
+    Each tenant comes with the currency in which it is billed.
+    """
     found: dict[UUID, list[int]] = defaultdict(list)
     if not tenants:
         return found
@@ -190,7 +184,7 @@ def _too_large(control_session: Session, sheets: Sequence[Sheet]) -> frozenset[R
     ).items():
         if run in sums:
             sums[run] += total_minor
-    limits = {currency: release_limit_minor(currency) for _, currency in sums}
+    limits = {currency: runs.limit_minor(currency) for _, currency in sums}
     return frozenset(
         run
         for run, total in sums.items()

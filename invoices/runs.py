@@ -3,15 +3,214 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date, datetime
+from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.base import bulk
+from app.base import audit, bulk
+from app.base.audit import Actor
+from app.base.config import amounts_by_currency, settings
+from app.base.db import notify
+from app.base.errors import Conflict, Forbidden, NotFound
+from app.base.money import exponent
+from invoices.drafts import OF_ITS_RUN
 from invoices.models import Invoice, RunRelease
 
 RunKey = tuple[date, str]
+
+
+class NothingToRelease(NotFound):
+    """The run has no draft that could be let go, or nobody asked for it."""
+
+
+class SecondPersonNeeded(Forbidden):
+    """Who asked for a release can't agree to it."""
+
+
+class RunChanged(Conflict):
+    """The run is not what was asked for any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The drafts of one day and currency; `asked` is the release that waits for a second person."""
+
+    bill_on: date
+    currency: str
+    invoices: int
+    held: int
+    total_minor: int
+    issue_at: datetime | None
+    needs_second: bool
+    asked: RunRelease | None
+
+
+def limit_minor(currency: str) -> int | None:
+    """This function will return above what a day's drafts need a second person, if anything."""
+    return minor_of(settings().run_release_limit, currency)
+
+
+def minor_of(amounts: str, currency: str) -> int | None:
+    """This function will pick a currency's amount out of a setting, in minor units."""
+    amount = amounts_by_currency(amounts).get(currency)
+    return None if amount is None else int(amount.scaleb(exponent(currency)))
+
+
+def standing(*, control_session: Session) -> list[Run]:
+    """This function will list the runs that have drafts, the oldest first."""
+    rows = control_session.execute(
+        select(
+            Invoice.supplied_on,
+            Invoice.currency,
+            func.count(),
+            func.count().filter(_held_by_itself()),
+            func.sum(Invoice.total_minor),
+            func.min(Invoice.issue_at),
+        )
+        .where(Invoice.state == "draft")
+        .group_by(Invoice.supplied_on, Invoice.currency)
+        .order_by(Invoice.supplied_on, Invoice.currency)
+    ).all()
+    asked = {
+        (each.bill_on, each.currency): each
+        for each in control_session.scalars(
+            select(RunRelease)
+            .where(
+                bulk.among(RunRelease.bill_on, [row[0] for row in rows]),
+                RunRelease.needs_second,
+                RunRelease.approved_at.is_(None),
+            )
+            .order_by(RunRelease.asked_at)
+        )
+    }
+    return [
+        Run(
+            bill_on=bill_on,
+            currency=currency,
+            invoices=invoices,
+            held=held,
+            total_minor=int(total_minor),
+            issue_at=issue_at,
+            needs_second=_needs_second(currency, int(total_minor)),
+            asked=asked.get((bill_on, currency)),
+        )
+        for bill_on, currency, invoices, held, total_minor, issue_at in rows
+    ]
+
+
+def ask(
+    *, control_session: Session, bill_on: date, currency: str, staff_id: UUID, now: datetime
+) -> RunRelease:
+    """This function will let the drafts of a run go, or ask a second person to, above the limit.
+
+    Bills that the brake holds stay held.
+
+    Raises: NothingToRelease.
+    """
+    invoices, total_minor = _sum(control_session, _of_run(bill_on, currency))
+    if not invoices:
+        raise NothingToRelease("There is no draft of that day any more.")
+    release = RunRelease(
+        bill_on=bill_on,
+        currency=currency,
+        invoices=invoices,
+        total_minor=total_minor,
+        needs_second=_needs_second(currency, total_minor),
+        asked_by=staff_id,
+        asked_at=now,
+    )
+    control_session.add(release)
+    control_session.flush()
+    _note(control_session, release, "asked", Actor.staff(staff_id), now)
+    if not release.needs_second:
+        _let_go(control_session, release, now)
+    return release
+
+
+def approve(
+    *, control_session: Session, release_id: UUID, staff_id: UUID, now: datetime
+) -> RunRelease:
+    """This function will agree, as the second person, to letting a run go.
+
+    Raises: NothingToRelease, SecondPersonNeeded; RunChanged when it came to more meanwhile.
+    """
+    release = control_session.get(RunRelease, release_id, with_for_update=True)
+    if release is None or not release.needs_second or release.approved_at is not None:
+        raise NothingToRelease("Nobody asked for this release any more.")
+    if release.asked_by == staff_id:
+        raise SecondPersonNeeded("You asked for this release: somebody else has to agree to it.")
+    _, total_minor = _sum(control_session, _covered(release))
+    if total_minor > release.total_minor:
+        raise RunChanged("The run comes to more than was asked for. Ask for its release again.")
+    release.approved_by, release.approved_at = staff_id, now
+    control_session.flush()
+    _note(control_session, release, "approved", Actor.staff(staff_id), now)
+    _let_go(control_session, release, now)
+    return release
+
+
+def _needs_second(currency: str, total_minor: int) -> bool:
+    limit = limit_minor(currency)
+    return limit is not None and total_minor > limit
+
+
+def _sum(control_session: Session, condition: ColumnElement[bool]) -> tuple[int, int]:
+    row = control_session.execute(
+        select(func.count(), func.coalesce(func.sum(Invoice.total_minor), 0)).where(condition)
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def _of_run(bill_on: date, currency: str) -> ColumnElement[bool]:
+    return and_(
+        Invoice.state == "draft",
+        Invoice.supplied_on == bill_on,
+        Invoice.currency == currency,
+        ~_held_by_itself(),
+    )
+
+
+def _held_by_itself() -> ColumnElement[bool]:
+    """The brake holds it, whatever becomes of its run."""
+    return func.coalesce(Invoice.held["rule"].astext, OF_ITS_RUN) != OF_ITS_RUN
+
+
+def _covered(release: RunRelease) -> ColumnElement[bool]:
+    """A release covers what was written when it was asked for, not what came later."""
+    return and_(_of_run(release.bill_on, release.currency), Invoice.created_at <= release.asked_at)
+
+
+def _let_go(control_session: Session, release: RunRelease, now: datetime) -> None:
+    control_session.execute(
+        update(Invoice)
+        .where(_covered(release))
+        .values(issue_at=now, held=None)
+        .execution_options(synchronize_session=False)
+    )
+    control_session.expire_all()
+    notify(control_session, "invoicing")
+
+
+def _note(
+    control_session: Session, release: RunRelease, act: str, actor: Actor, now: datetime
+) -> None:
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action=f"run.release_{act}",
+        subject_kind="run_release",
+        subject_id=release.id,
+        details={
+            "day": release.bill_on.isoformat(),
+            "currency": release.currency,
+            "invoices": release.invoices,
+            "total_minor": release.total_minor,
+        },
+        now=now,
+    )
 
 
 def totals(*, control_session: Session, days: Collection[date]) -> dict[RunKey, int]:

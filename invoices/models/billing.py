@@ -8,7 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import DATERANGE, TSTZRANGE, ExcludeConstraint, Range
+from sqlalchemy.dialects.postgresql import (
+    DATERANGE,
+    JSONB,
+    TSTZRANGE,
+    ExcludeConstraint,
+    Range,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.base.db import Base, Keyed
@@ -183,7 +189,8 @@ class Invoice(Keyed, Leased, Base):
     created_at: Mapped[datetime]
     # When a draft's grace is over; empty while it waits for a person or for the bill before it.
     issue_at: Mapped[datetime | None]
-    held: Mapped[dict[str, Any] | None]  # why the brake stopped it, with the figures it compared
+    # Why the brake stopped it, with the figures it compared.
+    held: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     released_minor: Mapped[int | None]  # the total that a person let pass
     issued_at: Mapped[datetime | None]
     due_on: Mapped[date | None]

@@ -160,14 +160,18 @@ class TestOneSubscriptionThatCannotBeBilled:
             assert parked.retry_at is not None
             assert parked.lease_until is None
 
-    def test_heals_when_the_cause_is_gone(
-        self, scenario: Scenario, set_clock: Callable[[datetime], None]
+    @pytest.mark.parametrize("failures", [1, 20])
+    def test_heals_when_the_cause_is_gone_however_often_it_failed(
+        self, scenario: Scenario, set_clock: Callable[[datetime], None], failures: int
     ) -> None:
         set_clock(TODAY)
         with control_session() as session:
             subscribe(session, 1, billing_profile={"vat_treatment": "by word"})
         with capture_logs():
-            step.work()
+            for _ in range(failures):
+                assert step.work() == 1
+                with control_session() as session:
+                    session.execute(text("UPDATE subscription SET retry_at = clock_timestamp()"))
         with control_session() as session:
             session.execute(text("UPDATE tenant SET billing_profile = '{}'"))
             session.execute(text("UPDATE subscription SET retry_at = clock_timestamp()"))
