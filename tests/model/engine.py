@@ -88,7 +88,7 @@ class Run:
             if meter is None:
                 return rating.NO_FACTS
             if meter in DAILY:
-                return Facts(readings=self._read(meter, now))
+                return Facts(readings=self.read(meter, now))
             quantity, events = reckoning.total(
                 self.history.events, meter, span.start, span.end, known=now
             )
@@ -107,8 +107,8 @@ class Run:
 
         return find
 
-    def _read(self, meter: str, now: datetime) -> list[ReadingRow]:
-        """What is read by now: all days that are over, but those that an outage holds back."""
+    def read(self, meter: str, now: datetime) -> list[ReadingRow]:
+        """This function will tell what is read by now: all days but those an outage holds back."""
         if not self.readings:
             self._read_all()
         today = periods.local_day(now, self.zone)

@@ -109,9 +109,11 @@ class Customer:
         if not self._in_force(act.at) or charge is None or act.quantity < 1:
             return False
         there = {life.charge.code for life in self._live(act.at)}
-        if not (charge.kind == "one_off" or (charge.optional and charge.code not in there)):
+        if not (charge.kind == "one_off" or charge.optional) or charge.code in there:
             return False
-        self._begin(self.plan, charge, act.quantity, act.at).ends = self.until
+        added = self._begin(self.plan, charge, act.quantity, act.at)
+        # What is asked for once is over in a minute, so that it can be asked for again.
+        added.ends = act.at + timedelta(minutes=1) if added.once else self.until
         return True
 
     def _remove(self, act: Act) -> bool:

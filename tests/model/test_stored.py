@@ -1,0 +1,39 @@
+"""The same histories through real rows, the changes' own verbs and the billing run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.base import config
+from app.base.money import Rounding
+from tests.model import stored
+from tests.model.comparing import difference
+from tests.model.drawing import draw
+
+SEEDS = range(10)
+
+
+@pytest.fixture
+def terms(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Settings that a history may choose; no bill is held, however absurd."""
+    monkeypatch.setenv("TENANTRY_BRAKE_FACTOR", str(Decimal(10**9)))
+    monkeypatch.setenv("TENANTRY_BRAKE_LINES_PER_DAY", "1000000")
+    yield monkeypatch
+    monkeypatch.undo()
+    config.settings.cache_clear()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_run_bills_what_the_model_bills(
+    control_session: Session, terms: pytest.MonkeyPatch, seed: int
+) -> None:
+    history = draw(seed)
+    terms.setenv("TENANTRY_VAT_RATE_PERCENT", str(history.tax_percent))
+    terms.setenv("TENANTRY_VAT_ROUNDING", Rounding(history.tax_rounding).value)
+    config.settings.cache_clear()
+    found = difference(seed, bills=lambda each: stored.bills(each, control_session))
+    assert found is None, str(found)
