@@ -6,7 +6,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.base.config import settings
-from app.web import errors, i18n, look, parts, security
+from app.web import bills, errors, i18n, look, parts, security
 from app.web.blueprints import BLUEPRINTS
 from app.web.db import db
 from app.web.sessions import StoredSessions, refuse_unread
@@ -24,6 +24,7 @@ def register(app: Flask) -> None:
     security.init_security(app)
     i18n.init_i18n(app)
     parts.init_parts(app)
+    bills.init_bills(app)
     errors.init_errors(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -58,6 +58,8 @@ _OF_ONE_MACHINE = {
     ("payment_attempt", "open"): Face("info", "half", lazy("Under way")),
     ("payment_attempt", "unknown"): Face("warn", "warn", lazy("Outcome unknown")),
     ("payment_attempt", "needs_person"): Face("bad", "person", lazy("Needs a person")),
+    ("subscription", "scheduled"): Face("info", "clock", lazy("Begins later")),
+    ("subscription", "paused"): Face("warn", "pause", lazy("Paused")),
     ("subscription", "cancelled"): Face("calm", "slash", lazy("Cancelled")),
     ("invoice", "overdue"): Face("warn", "warn", lazy("Overdue")),
     ("message", "due"): Face("info", "clock", lazy("Waiting to be sent")),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import or_, select
 
-from app.base.accounts import Staff
 from app.base.audit import AuditEvent
-from app.web.console.event_words import said
 from app.web.db import control
+from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
 from invoices.models import Invoice, PaymentAttempt
 
@@ -76,12 +74,3 @@ def _begun(attempts: dict[str, PaymentAttempt], events: list[AuditEvent]) -> lis
         for attempt_id, attempt in attempts.items()
         if attempt_id not in told
     ]
-
-
-def staff_names(events: list[AuditEvent]) -> dict[str, str]:
-    """This function will look up the names of staff in a list of events, in one query."""
-    ids = {UUID(each.actor_id) for each in events if each.actor_kind == "staff" and each.actor_id}
-    if not ids:
-        return {}
-    rows = control().execute(select(Staff.id, Staff.name).where(Staff.id.in_(ids)))
-    return {str(staff_id): name for staff_id, name in rows}

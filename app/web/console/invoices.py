@@ -20,11 +20,11 @@ from app.base.money import Money, exponent
 from app.web import papers
 from app.web.auth import see_other, staff_required
 from app.web.console import invoice_filters, tallies
-from app.web.console.event_words import words_of
 from app.web.console.invoice_story import story
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.paging import page_number
+from app.web.refusals import words_of
 from invoices import evidence, invoicing, listing, payment_queue, transfers
 from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
 

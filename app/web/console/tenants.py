@@ -15,11 +15,11 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.web import live, usage
 from app.web.auth import see_other, staff_required
-from app.web.console.event_words import said, words_of
-from app.web.console.invoice_story import staff_names
 from app.web.db import control
+from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
 from app.web.paging import page_number, pages_of
+from app.web.refusals import words_of
 from app.web.sessions import end_everywhere
 from invoices import listing, payment_methods, subscriptions
 from invoices.listing import InvoiceFilters

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from app.web.portal import access, account, credits, overview, papers, payment, plan
+from app.web.portal import access, account, changes, credits, overview, papers, payment, plan
 from app.web.portal.door import portal
 
-__all__ = ["access", "account", "credits", "overview", "papers", "payment", "plan", "portal"]
+__all__ = [
+    "access",
+    "account",
+    "changes",
+    "credits",
+    "overview",
+    "papers",
+    "payment",
+    "plan",
+    "portal",
+]

@@ -20,6 +20,7 @@ from app.web.i18n import gettext, language, lazy
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import version_of
 from app.web.site.prices import Offer, charges, offer, offers
+from app.web.subscribed import require_right
 from invoices import catalogue, changes, parties, payment_methods, periods, rating, subscriptions
 from invoices.catalogue import PlanNotOffered
 from invoices.charges import Charge
@@ -240,6 +241,7 @@ def vat_percent() -> int:
 @portal_required
 def cancel() -> Any:
     """This function will end the subscription with the period that is running."""
+    require_right("cancel")
     ended = changes.cancel(
         control_session=control(),
         tenant_id=g.tenant.id,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import select
+
+from app.base.accounts import Staff
 from app.base.audit import AuditEvent
-from app.base.errors import TenantryError
-from app.base.states import IllegalMove
 from app.web.chips import chip_face
+from app.web.db import control
+from app.web.format import day
 from app.web.i18n import gettext, lazy
 
 _ACTIONS = {
@@ -19,8 +25,20 @@ _ACTIONS = {
     "tenant.destruction_scheduled": lazy("Erasure scheduled"),
     "tenant.suspension_explained": lazy("Reason of the suspension"),
     "tenant.limits_set": lazy("Plan limits changed"),
-    "subscription.cancellation_set": lazy("Subscription cancelled by the customer"),
+    "tenant.currency_changed": lazy("Currency changed to %(currency)s"),
+    "subscription.plan_changed": lazy("Plan changed to %(plan)s v%(plan_version)s"),
+    "subscription.quantity_changed": lazy("Quantity of %(charge)s changed to %(quantity)s"),
+    "subscription.charge_added": lazy("%(charge)s added (%(quantity)s)"),
+    "subscription.charge_removed": lazy("%(charge)s removed"),
+    "subscription.change_taken_back": lazy("What lay ahead was taken back"),
+    "subscription.billing_day_changed": lazy("Billing day changed to %(billing_day)s"),
+    "subscription.cancellation_set": lazy("Subscription cancelled"),
     "subscription.billing_retried": lazy("Billing tried again by hand"),
+    "coupon.redeemed": lazy("Coupon redeemed"),
+    "coupon.released": lazy("Coupon taken away"),
+    "credit.granted": lazy("Credit recorded"),
+    "credit.revoked": lazy("Credit taken back"),
+    "credit.lapsed": lazy("Credit expired"),
     "payment_method.registered": lazy("Card registered"),
     "payment_method.revoked": lazy("Card removed"),
     "admin.password_set": lazy("Administrator chose a password"),
@@ -52,7 +70,7 @@ def said(event: AuditEvent, names: dict[str, str]) -> dict[str, Any]:
         "at": event.at,
         "who": actor(event, names),
         "what": what(event),
-        "why": event.why or "",
+        "why": gettext(event.why) if event.why else "",
         "tone": _TONES.get(face.tone, "calm") if face else "calm",
     }
 
@@ -70,15 +88,39 @@ def what(event: AuditEvent) -> str:
     """This function will say what happened; an unforeseen action shows its own name."""
     known = _ACTIONS.get(event.action)
     if known is not None:
-        return str(known)
+        return _filled(str(known), event.details) + _from(event.details)
     kind = _KINDS.get(event.subject_kind)
     if event.to_state and kind:
         return f"{kind}: {chip_face(event.subject_kind, event.to_state).word}"
     return event.action.replace("_", " ").replace(".", ": ")
 
 
-def words_of(error: TenantryError) -> str:
-    """This function will say a refusal in the reader's language."""
-    if isinstance(error, IllegalMove):
-        return gettext("Its state has changed meanwhile. Nothing was done; please look again.")
-    return gettext(error.message)
+def _filled(words: str, details: Mapping[str, Any]) -> str:
+    """The words with what is written down; an older event may lack some of it."""
+    if "%(" not in words:
+        return words
+    return words % _Known(details)
+
+
+class _Known(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+def _from(details: Mapping[str, Any]) -> str:
+    """From when it holds, where that is written down."""
+    if details.get("ends_on"):
+        return gettext(", ends on %(day)s", day=details["ends_on"])
+    moment = details.get("effective_at")
+    if not moment:
+        return ""
+    return gettext(", from %(day)s", day=day(datetime.fromisoformat(moment)))
+
+
+def staff_names(events: list[AuditEvent]) -> dict[str, str]:
+    """This function will look up the names of staff in a list of events, in one query."""
+    ids = {UUID(each.actor_id) for each in events if each.actor_kind == "staff" and each.actor_id}
+    if not ids:
+        return {}
+    rows = control().execute(select(Staff.id, Staff.name).where(Staff.id.in_(ids)))
+    return {str(staff_id): name for staff_id, name in rows}
