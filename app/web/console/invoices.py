@@ -17,7 +17,8 @@ from app.base import clock
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.base.money import Money, exponent
-from app.web import papers
+from app.web import line_events as events_behind
+from app.web import papers, why
 from app.web.auth import see_other, staff_required
 from app.web.console import invoice_filters, tallies
 from app.web.console.invoice_story import story
@@ -109,7 +110,7 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
         "shown_state": listing.OVERDUE if late else invoice.state,
         "payment": control().scalar(select(Payment).where(Payment.invoice_id == invoice.id)),
         "evidence_words": _evidence_words(invoice),
-        "rule_words": rule_words,
+        "explained": why.explain(invoice, _events_url(invoice)),
         "papers": papers.of_invoice(invoice_id=invoice.id, tenant_id=invoice.tenant_id),
         "story": story(invoice),
         "today": today,
@@ -139,13 +140,22 @@ def _evidence_words(invoice: Invoice) -> str:
     return gettext("None made here: %(why)s", why=chosen.reason or chosen.kind)
 
 
-def rule_words(rule: str) -> str:
-    """This function will say in words how a line's quantity was found."""
-    return {
-        "flat": gettext("Flat fee"),
-        "peak_over_included": gettext("Highest day of the period, less what is included"),
-        "average_over_included": gettext("Average over the period, less what is included"),
-    }.get(rule, rule)
+def _events_url(found: Invoice) -> why.EventsUrl:
+    return lambda position, day: url_for(
+        ".line_events", invoice_id=found.id, position=position, day=day
+    )
+
+
+@console_invoices.get("/<uuid:invoice_id>/lines/<int:position>/events")
+@staff_required()
+def line_events(invoice_id: UUID, position: int) -> str:
+    """This function will show the events behind one line of an invoice."""
+    return events_behind.show(
+        invoice=_invoice(invoice_id),
+        position=position,
+        layout="layout/console.html",
+        back_url=url_for(".details", invoice_id=invoice_id),
+    )
 
 
 def _invoice(invoice_id: UUID) -> Invoice:

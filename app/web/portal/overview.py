@@ -16,6 +16,7 @@ from app.web import usage
 from app.web.auth import note_access, see_other
 from app.web.db import control
 from app.web.i18n import gettext
+from app.web.portal import next_bill  # noqa: F401 - it tells the pages the bill so far
 from app.web.portal.door import portal, portal_required
 from app.web.sessions import admit
 from invoices import catalogue, payment_methods, subscriptions

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flask import g, render_template, request
+from flask import g, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from app.base import clock
 from app.base.errors import NotFound
-from app.web import papers
+from app.web import line_events as events_behind
+from app.web import papers, why
 from app.web.db import control
 from app.web.paging import page_number
 from app.web.portal.door import portal, portal_required
@@ -48,6 +49,7 @@ def invoice(invoice_id: UUID) -> str:
     return render_template(
         "portal/invoice.html",
         invoice=found,
+        explained=why.explain(found, _events_url(found)),
         payment=payment,
         attempts=list(
             control().scalars(
@@ -59,6 +61,24 @@ def invoice(invoice_id: UUID) -> str:
         evidence=control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == found.id)),
         papers=_papers(found),
         today=clock.today(clock.now(), g.tenant.timezone),
+    )
+
+
+def _events_url(found: Invoice) -> why.EventsUrl:
+    return lambda position, day: url_for(
+        "portal.line_events", invoice_id=found.id, position=position, day=day
+    )
+
+
+@portal.get("/invoices/<uuid:invoice_id>/lines/<int:position>/events")
+@portal_required
+def line_events(invoice_id: UUID, position: int) -> str:
+    """This function will show the tenant's own events behind one line of its invoice."""
+    return events_behind.show(
+        invoice=own_invoice(invoice_id),
+        position=position,
+        layout="layout/portal.html",
+        back_url=url_for("portal.invoice", invoice_id=invoice_id),
     )
 
 
