@@ -5,14 +5,17 @@ from __future__ import annotations
 from flask import Blueprint
 
 from app.web.api import api, api_reference
-from app.web.console import invoice_exports  # noqa: F401 - it adds the exports' pages
+from app.web.console import conversion, invoice_exports  # noqa: F401 - they add pages
 from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention
+from app.web.console.billing import console_billing
+from app.web.console.catalogue import console_catalogue
 from app.web.console.coupons import console_coupons
 from app.web.console.credits import console_credits
 from app.web.console.invoices import console_invoices
 from app.web.console.review import review
+from app.web.console.subscription import console_subscription
 from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails
 from app.web.hooks import hooks
@@ -32,10 +35,13 @@ BLUEPRINTS: list[Blueprint] = [
     console_trails,
     review,
     console_tenants,
+    console_subscription,
     console_credits,
     console_coupons,
     console_invoices,
+    console_billing,
     console_attention,
+    console_catalogue,
     portal,
     workspace,
 ]

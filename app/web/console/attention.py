@@ -13,10 +13,10 @@ from app.base import clock
 from app.base.errors import Invalid
 from app.base.messages import Message
 from app.web.auth import see_other, staff_required
-from app.web.console import parked
+from app.web.console import billing_words, parked
 from app.web.db import control
-from app.web.i18n import gettext, lazy
-from invoices import evidence, invoicing, listing, payment_queue
+from app.web.i18n import gettext
+from invoices import drafts, evidence, invoicing, listing, payment_queue, runs
 from invoices.models import Invoice, VatEvidence
 from invoices.periods import months_after
 from tenants.models import Tenant
@@ -29,7 +29,6 @@ SHOWN_MAX = 50
 REASON_LENGTH_MAX = 500
 # How many days before its deadline a missing tax evidence shows here.
 EVIDENCE_DAYS_BEFORE = 3
-METER_NAMES = {"seats": lazy("Seats"), "storage_gb_days": lazy("Storage")}
 
 
 class ReasonMissing(Invalid):
@@ -49,6 +48,8 @@ def index() -> str:
     names = _names(
         {attempt.tenant_id for attempt in waiting} | {invoice.tenant_id for invoice, _ in declined}
     )
+    held = drafts.held(control_session=control(), limit=SHOWN_MAX)
+    unreleased = [run for run in runs.standing(control_session=control()) if run.needs_second]
     stuck = listing.stuck(control_session=control(), limit=SHOWN_MAX)
     rows = parked.listed(control_session=control(), limit=SHOWN_MAX)
     failed_mail = control().scalar(
@@ -60,37 +61,23 @@ def index() -> str:
         numbers=numbers,
         declined=declined,
         stuck=stuck,
+        held=held,
+        unreleased=unreleased,
+        why_held=billing_words.why_held,
         papers=papers,
         by_hand=by_hand,
         deadline=evidence.deadline,
-        missing=missing_words,
+        missing=billing_words.missing,
         parked=rows,
         failed_mail=failed_mail or 0,
         names=names,
-        nothing=not (waiting or declined or stuck or papers or by_hand or rows or failed_mail),
+        nothing=not (
+            (waiting or declined or held or unreleased or stuck)
+            or (papers or by_hand or rows or failed_mail)
+        ),
         may_act=g.staff.role in ("finance", "admin"),
         now=now,
     )
-
-
-def missing_words(blocked_reason: str) -> str:
-    """This function will shorten `seats: 2026-02-01, 2026-02-02; …` to runs of days."""
-    told = []
-    for part in blocked_reason.split("; "):
-        meter, _, listed = part.partition(": ")
-        days = [date.fromisoformat(day) for day in listed.split(", ")]
-        told.append(f"{METER_NAMES.get(meter, meter)} {', '.join(_runs(days))}")
-    return " · ".join(told)
-
-
-def _runs(days: list[date]) -> list[str]:
-    runs: list[list[date]] = []
-    for day in days:
-        if runs and runs[-1][-1] + timedelta(days=1) == day:
-            runs[-1].append(day)
-        else:
-            runs.append([day])
-    return [f"{run[0]} – {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
 
 
 def due_evidence(now: datetime) -> list[Row[Any]]:

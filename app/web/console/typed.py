@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
 from app.base.errors import Invalid
 from app.base.money import Money, exponent
+from tenants.texts import one_line
+
+REASON_LENGTH_MAX = 500
 
 # Figures only: Decimal would also take 1e999999, whose figures fill the memory.
 _FIGURES = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
@@ -60,3 +64,8 @@ def a_day(text: str, field: str) -> date | None:
         return date.fromisoformat(text.strip())
     except ValueError as error:
         raise Invalid("Enter the day as 2026-03-10.", field=field) from error
+
+
+def reason_typed(form: Mapping[str, str]) -> str:
+    """This function will read why somebody does something, as one line."""
+    return one_line(form.get("why", ""))[:REASON_LENGTH_MAX]
