@@ -213,6 +213,31 @@ def subscribers(*, control_session: Session) -> dict[tuple[str, str], list[Versi
     return found
 
 
+def versions(
+    *, control_session: Session, plan_code: str, currency: str
+) -> tuple[Plan, list[PlanVersion]]:
+    """This function will return a plan and all its versions in a currency, the newest first.
+
+    Raises: PlanNotOffered.
+    """
+    plan = control_session.get(Plan, plan_code)
+    found = control_session.scalars(
+        select(PlanVersion)
+        .where(PlanVersion.plan_code == plan_code, PlanVersion.currency == currency)
+        .order_by(PlanVersion.version.desc())
+    ).all()
+    if plan is None or not found:
+        raise catalogue.PlanNotOffered(f"There is no plan {plan_code} in {currency}.")
+    return plan, list(found)
+
+
+def listed(*, control_session: Session) -> list[tuple[Plan, PlanVersion]]:
+    """This function will list every plan with its newest version in each currency, in order."""
+    plans = _plans(control_session)
+    rows = [(plans[version.plan_code], version) for version in _newest(control_session).values()]
+    return sorted(rows, key=lambda row: (row[0].position, row[0].code, row[1].currency))
+
+
 def _plans(control_session: Session) -> dict[str, Plan]:
     rows = control_session.scalars(
         select(Plan).order_by(Plan.position, Plan.code).execution_options(populate_existing=True)

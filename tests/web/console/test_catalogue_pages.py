@@ -1,0 +1,203 @@
+"""The price list in the console: read by all, changed by few, faults at their lines."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+from sqlalchemy import func, select
+
+from app.base.audit import SYSTEM, AuditEvent
+from app.base.db import control_session
+from invoices import catalogue
+from invoices.models import Plan, PlanVersion
+from tests.browser import chromium, faults, open_page
+from tests.factories import NOW, make_catalogue, make_subscription
+from tests.invoices.plans import EVERYTHING, TEAM, dearer
+from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
+from tests.web.site.serving import serve
+
+LIST = "/console/catalogue"
+TEAM_PAGE = f"{LIST}/team/KRW"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def price_list(scenario: object) -> None:
+    """The default plans, one with everything, and a subscriber of the team plan."""
+    with control_session() as session:
+        make_catalogue(session)
+        catalogue.publish(control_session=session, terms=EVERYTHING, actor=SYSTEM, now=NOW)
+        make_subscription(session)
+
+
+def text_on(client: Any, page: str = TEAM_PAGE) -> str:
+    """The text that a page offers to change."""
+    found = re.search(r'<textarea id="text"[^>]*>\n(.*?)</textarea>', client.get(page).text, re.S)
+    assert found
+    return html.unescape(found[1])
+
+
+def versions() -> list[int]:
+    with control_session() as session:
+        return list(
+            session.scalars(
+                select(PlanVersion.version)
+                .where(PlanVersion.plan_code == "team", PlanVersion.currency == "KRW")
+                .order_by(PlanVersion.version)
+            )
+        )
+
+
+class TestReading:
+    @pytest.mark.parametrize("role", ["admin", "finance", "sales", "viewer"])
+    def test_is_for_everybody_and_changing_for_few(self, client: Any, role: str) -> None:
+        sign_in_staff(client, role)
+        shown = client.get(f"{LIST}?lang=en").text
+        assert "₩190,000 a month" in shown
+        assert "₩1,200,000 a year" in shown
+        page = client.get(f"{TEAM_PAGE}?lang=en").text
+        assert "10 seats included, then ₩15,000 a month for each seat" in page
+        assert ('id="text"' in page) == (role in ("admin", "finance"))
+        if role not in ("admin", "finance"):
+            answer = send(client, TEAM_PAGE, {"text": "plans: []", "version": "1"}, to=LIST)
+            assert answer.status_code in (403, 405)
+            assert versions() == [1]
+
+    def test_of_a_plan_that_is_not_there_is_a_page_that_says_so(self, client: Any) -> None:
+        sign_in_staff(client)
+        assert client.get(f"{LIST}/gold/KRW").status_code == 404
+        assert client.get(f"{LIST}/team/EUR").status_code == 404
+
+
+class TestChanging:
+    def test_shows_the_difference_and_publishes_nothing(self, client: Any) -> None:
+        sign_in_staff(client, "finance")
+        text = text_on(client).replace("190000", "210000")
+        answer = send(client, f"{TEAM_PAGE}?lang=en", {"text": text, "version": "1"})
+        assert answer.status_code == 200
+        assert "charges.base.price.unit_amount" in answer.text
+        assert "1 subscriber stays on version 1." in answer.text
+        assert versions() == [1]
+
+    def test_publishes_what_was_shown_and_notes_who_did_it(self, client: Any) -> None:
+        sign_in_staff(client, "finance")
+        text = text_on(client).replace("190000", "210000")
+        form = {"text": text.replace("\n", "\r\n"), "version": "1", "act": "publish"}
+        assert send(client, TEAM_PAGE, form).status_code == 303
+        assert versions() == [1, 2]
+        with control_session() as session:
+            event = session.scalars(
+                select(AuditEvent)
+                .where(AuditEvent.action == "plan_version.published")
+                .order_by(AuditEvent.id.desc())
+            ).first()
+        assert event is not None
+        assert event.actor_kind == "staff"
+        assert "₩210,000" in client.get(LIST).text
+
+    @pytest.mark.parametrize(
+        ("language", "told"),
+        [
+            ("en", "Write unit_amount as a plain number such as 1234.56"),
+            ("ko", "unit_amount에는 1234.56처럼 숫자만 적어 주세요"),
+        ],
+    )
+    def test_names_each_fault_at_its_line_and_keeps_what_was_typed(
+        self, client: Any, language: str, told: str
+    ) -> None:
+        sign_in_staff(client)
+        text = text_on(client).replace("190000", "190,000").replace("meter: seats", "meter: <b>")
+        line = text.split("\n").index("          unit_amount: 190,000") + 1
+        answer = send(client, f"{TEAM_PAGE}?lang={language}", {"text": text, "version": "1"})
+        assert answer.status_code == 422
+        assert answer.text.count("has-fault") == 2
+        at = answer.text.partition(f'id="line-{line}" class="has-fault"')[2].partition("</li>")[0]
+        assert told in at
+        assert "190,000" in at
+        assert "meter: <b>" not in answer.text
+        assert html.escape("meter: <b>") in answer.text
+        assert versions() == [1]
+
+    def test_refuses_what_somebody_else_published_meanwhile(self, client: Any) -> None:
+        sign_in_staff(client)
+        text = text_on(client).replace("190000", "230000")
+        with control_session() as session:
+            catalogue.publish(control_session=session, terms=dearer(TEAM), actor=SYSTEM, now=NOW)
+        for act in ("", "publish"):
+            form = {"text": text, "version": "1", "act": act}
+            answer = send(client, f"{TEAM_PAGE}?lang=en", form)
+            assert answer.status_code == 409
+            assert "Somebody published another version" in answer.text
+        assert versions() == [1, 2]
+
+    @pytest.mark.parametrize(
+        "change",
+        [("plan: team", "plan: gold"), ("KRW", "USD"), ("plans:", "retired: [studio]\nplans:")],
+    )
+    def test_keeps_to_its_own_plan(self, client: Any, change: tuple[str, str]) -> None:
+        sign_in_staff(client)
+        form = {"text": text_on(client).replace(*change), "version": "1", "act": "publish"}
+        answer = send(client, f"{TEAM_PAGE}?lang=en", form)
+        assert answer.status_code == 422
+        assert "Keep to the one plan and currency of this page." in answer.text
+        with control_session() as session:
+            count = session.scalar(select(func.count()).select_from(PlanVersion))
+            retired = session.scalars(select(Plan.code).where(Plan.retired_at.is_not(None))).all()
+        assert (count, retired) == (7, [])
+
+
+class TestOffering:
+    def test_ends_and_begins_again(self, client: Any) -> None:
+        sign_in_staff(client, "finance")
+        page = f"{TEAM_PAGE}?lang=en"
+        assert send(client, page, {}, to=f"{TEAM_PAGE}/retire").status_code == 303
+        assert "Retired since" in client.get(page).text
+        assert 'id="text"' not in client.get(page).text
+        assert "₩190,000" not in client.get("/pricing?currency=KRW").text
+        assert send(client, page, {}, to=f"{TEAM_PAGE}/restore").status_code == 303
+        assert "Retired since" not in client.get(page).text
+        assert "₩190,000" in client.get("/pricing?currency=KRW").text
+        assert versions() == [1]
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_pages_please_axe_and_a_price_is_changed_by_keyboard_without_javascript(
+    app: Any, browser: Browser, language: str
+) -> None:
+    email = staff_member("finance")
+    with (
+        serve(app) as address,
+        open_page(browser, f"{address}/console/sign-in", language=language) as page,
+    ):
+        page.fill("#email", email)
+        page.fill("#password", PASSWORD)
+        page.press("#password", "Enter")
+        page.wait_for_url("**/console/**")
+        for place in (LIST, TEAM_PAGE, f"{LIST}/everything/KRW"):
+            page.goto(f"{address}{place}")
+            assert faults(page) == []
+        page.goto(f"{address}{TEAM_PAGE}")
+        good = page.locator("#text").input_value()
+        page.fill("#text", good.replace("190000", "x"))
+        page.press("#text", "Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator(".has-fault")).to_have_count(1)
+        assert faults(page) == []
+        page.fill("#text", good.replace("190000", "210000"))
+        page.press("#text", "Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator('input[name="act"]')).to_have_count(1)
+        assert faults(page) == []
+        page.locator("form:has(input[name=act]) button[type=submit]").press("Enter")
+        page.wait_for_load_state()
+    assert versions() == [1, 2]
