@@ -19,6 +19,7 @@ from invoices.charges import Charge, ChargeUnsound, Meter
 from invoices.models import Plan, PlanVersion, Price
 from invoices.periods import Interval
 from invoices.plan_terms import PlanTerms
+from tenants import entitlements, grants
 from tenants import meters as tenant_meters
 
 
@@ -33,10 +34,11 @@ def publish(
 
     Terms equal to the current version's return that version: publishing twice is harmless.
 
-    Raises: TermsUnsound, ChargeUnsound, PricingUnsound.
+    Raises: TermsUnsound, GrantUnsound, ChargeUnsound, PricingUnsound.
     """
     plan_terms.check(terms)
     _check_meters(terms, meters(control_session=control_session))
+    entitlements.check_meters(control_session=control_session, codes=list(terms.quotas))
     lock(control_session=control_session)
     control_session.execute(
         insert(Plan)
@@ -53,6 +55,8 @@ def publish(
         name_ko=terms.name_ko,
         name_en=terms.name_en,
         limits=terms.limits,
+        features=dict(terms.features),
+        quotas=_quotas(terms),
         published_at=now,
         prices=[_price(place, charge) for place, charge in enumerate(terms.charges, 1)],
     )
@@ -190,6 +194,10 @@ def _price(position: int, charge: Charge) -> Price:
     )
 
 
+def _quotas(terms: PlanTerms) -> dict[str, Any]:
+    return {meter: grants.quota_facts(quota) for meter, quota in terms.quotas.items()}
+
+
 def _check_meters(terms: PlanTerms, known: Mapping[str, Meter]) -> None:
     for each in terms.charges:
         try:
@@ -225,6 +233,8 @@ def terms_of(version: PlanVersion, *, position: int) -> PlanTerms:
         seats_max=limits["seats"],
         storage_bytes_max=limits["storage_bytes"],
         charges=tuple(charge_of(price) for price in version.prices),
+        features=version.features,
+        quotas={meter: grants.read_quota(quota) for meter, quota in version.quotas.items()},
     )
 
 
@@ -232,5 +242,6 @@ def _same(version: PlanVersion, terms: PlanTerms) -> bool:
     return (
         (version.name_ko, version.name_en) == (terms.name_ko, terms.name_en)
         and limits_of(version) == terms.limits
+        and (version.features, version.quotas) == (dict(terms.features), _quotas(terms))
         and tuple(charge_of(price) for price in version.prices) == terms.charges
     )

@@ -58,9 +58,14 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _flat(f"{path}.{name}" if path else name, each)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and value:
         for number, each in enumerate(value, 1):
-            label = next((each[name] for name in _LABELS if name in each), number)
+            label = _label(each) or number
             yield from _flat(f"{path}.{label}", each)
     else:
-        yield path, str(value)
+        yield path, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _label(value: Any) -> str | None:
+    found = (value[name] for name in _LABELS if isinstance(value, dict) and name in value)
+    return next(found, None)

@@ -16,7 +16,7 @@ import yaml
 
 from app.base.errors import Invalid
 from app.base.money import Rounding
-from invoices import charges, plan_terms
+from invoices import catalogue_grants, charges, plan_terms
 from invoices.catalogue_nodes import Entry, Fault, Notes, parse
 from invoices.charges import Charge, Meter
 from invoices.fingerprints import plain_decimal
@@ -24,7 +24,7 @@ from invoices.periods import MONTHLY, QUARTERLY, Interval, IntervalUnsound
 from invoices.plan_terms import GIGABYTE, PlanTerms
 from invoices.pricing import Pricing, Tier
 
-_PLAN = ("plan", "currency", "position", "names", "limits", "charges")
+_PLAN = ("plan", "currency", "position", "names", "limits", "features", "quotas", "charges")
 _CHARGE = (
     "charge",
     "names",
@@ -114,6 +114,7 @@ def _plan(entry: Entry, meters: Mapping[str, Meter] | None) -> PlanTerms | None:
     )
     ko, en = _both(entry, "names")
     seats, gigabytes = _limits(entry)
+    features, quotas = catalogue_grants.features(entry), catalogue_grants.quotas(entry, meters)
     found = [_charge(each, meters) for each in entry.entries("charges", "charge")]
     if len(entry.notes.faults) > before:
         return None
@@ -126,6 +127,8 @@ def _plan(entry: Entry, meters: Mapping[str, Meter] | None) -> PlanTerms | None:
         seats_max=seats or 0,
         storage_bytes_max=int((gigabytes or _ZERO) * GIGABYTE),
         charges=tuple(each for each in found if each is not None),
+        features=features,
+        quotas=quotas,
     )
     try:
         plan_terms.check(terms)
@@ -299,6 +302,7 @@ def entry_of(terms: PlanTerms) -> dict[str, Any]:
         "position": _Number(str(terms.position)),
         "names": _OneLine(ko=terms.name_ko, en=terms.name_en),
         "limits": _OneLine(seats=_Number(str(terms.seats_max)), storage_gb=_number(gigabytes)),
+        **catalogue_grants.entries_of(terms, one_line=_OneLine, number=_number),
         "charges": [_charge_entry(each) for each in terms.charges],
     }
 

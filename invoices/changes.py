@@ -404,6 +404,8 @@ def apply_due(
             tenant_id=subscription.tenant_id,
             plan_code=version.plan_code,
             limits=catalogue.limits_of(version),
+            features=version.features,
+            quotas=version.quotas,
             actor=actor,
             now=now,
         )
@@ -414,6 +416,8 @@ def apply_due(
             tenant_id=subscription.tenant_id,
             plan_code=version.plan_code,
             limits=catalogue.limits_of(version),
+            features=version.features,
+            quotas=version.quotas,
             actor=actor,
             now=now,
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from app.base.errors import Invalid
 from invoices import charges
 from invoices.charges import Charge
+from tenants import grants
+from tenants.grants import Quota
 
 CODE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 CURRENCY = re.compile(r"[A-Z]{3}")
@@ -32,6 +35,8 @@ class PlanTerms:
     seats_max: int
     storage_bytes_max: int
     charges: tuple[Charge, ...]
+    features: Mapping[str, bool | str] = field(default_factory=dict)
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
 
     @property
     def limits(self) -> dict[str, int]:
@@ -42,7 +47,7 @@ class PlanTerms:
 def check(terms: PlanTerms) -> None:
     """This function will refuse terms that contradict themselves.
 
-    Raises: TermsUnsound; ChargeUnsound and PricingUnsound with `charges.<code>.` before the field.
+    Raises: TermsUnsound, GrantUnsound; ChargeUnsound and PricingUnsound with `charges.<code>.` before the field.
     """
     _check_named(terms)
     codes = [each.code for each in terms.charges]
@@ -62,6 +67,8 @@ def check(terms: PlanTerms) -> None:
         raise TermsUnsound("A plan has one commitment at most.", field="charges")
     if not all(1 <= limit <= LIMIT_MAX for limit in terms.limits.values()):
         raise TermsUnsound("A plan allows at least one seat and some storage.", field="limits")
+    grants.check_features(terms.features)
+    grants.check_quotas(terms.quotas)
 
 
 def _check_named(terms: PlanTerms) -> None:

@@ -193,6 +193,8 @@ def convert(
             tenant_id=tenant_id,
             plan_code=plan_code,
             limits=catalogue.limits_of(version),
+            features=version.features,
+            quotas=version.quotas,
             actor=actor,
             now=now,
         )

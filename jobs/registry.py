@@ -18,6 +18,7 @@ STEP_MODULES = (
     "limits",
     "metering",
     "rollups",
+    "quotas",
     "invoicing",
     "collection",
     "payment",

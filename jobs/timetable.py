@@ -54,6 +54,7 @@ TIMETABLE: tuple[Entry, ...] = (
     Entry("metering_days", Daily("00:10"), True, tasks.list_metering_days),
     Entry("trials", Hourly(5), False, tasks.wake("lifecycle")),
     Entry("billing", Hourly(15), False, tasks.wake("invoicing")),
+    Entry("quotas", Hourly(10), False, tasks.wake("quotas")),
     Entry("credits", Daily("00:30"), False, tasks.lapse_credits),
     Entry("dunning", Hourly(20), False, tasks.wake("collection")),
     Entry("tax_evidence", Daily("09:00"), False, tasks.wake("evidence")),

@@ -17,9 +17,8 @@ from app.base import audit, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid
-from tenants import correspondence
+from tenants import correspondence, entitlements, grants
 from tenants.databases import NoSuchTenant
-from tenants.limits import set_limits
 from tenants.models import GONE_STATES, TENANT, Tenant
 
 JOB = Actor.job("lifecycle")
@@ -176,6 +175,8 @@ def convert(
     tenant_id: UUID,
     plan_code: str,
     limits: Mapping[str, Any],
+    features: Mapping[str, bool | str] | None = None,
+    quotas: Mapping[str, Any] | None = None,
     actor: Actor,
     now: datetime,
 ) -> Tenant:
@@ -201,10 +202,10 @@ def convert(
         why="converted",
         values={**_OPEN_AGAIN, "converted_at": now, "plan_code": plan_code},
     )
-    set_limits(
+    entitlements.grant(
         control_session=control_session,
-        tenant_id=tenant_id,
-        limits=limits,
+        tenant=tenant,
+        granted=grants.told(limits=limits, features=features, quotas=quotas),
         actor=actor,
         now=now,
     )
@@ -217,18 +218,24 @@ def change_plan(
     tenant_id: UUID,
     plan_code: str,
     limits: Mapping[str, Any],
+    features: Mapping[str, bool | str] | None = None,
+    quotas: Mapping[str, Any] | None = None,
     actor: Actor,
     now: datetime,
 ) -> Tenant:
-    """This function will note a tenant's other plan and write its limits down.
+    """This function will note a tenant's other plan and write down what it grants.
 
     Raises: NoSuchTenant, TenantGone.
     """
     tenant = locked(control_session, tenant_id)
     _refuse_gone(tenant)
     tenant.plan_code = plan_code
-    set_limits(
-        control_session=control_session, tenant_id=tenant_id, limits=limits, actor=actor, now=now
+    entitlements.grant(
+        control_session=control_session,
+        tenant=tenant,
+        granted=grants.told(limits=limits, features=features, quotas=quotas),
+        actor=actor,
+        now=now,
     )
     return tenant
 

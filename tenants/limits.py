@@ -19,14 +19,14 @@ from app.base import audit
 from app.base.audit import Actor
 from app.base.db import notify
 from app.base.errors import Invalid
-from tenants import databases
+from tenants import databases, grants
 from tenants.databases import Placement, TenantSession
 from tenants.models import LIVE_STATES, Tenant, TenantDatabase
 from tenants.schema import PlanLimit
 
-SEATS = "seats"
-STORAGE_BYTES = "storage_bytes"
-KEYS = (SEATS, STORAGE_BYTES)
+SEATS = grants.SEATS
+STORAGE_BYTES = grants.STORAGE_BYTES
+KEYS = grants.LIMITS
 
 
 class UnknownLimit(Invalid):

@@ -150,7 +150,9 @@ class Tenant(Keyed, Base):
     timezone: Mapped[str]
     currency: Mapped[str]
     plan_code: Mapped[str]
-    # What the plan allows, written down by the invoices' room: {"seats": 10, "storage_bytes": …}
+    # What the plan grants, written down by the invoices' room: limits, features, quotas.
+    plan_grants: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # What the tenant may use, overrides included: {"seats": 10, "storage_bytes": …}
     limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
     limits_version: Mapped[int] = mapped_column(default=1)
     limits_version_written: Mapped[int] = mapped_column(default=0)

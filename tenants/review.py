@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from app.base.accounts import Staff
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid
+from tenants import entitlements, grants
 from tenants.models import APPLICATION, TENANT, Application, ProvisioningRun, Tenant, TenantAdmin
 from tenants.review_queue import (
     FREE_MAIL,
@@ -167,6 +169,8 @@ def approve(
     trial_days: int,
     plan_code: str,
     limits: dict[str, Any],
+    features: Mapping[str, bool | str] | None = None,
+    quotas: Mapping[str, Any] | None = None,
     currency: str,
     actor: Actor,
     now: datetime,
@@ -182,6 +186,7 @@ def approve(
         raise Invalid("Choose a longer or shorter trial.", field="trial_days")
     application = _held(control_session, application_id, actor, now)
     _decide(control_session, application, "approved", actor, now, why=plan_code)
+    granted = grants.told(limits=limits, features=features, quotas=quotas)
     tenant = Tenant(
         state="approved",
         slug=_slug(control_session, application),
@@ -192,6 +197,7 @@ def approve(
         timezone=settings().contract_timezone,
         currency=currency,
         plan_code=plan_code,
+        plan_grants=grants.facts(granted),
         limits=limits,
         billing_profile=_billing_profile(application),
         trial_days=trial_days,
@@ -211,6 +217,9 @@ def approve(
         ]
     )
     control_session.flush()
+    entitlements.write_quotas(
+        control_session=control_session, tenant_id=tenant.id, quotas=granted.quotas
+    )
     return tenant
 
 

@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     request_bytes_max: int = 1024 * 1024
     # How long a web process trusts what it knows of an API key and of a tenant's being live.
     api_memory_seconds: float = 2.0
+    # How old the count behind a quota may be.
+    quota_fresh_seconds: int = 60
     event_batch_max: int = 1_000
     event_body_bytes_max: int = 2 * 1024 * 1024
     event_calls_per_minute_max: int = 60_000

@@ -35,6 +35,8 @@ class PlanVersion(Keyed, Base):
     name_ko: Mapped[str]
     name_en: Mapped[str]
     limits: Mapped[dict[str, Any]]
+    features: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    quotas: Mapped[dict[str, Any]] = mapped_column(default=dict)  # by meter, bounds as texts
     published_at: Mapped[datetime]
 
     prices: Mapped[list[Price]] = relationship(order_by="Price.position", lazy="selectin")

@@ -9,6 +9,7 @@ import app.base.models
 import invoices.models
 import jobs.models
 import tenants.api_key_models
+import tenants.entitlement_models
 import tenants.meter_models
 import tenants.models
 import tenants.rollup_models
@@ -21,6 +22,7 @@ ROOMS = (
     jobs.models,
     tenants.models,
     tenants.api_key_models,
+    tenants.entitlement_models,
     tenants.meter_models,
 )
 PARTITIONS = ("visit_event_", "event_p2", "event_key_p")

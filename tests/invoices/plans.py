@@ -13,6 +13,7 @@ from invoices.charges import AGGREGATIONS, Charge
 from invoices.periods import MONTHLY, QUARTERLY, YEARLY, Interval
 from invoices.plan_terms import PlanTerms
 from invoices.pricing import Pricing, Tier
+from tenants.grants import Quota
 
 TEAM = next(
     terms for terms in DEFAULT_PLANS if (terms.plan_code, terms.currency) == ("team", "KRW")
@@ -222,6 +223,19 @@ def _charges(draw: st.DrawFn, code: str) -> Charge:
     )
 
 
+_FEATURES = st.sampled_from(
+    [{}, {"sso": True}, {"sso": False, "support": "yes"}, {"support": "평일: 9–18, #1 'quoted'"}]
+)
+_QUOTAS = st.sampled_from(
+    [
+        {},
+        {"api_calls": Quota(soft=Decimal("0.000000000001"))},
+        {"api_calls": Quota(soft=Decimal(10**18), hard=Decimal(10**18), alerts=(1, 1_000))},
+        {"renders": Quota(hard=Decimal(0), alerts=()), "api_calls": Quota(hard=Decimal("1.5"))},
+    ]
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> PlanTerms:
     """Any sound plan."""
@@ -239,4 +253,6 @@ def plans(draw: st.DrawFn) -> PlanTerms:
         seats_max=draw(st.integers(1, 10**9)),
         storage_bytes_max=draw(st.integers(1, 10**18)),
         charges=(*charges, always),
+        features=draw(_FEATURES),
+        quotas=draw(_QUOTAS),
     )

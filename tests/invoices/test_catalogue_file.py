@@ -109,6 +109,18 @@ class TestFaults:
             ),
             ("names: {ko: 작은, en: Small}", "names: Small", "names has fields of its own"),
             ("    charges:\n", "    charges: none\n    x:\n", "charges is a list"),
+            (
+                "    charges:\n",
+                "    features: {sso: ''}\n    charges:\n",
+                "A feature is on, off or",
+            ),
+            ("    charges:\n", "    quotas: {calls: {soft: x}}\n    charges:\n", "plain number"),
+            ("    charges:\n", "    quotas: {calls: {}}\n    charges:\n", "a soft bound, a hard"),
+            (
+                "    charges:\n",
+                "    quotas: {calls: {soft: 1, alerts: [x]}}\n    charges:\n",
+                "as whole numbers",
+            ),
             ("plans:\n", "plans:\n  - 5\n", "Each of plans has fields"),
             ("plans:\n", "retired: [small]\nplans:\n", "both on offer and retired"),
             ("plans:\n", "plan:\n", "There is no plan here. Is it plans?"),

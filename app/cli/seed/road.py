@@ -150,6 +150,8 @@ def _approve(
         trial_days=TRIAL_DAYS,
         plan_code=company.plan,
         limits=catalogue.limits_of(version),
+        features=version.features,
+        quotas=version.quotas,
         currency=company.currency,
         actor=actor,
         now=at,

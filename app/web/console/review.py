@@ -203,6 +203,8 @@ def approve(application_id: UUID) -> Any:
             trial_days=request.form.get("trial_days", 0, type=int),
             plan_code=version.plan_code,
             limits=catalogue.limits_of(version),
+            features=version.features,
+            quotas=version.quotas,
             currency=currency,
             actor=g.actor,
             now=clock.now(),
