@@ -30,6 +30,7 @@ GUARDS = (
     ("audit_event", "row_is_final"),
     ("plan_version", "row_is_final"),
     ("price", "row_is_final"),
+    ("coupon", "coupon_terms_are_final"),
 )
 
 

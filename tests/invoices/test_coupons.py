@@ -437,6 +437,35 @@ class TestABill:
         assert discounts.recompute(returned.evidence) == back
         assert_in_order(control_session)
 
+    def test_of_an_upgrade_costs_the_discounted_difference(self, control_session: Session) -> None:
+        offer(control_session, terms(percent=Decimal(50), duration="forever"))
+        subscription, tenant = subscribed(control_session)
+        redeem(control_session, tenant, now=seoul(START))
+        bill(control_session, subscription, START)
+        changes.change_plan(
+            control_session=control_session,
+            tenant_id=tenant.id,
+            plan_code="studio",
+            when="now",
+            actor=ADMIN,
+            now=seoul(date(2026, 3, 16), 0),
+        )
+        make_readings(
+            control_session, tenant_id=tenant.id, start=START, end=date(2026, 3, 16), seats=3
+        )
+        upgrade = bill(control_session, subscription, date(2026, 3, 16))
+        paid_ahead = {
+            line.kind: line.amount_minor
+            for line in upgrade.lines
+            if line.charge == "base" and line.kind != "discount"
+        }
+        # Half of the month, at half of each price.
+        (returned, *_, discounted) = off(upgrade)
+        assert returned == -paid_ahead["credit"] // 2
+        assert discounted == -paid_ahead["charge"] // 2
+        assert upgrade.subtotal_minor == sum(paid_ahead.values()) + returned + discounted
+        assert_in_order(control_session)
+
 
 def every(session: Session, subscription: Subscription) -> list[Invoice]:
     session.expire_all()
