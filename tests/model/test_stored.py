@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 import pytest
 from sqlalchemy.orm import Session
@@ -13,6 +12,7 @@ from app.base.money import Rounding
 from tests.model import stored
 from tests.model.comparing import difference
 from tests.model.drawing import draw
+from tests.model.histories import CURRENCIES
 
 SEEDS = range(10)
 
@@ -20,7 +20,8 @@ SEEDS = range(10)
 @pytest.fixture
 def terms(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Settings that a history may choose; no bill is held, however absurd."""
-    monkeypatch.setenv("TENANTRY_BRAKE_FACTOR", str(Decimal(10**9)))
+    floors = ",".join(f"{currency}={10**12}" for currency in CURRENCIES)
+    monkeypatch.setenv("TENANTRY_BRAKE_FLOOR", floors)
     monkeypatch.setenv("TENANTRY_BRAKE_LINES_PER_DAY", "1000000")
     yield monkeypatch
     monkeypatch.undo()
