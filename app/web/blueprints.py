@@ -16,7 +16,6 @@ from app.web.console.credits import console_credits
 from app.web.console.invoices import console_invoices
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
-from app.web.console.subscription import console_subscription
 from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails
 from app.web.hooks import hooks
@@ -36,7 +35,6 @@ BLUEPRINTS: list[Blueprint] = [
     console_trails,
     review,
     console_tenants,
-    console_subscription,
     console_subscription,
     console_credits,
     console_coupons,
