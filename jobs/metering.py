@@ -15,15 +15,20 @@ from sqlalchemy.orm import Session
 from app.base import clock, leases
 from app.base.config import settings
 from app.base.db import control_session
-from app.base.errors import TenantryError
+from app.base.errors import TenantryError, Unavailable
 from jobs import stopping
 from jobs.steps import Step, anything_due
 from tenants import metering
 from tenants.models import MeteringDay
+from tenants.sql_meters import Failure
 
 log = structlog.get_logger(__name__)
 
 DAYS_AT_ONCE = 5_000
+
+
+class MeterFailed(Unavailable):
+    """A declared query gave no number for a day; it is tried again."""
 
 
 def _due(control_session: Session, now: datetime) -> bool:
@@ -65,8 +70,15 @@ def _read(tenant_id: UUID, rows: Sequence[MeteringDay]) -> None:
                 control_session=session, tenant_id=tenant_id, days=[row.day for row in rows]
             )
         taken = metering.perform(order)
+        queried, failed = metering.query(order)
         with control_session() as session:
-            metering.record(control_session=session, order=order, taken=taken, now=clock.now())
+            metering.record(
+                control_session=session,
+                order=order,
+                taken=taken + queried,
+                now=clock.now(),
+                failed=failed,
+            )
     except TenantryError as error:
         _park(rows, error)
         log.warning(
@@ -79,6 +91,22 @@ def _read(tenant_id: UUID, rows: Sequence[MeteringDay]) -> None:
         # One tenant that can't be read keeps no other waiting; its days stay missing.
         _park(rows, error)
         log.exception("metering.failed", tenant_id=str(tenant_id), days=len(rows))
+    else:
+        _report(tenant_id, rows, failed)
+
+
+def _report(tenant_id: UUID, rows: Sequence[MeteringDay], failed: Sequence[Failure]) -> None:
+    """Days of which a declared query gave no number: the others' readings stand."""
+    for row in rows:
+        reasons = [f"{each.meter}: {each.why}" for each in failed if each.day == row.day]
+        if reasons:
+            _park([row], MeterFailed("; ".join(reasons)))
+            log.warning(
+                "metering.query_failed",
+                tenant_id=str(tenant_id),
+                day=row.day.isoformat(),
+                meters=sorted({each.meter for each in failed if each.day == row.day}),
+            )
 
 
 def _park(rows: Sequence[MeteringDay], error: Exception) -> None:

@@ -18,6 +18,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from app.base.config import settings
+from app.base.db import METER_ROLE
 from app.base.errors import Conflict
 from app.base.installation import TENANT_ROWS_ROLE, TENANT_SCHEMA_ROLE
 
@@ -174,9 +175,13 @@ def lock_down(connection: Connection, *, database: str, role: str) -> None:
     connection.execute(
         sql.SQL(
             _UNHURRIED + "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
-            "GRANT CONNECT ON DATABASE {database} TO {role};"
+            "GRANT CONNECT ON DATABASE {database} TO {role}, {meter};"
             "ALTER DATABASE {database} ALLOW_CONNECTIONS true"
-        ).format(database=sql.Identifier(database), role=sql.Identifier(role))
+        ).format(
+            database=sql.Identifier(database),
+            role=sql.Identifier(role),
+            meter=sql.Identifier(METER_ROLE),
+        )
     )
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.pool import NullPool
 
 from app.base import secrets
 from app.base.config import settings
-from app.base.db import PROVISIONER_ROLE
+from app.base.db import METER_ROLE, PROVISIONER_ROLE
 from app.base.errors import Conflict, Forbidden, NotFound, Unavailable
 from tenants.models import LIVE_STATES, OPEN_STATES, Cluster, Tenant, TenantDatabase
 
@@ -275,6 +275,37 @@ def provisioner_connection(
         raise TenantDatabaseUnavailable(f"The cluster can't be reached: {error}") from error
     with connection:
         yield connection
+
+
+@contextmanager
+def reading_connection(place: Placement) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """This function will open one transaction in a tenant's database that can only read.
+
+    As the role of declared queries, which may read a few tables and nothing else. A query ran in
+    it already, so that not even a setting inside a statement could make it writable.
+
+    Raises: TenantDatabaseUnavailable.
+    """
+    password = secrets.derive(f"role:{METER_ROLE}")
+    url = _with_login(place.cluster_url, METER_ROLE, password).set(database=place.database)
+    statement_ms = settings().tenant_statement_timeout_seconds * 1000
+    with _turn(place.cluster_url):
+        try:
+            connection = psycopg.connect(
+                url.render_as_string(hide_password=False),
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name="tenantry meter",
+                options=f"-c timezone=UTC -c search_path=public -c lock_timeout={LOCK_TIMEOUT_MS} "
+                f"-c statement_timeout={statement_ms} -c default_transaction_read_only=on "
+                f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS}",
+            )
+        except psycopg.OperationalError as error:
+            raise TenantDatabaseUnavailable(f"The database can't be read: {error}") from error
+        with connection, connection.transaction(force_rollback=True):
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.execute("SELECT 1")
+            yield connection
 
 
 def provisioner_url(cluster_url: str, *, database: str) -> URL:

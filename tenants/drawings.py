@@ -20,7 +20,7 @@ from app.base import files
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
-from tenants import limits
+from tenants import limits, members
 from tenants.databases import TenantSession
 from tenants.schema import Drawing, Member, StorageEvent
 from tenants.texts import seen_line
@@ -141,6 +141,7 @@ def upload(
         )
     )
     tenant_session.flush()
+    members.note_act(tenant_session=tenant_session, member_id=member_id, now=now)
     return drawing
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 
 from app.base import secrets
 from app.base.accounts import WrongCredentials
@@ -17,7 +18,7 @@ from app.base.audit import Actor
 from app.base.errors import Conflict, Invalid, NotFound
 from tenants import limits
 from tenants.databases import TenantSession
-from tenants.schema import Member, SeatEvent
+from tenants.schema import Member, MemberActivity, SeatEvent
 from tenants.texts import LINK, seen_line
 
 ROLES = ("admin", "member")
@@ -202,6 +203,16 @@ def authenticate(*, tenant_session: TenantSession, email: str, password: str) ->
     if member is None or not matches or member.deactivated_at is not None:
         raise WrongCredentials("The e-mail address or the password is wrong.")
     return member
+
+
+def note_act(*, tenant_session: TenantSession, member_id: UUID, now: datetime) -> None:
+    """This function will write down that a member was active, in the transaction of their act."""
+    quarter = now.replace(minute=now.minute - now.minute % 15, second=0, microsecond=0)
+    tenant_session.execute(
+        insert(MemberActivity)
+        .values(member_id=member_id, quarter=quarter)
+        .on_conflict_do_nothing(index_elements=["member_id", "quarter"])
+    )
 
 
 def by_email(*, tenant_session: TenantSession, email: str) -> Member | None:

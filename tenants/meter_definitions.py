@@ -33,7 +33,9 @@ FILTERS_MAX = 10
 CHOICES_MAX = 100
 GROUPS_MAX = 4
 SQL_LENGTH_MAX = 10_000
-DAY_PARAMETERS = (":day_start", ":day_end")
+DAY_PARAMETERS = ("day_start", "day_end")
+# `:day_start`, but neither a cast's two colons nor the one inside 10:30.
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)(?!:)")
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FIELDS = frozenset(
@@ -186,12 +188,13 @@ def _sql_facts(declared: Mapping[str, Any]) -> dict[str, Any]:
             f"Give one SELECT of at most {SQL_LENGTH_MAX} characters that returns one number.",
             field="sql",
         )
-    for parameter in DAY_PARAMETERS:
-        if not re.search(rf"{parameter}\b", statement):
-            raise MeterUnsound(
-                f"The day's bounds are {' and '.join(DAY_PARAMETERS)}: {parameter} is not used.",
-                field="sql",
-            )
+    named = set(PARAMETER.findall(statement))
+    if named != set(DAY_PARAMETERS):
+        wrong = ", ".join(sorted(named ^ set(DAY_PARAMETERS)))
+        raise MeterUnsound(
+            f"The day's bounds are :day_start and :day_end, both and no other; see {wrong}.",
+            field="sql",
+        )
     return {"sql": statement.strip().rstrip(";").strip()}
 
 

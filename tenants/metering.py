@@ -16,11 +16,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.base.config import settings
-from tenants import databases, replay
+from app.base.db import notify
+from tenants import databases, meters, replay, sql_meters
 from tenants.databases import Placement, TenantSession
+from tenants.meter_definitions import MeterDefinition
 from tenants.models import LIVE_STATES, METERS, MeteringDay, Reading, Tenant
-from tenants.replay import Change, DayReading
-from tenants.schema import SeatEvent, StorageEvent
+from tenants.replay import Act, Change, DayReading
+from tenants.schema import MemberActivity, SeatEvent, StorageEvent
+from tenants.sql_meters import Failure
 
 # The tenants stay locked until the days are committed: an erasure that begins meanwhile throws
 # them away, and one that began before leaves no tenant to list days of.
@@ -54,6 +57,7 @@ class Order:
     place: Placement
     timezone: str
     days: tuple[date, ...]  # rising
+    queries: tuple[MeterDefinition, ...] = ()
 
 
 def due_days(*, control_session: Session, now: datetime) -> int:
@@ -106,7 +110,12 @@ def begin(*, control_session: Session, tenant_id: UUID, days: Sequence[date]) ->
     """
     place = databases.placement(control_session, tenant_id)
     timezone = control_session.scalars(select(Tenant.timezone).where(Tenant.id == tenant_id)).one()
-    return Order(tenant_id, place, timezone, tuple(sorted(set(days))))
+    queries = tuple(
+        each
+        for each in meters.current(control_session=control_session).values()
+        if each.source == "sql"
+    )
+    return Order(tenant_id, place, timezone, tuple(sorted(set(days))), queries)
 
 
 def perform(order: Order) -> list[DayReading]:
@@ -127,8 +136,22 @@ def perform(order: Order) -> list[DayReading]:
                 seat_changes=_seat_changes(session, start, end),
                 bytes_before=_sum_before(session, StorageEvent.at, StorageEvent.delta_bytes, start),
                 storage_changes=_storage_changes(session, start, end),
+                acts=_acts(session, start, end),
             )
         )
+
+
+def query(order: Order) -> tuple[list[DayReading], list[Failure]]:
+    """This function will read the tenant's days by every declared query; control is not asked.
+
+    Raises: TenantDatabaseUnavailable.
+    """
+    return sql_meters.read_days(
+        place=order.place,
+        definitions=order.queries,
+        days=order.days,
+        timezone=order.timezone,
+    )
 
 
 def _sum_before(
@@ -159,13 +182,31 @@ def _storage_changes(session: TenantSession, start: datetime, end: datetime) -> 
     return [Change(row.id, row.at, row.delta_bytes, row.kind == "upload") for row in rows]
 
 
+def _acts(session: TenantSession, start: datetime, end: datetime) -> list[Act] | None:
+    """None where the tenant's database is of a time before anybody wrote it down."""
+    if session.scalar(text("SELECT to_regclass('member_activity')")) is None:
+        return None
+    rows = session.execute(
+        select(MemberActivity.quarter, MemberActivity.member_id).where(
+            MemberActivity.quarter >= start, MemberActivity.quarter < end
+        )
+    )
+    return [Act(row.quarter, str(row.member_id)) for row in rows]
+
+
 def record(
-    *, control_session: Session, order: Order, taken: Sequence[DayReading], now: datetime
+    *,
+    control_session: Session,
+    order: Order,
+    taken: Sequence[DayReading],
+    now: datetime,
+    failed: Sequence[Failure] = (),
 ) -> None:
-    """This function will write readings down, each day whole, and mark its days as read.
+    """This function will write readings down, and mark days as read of which nothing failed.
 
     What is there already and reads the same stays as it is, the moment it was taken included.
     """
+    incomplete = {failure.day for failure in failed}
     if taken:
         fresh = insert(Reading).values(
             [
@@ -196,7 +237,10 @@ def record(
         )
     control_session.execute(
         update(MeteringDay)
-        .where(MeteringDay.tenant_id == order.tenant_id, MeteringDay.day.in_(order.days))
+        .where(
+            MeteringDay.tenant_id == order.tenant_id,
+            MeteringDay.day.in_([day for day in order.days if day not in incomplete]),
+        )
         .values(
             done_at=func.coalesce(MeteringDay.done_at, now),
             lease_until=None,
@@ -206,6 +250,25 @@ def record(
         )
         .execution_options(synchronize_session=False)
     )
+
+
+def read_again(
+    *, control_session: Session, start: date, end: date, tenant_id: UUID | None = None
+) -> int:
+    """This function will have the days of `[start, end)` read once more, of one tenant or of all.
+
+    For a meter that did not exist when they were read; what reads the same stays as it is.
+    """
+    days = update(MeteringDay).where(MeteringDay.day >= start, MeteringDay.day < end)
+    if tenant_id is not None:
+        days = days.where(MeteringDay.tenant_id == tenant_id)
+    again = control_session.execute(
+        days.values(done_at=None, attempts=0, retry_at=None).execution_options(
+            synchronize_session=False
+        )
+    )
+    notify(control_session, "metering")
+    return int(again.rowcount)  # type: ignore[attr-defined]  # an UPDATE's result
 
 
 def readings(*, control_session: Session, tenant_id: UUID, start: date, end: date) -> list[Reading]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.base.db import APP_ROLE, OWNER_ROLE, PROVISIONER_ROLE
+from app.base.db import APP_ROLE, METER_ROLE, OWNER_ROLE, PROVISIONER_ROLE
 from app.base.installation import TENANT_ROWS_ROLE, TENANT_SCHEMA_ROLE
 from tenants import clusters
 from tenants.clusters import Connection, Found
@@ -229,6 +229,7 @@ _EXPECTED_RIGHTS = {
     PROVISIONER_ROLE: (False, True, True, True),
     TENANT_SCHEMA_ROLE: (False, False, False, False),
     TENANT_ROWS_ROLE: (False, False, False, False),
+    METER_ROLE: (False, False, False, True),
 }
 
 

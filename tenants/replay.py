@@ -38,6 +38,14 @@ class DayReading:
     evidence_sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """That a member was active in the quarter of an hour that begins then."""
+
+    quarter: datetime
+    member: str
+
+
 def bounds(day: date, timezone: str) -> tuple[datetime, datetime]:
     """This function will return when a day begins and ends in a time zone, in UTC.
 
@@ -60,11 +68,13 @@ def read_days(
     seat_changes: Sequence[Change],
     bytes_before: int,
     storage_changes: Sequence[Change],
+    acts: Sequence[Act] | None = None,
 ) -> Iterator[DayReading]:
     """This function will yield every meter of each day, in one pass over the events.
 
     `…_before` is what stood when the first day began; the events lie between that moment and the
-    end of the last day, ordered by time and id. Days rise and may have gaps.
+    end of the last day, ordered by time and id. Days rise and may have gaps. Without `acts` nobody
+    wrote down who was active, which is not the same as nobody being it.
     """
     seats, storage = _Tape(seats_before, seat_changes), _Tape(bytes_before, storage_changes)
     for day in days:
@@ -75,12 +85,15 @@ def read_days(
             level += change.delta
             peak = max(peak, level)
         yield _reading("seats", day, Decimal(peak), opening, changes)
+        yield _reading("seats_named", day, Decimal(level), opening, changes)
 
         opening, changes = storage.cut(start, end)
         gigabyte_days = _gigabyte_days(opening, changes, start, end)
         yield _reading("storage_gb_days", day, gigabyte_days, opening, changes)
         uploads = [change for change in changes if change.counts]
         yield _reading("files_added", day, Decimal(len(uploads)), 0, uploads)
+        if acts is not None:
+            yield _active(day, [act for act in acts if start <= act.quarter < end])
 
 
 class _Tape:
@@ -118,6 +131,13 @@ def _gigabyte_days(
         exact.prec = 60
         share = Decimal(byte_microseconds) / ((end - start) // _MICROSECOND * BYTES_PER_GB)
         return share.quantize(GB_DAYS_STEP, rounding=ROUND_HALF_EVEN)
+
+
+def _active(day: date, acts: Sequence[Act]) -> DayReading:
+    """How many different members were active; the evidence is who, without when."""
+    members = sorted({act.member for act in acts})
+    evidence = hashlib.sha256("\n".join([f"seats_active {day}", *members]).encode())
+    return DayReading("seats_active", day, Decimal(len(members)), evidence.hexdigest())
 
 
 def _reading(

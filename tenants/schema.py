@@ -60,6 +60,19 @@ class SeatEvent(TenantBase):
     actor: Mapped[str]
 
 
+class MemberActivity(TenantBase):
+    """That a member did something in a quarter of an hour: days of every time zone begin with one.
+
+    At most one row a quarter, whatever happens in it.
+    """
+
+    __tablename__ = "member_activity"
+    __table_args__ = (Index(None, "quarter"),)
+
+    member_id: Mapped[UUID] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    quarter: Mapped[datetime] = mapped_column(primary_key=True)
+
+
 class Drawing(Keyed, TenantBase):
     """A file of the tenant's, stored by the digest of its bytes under the tenant's prefix."""
 

@@ -32,6 +32,8 @@ from app.base.config import settings
 OWNER_ROLE = "tenantry_owner"
 APP_ROLE = "tenantry_app"
 PROVISIONER_ROLE = "tenantry_provisioner"
+# Signs in to tenant databases for the queries of declared meters, and can only read there.
+METER_ROLE = "tenantry_meter"
 WORK_CHANNEL = "tenantry_work"
 
 _NAMING = {

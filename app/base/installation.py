@@ -15,6 +15,7 @@ from app.base import secrets
 from app.base.config import CHECKOUT, settings
 from app.base.db import (
     APP_ROLE,
+    METER_ROLE,
     OWNER_ROLE,
     PROVISIONER_ROLE,
     admin_url,
@@ -26,7 +27,12 @@ from app.base.db import (
 TENANT_SCHEMA_ROLE = "tenantry_tenant_schema"
 # May read and write rows inside tenant databases; each tenant's own role is a member.
 TENANT_ROWS_ROLE = "tenantry_tenant_rows"
-LOGIN_ROLES = {OWNER_ROLE: "", APP_ROLE: "", PROVISIONER_ROLE: "CREATEDB CREATEROLE"}
+LOGIN_ROLES = {
+    OWNER_ROLE: "",
+    APP_ROLE: "",
+    PROVISIONER_ROLE: "CREATEDB CREATEROLE",
+    METER_ROLE: "",
+}
 # A server that holds pushed usage alone makes no tenant's database, so nobody there could.
 USAGE_LOGIN_ROLES = {OWNER_ROLE: "", APP_ROLE: ""}
 

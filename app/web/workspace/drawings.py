@@ -17,7 +17,7 @@ from app.web.paging import page_within, pages_of
 from app.web.security import accepts_upload
 from app.web.workspace.blueprint import workspace
 from app.web.workspace.guard import workspace_required
-from tenants import drawings, limits
+from tenants import drawings, limits, members
 
 
 @workspace.get("/drawings")
@@ -95,6 +95,7 @@ def upload_drawing() -> Any:
 def download_drawing(drawing_id: UUID) -> Response:
     """This function will send a drawing's bytes as a download, never to be shown by the browser."""
     drawing, stream = drawings.open_(tenant_session=g.tenant_session, drawing_id=drawing_id)
+    members.note_act(tenant_session=g.tenant_session, member_id=g.member.id, now=clock.now())
     answer = send_file(
         stream, mimetype=drawing.media_type, as_attachment=True, download_name=drawing.name
     )
@@ -109,6 +110,7 @@ def delete_drawing(drawing_id: UUID) -> Any:
     sha256 = drawings.delete(
         tenant_session=g.tenant_session, drawing_id=drawing_id, actor=g.actor, now=clock.now()
     )
+    members.note_act(tenant_session=g.tenant_session, member_id=g.member.id, now=clock.now())
     g.unswept.append(sha256)
     flash(gettext("The drawing is deleted."), "good")
     return see_other(url_for("workspace.drawings_page"))

@@ -91,9 +91,11 @@ def _authenticate(tenant: Tenant | None, email: str, password: str) -> Member:
         )
     try:
         with databases.tenant_session(databases.placement(control(), tenant.id)) as tenant_session:
-            return members.authenticate(
+            member = members.authenticate(
                 tenant_session=tenant_session, email=email, password=password
             )
+            members.note_act(tenant_session=tenant_session, member_id=member.id, now=clock.now())
+            return member
     except accounts.WrongCredentials as error:
         raise accounts.WrongCredentials(
             "The workspace, the e-mail address or the password is wrong."
