@@ -29,9 +29,9 @@ def clock_at_noon(set_clock: Callable[..., None]) -> None:
 
 @pytest.fixture
 def with_grace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A grace of ten days, and two people from ₩300,000 on."""
+    """A grace of ten days, and two people from ₩500,000 on."""
     monkeypatch.setenv("TENANTRY_INVOICE_GRACE_HOURS", "240")
-    monkeypatch.setenv("TENANTRY_RUN_RELEASE_LIMIT", "KRW=300000")
+    monkeypatch.setenv("TENANTRY_RUN_RELEASE_LIMIT", "KRW=500000")
     settings.cache_clear()
     yield
     monkeypatch.undo()
