@@ -31,6 +31,7 @@ from invoices.models import (
     StatutoryPaper,
     Subscription,
 )
+from invoices.models import UsageTotal as StoredTotal
 from invoices.rating import NO_FACTS, Facts, ReadingRow, UsageTotal
 from invoices.schedule import Item, Span
 from invoices.spending import Grant, Use
@@ -67,6 +68,7 @@ class Exhibits:
     prices: dict[UUID, Offered] = field(default_factory=dict)
     spans: dict[UUID, list[tuple[Span, UUID]]] = field(default_factory=lambda: defaultdict(list))
     history: dict[UUID, dict[datetime, datetime]] = field(default_factory=lambda: defaultdict(dict))
+    totals: dict[UUID, UsageTotal] = field(default_factory=dict)
     known: facts.Known = field(default_factory=facts.Known)
     before: dict[UUID, list[BilledBefore]] = field(default_factory=lambda: defaultdict(list))
     uses: dict[UUID, dict[UUID, Use]] = field(default_factory=lambda: defaultdict(dict))
@@ -94,7 +96,8 @@ class Exhibits:
                 return NO_FACTS
             line = stated.get((span.item.item_id, span.start))
             if not charge.from_readings:
-                return Facts(total=_stated_total(span, line))
+                stored = self.totals.get(line.id) if line else None
+                return Facts(total=stored or _stated_total(span, line))
             return Facts(readings=[*rows(span).readings, *self._stood_in(span, line, rows)])
 
         return find
@@ -168,6 +171,7 @@ def gather(*, control_session: Session, invoice_ids: Sequence[UUID]) -> Exhibits
             if span.item.charge.from_readings
         ],
     )
+    _read_totals(control_session, invoice_ids, found)
     _read_history(control_session, found)
     _read_before(control_session, found)
     _read_uses(control_session, invoice_ids, found)
@@ -213,6 +217,24 @@ def _read_spans(control_session: Session, invoice_ids: Sequence[UUID], found: Ex
             timezone=found.timezones[row.subscription_id],
         )
         found.spans[row.invoice_id].append((span, row.line_id))
+
+
+def _read_totals(control_session: Session, invoice_ids: Sequence[UUID], found: Exhibits) -> None:
+    rows = control_session.scalars(
+        select(StoredTotal).where(
+            StoredTotal.invoice_id.in_(invoice_ids), StoredTotal.revision == 0
+        )
+    )
+    for row in rows:
+        found.totals[row.line_id] = UsageTotal(
+            meter=row.meter,
+            meter_version=row.meter_version,
+            start=row.starts_at,
+            end=row.ends_at,
+            quantity=row.quantity,
+            transactions=row.transactions,
+            sha256=row.sha256,
+        )
 
 
 def part_of(span: Span, timezone: str) -> tuple[datetime, datetime]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from app.base.audit import SYSTEM
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from app.base.money import Money
 from app.cli.verify import verify_command
 from invoices import catalogue, changes, coupons, credit_grants, invoicing, statutory
@@ -23,8 +23,10 @@ from invoices.discounts import Coupon
 from invoices.models import Invoice, InvoiceLine
 from invoices.plan_terms import PlanTerms
 from invoices.pricing import Pricing, Tier
+from tenants import meters
 from tests.conftest import Scenario, administrator
-from tests.factories import NOW, make_readings, make_subscription
+from tests.factories import NOW, make_readings, make_subscription, make_tenant
+from tests.tenants.counting import Used, meter, store
 
 START = date(2026, 1, 31)
 AFTER = datetime(2026, 4, 1, 3, 0, tzinfo=UTC)
@@ -486,6 +488,46 @@ RICH = PlanTerms(
         ),
     ),
 )
+
+
+class TestUsageThatWasPushed:
+    """Its total is kept beside the bill, so that it outlives the events."""
+
+    @pytest.fixture
+    def number(self, scenario: Scenario) -> str:
+        with control_session() as session:
+            meters.declare(
+                control_session=session,
+                definitions=[meter("calls", aggregation="count")],
+                actor=SYSTEM,
+                now=NOW,
+            )
+            calls = Charge(
+                code="calls",
+                name_ko="호출",
+                name_en="Calls",
+                timing="arrears",
+                meter="calls",
+                pricing=Pricing(model="per_unit", unit_amount=Decimal("2.5")),
+            )
+            terms = replace(RICH, plan_code="calls", charges=(calls,))
+            catalogue.publish(control_session=session, terms=terms, actor=SYSTEM, now=NOW)
+            tenant = make_tenant(session, state="active", timezone="UTC")
+            subscription = make_subscription(
+                session, tenant=tenant, starts_on=date(2026, 3, 1), plan_code="calls", now=NOW
+            )
+        used = [Used(tenant.id, f"e{place}", "api.call", NOW, Decimal(1), {}) for place in range(7)]
+        with usage_session() as session:
+            store(session, used)
+        bill(subscription.id, AFTER)
+        with control_session() as session:
+            return str(session.scalars(select(Invoice.number_text)).one())
+
+    def test_comes_out_the_same(self, number: str) -> None:
+        with control_session() as session:
+            line = session.scalars(select(InvoiceLine)).one()
+        assert (line.amount_minor, line.evidence["events"]) == (17, 7)
+        assert verify(number)[:2] == (0, {})
 
 
 class TestATangledContract:
