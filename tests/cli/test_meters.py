@@ -13,7 +13,7 @@ from app.base import clock
 from app.base.db import control_session, usage_session
 from app.cli.meters import meters_commands
 from jobs import rollups as step
-from tests.conftest import Scenario
+from tests.conftest import ROOT, Scenario
 from tests.factories import NOW, make_tenant
 from tests.tenants.counting import count, generate, meter, store
 
@@ -84,6 +84,10 @@ class TestMeters:
         assert run("try", *asked, "--to", "2026-03-10").output == tried
         assert run("rebuild").exit_code == 0
         assert run("try", *asked, "--to", "2026-03-10").output == tried
+
+    def test_of_the_guide_can_all_be_declared(self, file: Path) -> None:
+        declared = run("declare", ROOT / "docs" / "guide" / "meters.example.yaml")
+        assert (declared.exit_code, declared.output.count("v1   declared")) == (0, 5)
 
     def test_of_days_show_what_is_not_read(self, file: Path) -> None:
         with control_session() as session:
