@@ -47,7 +47,8 @@ class PlanTerms:
 def check(terms: PlanTerms) -> None:
     """This function will refuse terms that contradict themselves.
 
-    Raises: TermsUnsound, GrantUnsound; ChargeUnsound and PricingUnsound with `charges.<code>.` before the field.
+    Raises: TermsUnsound, GrantUnsound; ChargeUnsound and PricingUnsound with
+    `charges.<code>.` before the field.
     """
     _check_named(terms)
     codes = [each.code for each in terms.charges]
