@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "app.cli.check:check_command",
     "bill": "app.cli.bill:bill_command",
     "verify": "app.cli.verify:verify_command",
+    "whatif": "app.cli.whatif:whatif_command",
     "scheduler": "app.cli.running:scheduler_command",
     "worker": "app.cli.running:worker_command",
     "catalogue": "app.cli.catalogue:catalogue_commands",
