@@ -97,8 +97,9 @@ class PlanWords:
 def plan(terms: PlanTerms, language: str) -> PlanWords:
     """This function will say a plan's terms in `ko` or `en`."""
     head = headline(terms.charges, terms.currency, language)
+    named = next((each for each in terms.charges if each.code in head.charges), None)
     said = [
-        charge(each, terms.currency, language)
+        charge(each, terms.currency, language, beside=named.interval if named else None)
         for each in terms.charges
         if each.code not in head.charges
     ]
@@ -110,12 +111,17 @@ def plan(terms: PlanTerms, language: str) -> PlanWords:
     )
 
 
-def charge(one: Charge, currency: str, language: str) -> ChargeWords:
-    """This function will say one charge in `ko` or `en`."""
+def charge(
+    one: Charge, currency: str, language: str, *, beside: Interval | None = None
+) -> ChargeWords:
+    """This function will say one charge in `ko` or `en`.
+
+    `beside` is an interval that was said just before, and need not be said again.
+    """
     return ChargeWords(
         code=one.code,
         name=_pick(language, one.name_ko, one.name_en),
-        price=_price(one, currency, language),
+        price=_price(one, currency, language, one.interval == beside),
         unit=_pick(language, one.unit_ko, one.unit_en).strip(),
         includes=bool(one.pricing.included and one.unit_ko.strip()),
         asked=_asked(one, language),
@@ -185,7 +191,7 @@ def _headline(
     figure = written(units, currency)
     codes = tuple(one.code for one in charges)
     if language == "ko":
-        often = f"/ {_every_ko(interval)}" if interval else ""
+        often = f"/ {_every_ko(interval).replace('연', '년')}" if interval else ""
         sentence = " ".join(filter(None, (each, _every_ko(interval), figure)))
     else:
         often = _every_en(interval) if interval else ""
@@ -222,9 +228,9 @@ def _every_en(interval: Interval | None) -> str:
     )
 
 
-def _price(one: Charge, currency: str, language: str) -> str:
+def _price(one: Charge, currency: str, language: str, brief: bool) -> str:
     say = _price_ko if language == "ko" else _price_en
-    core = say(one, currency)
+    core = say(one, currency, brief)
     for bound, ko, en in (
         (one.pricing.minimum_amount, "최소", "at least"),
         (one.pricing.maximum_amount, "최대", "at most"),
@@ -239,9 +245,9 @@ def _price(one: Charge, currency: str, language: str) -> str:
     return core
 
 
-def _price_ko(one: Charge, currency: str) -> str:
+def _price_ko(one: Charge, currency: str, brief: bool) -> str:
     price = one.pricing
-    often = "" if one.once or not one.by_time else f"{_every_ko(one.interval)} "
+    often = "" if brief or one.once or not one.by_time else f"{_every_ko(one.interval)} "
     amount = f"{often}{written(price.unit_amount, currency)}"
     if one.kind == "commitment":
         return f"{_every_ko(one.interval)} 최소 {written(price.unit_amount, currency)}"
@@ -261,9 +267,9 @@ def _price_ko(one: Charge, currency: str) -> str:
     return f"{core} ({_ONCE[one.kind][0]})" if one.once else core
 
 
-def _price_en(one: Charge, currency: str) -> str:
+def _price_en(one: Charge, currency: str, brief: bool) -> str:
     price = one.pricing
-    often = "" if one.once or not one.by_time else f" {_every_en(one.interval)}"
+    often = "" if brief or one.once or not one.by_time else f" {_every_en(one.interval)}"
     amount = f"{written(price.unit_amount, currency)}{often}"
     if one.kind == "commitment":
         return f"at least {written(price.unit_amount, currency)} {_every_en(one.interval)}"
