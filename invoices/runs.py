@@ -36,7 +36,10 @@ class RunChanged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The drafts of one day and currency; `asked` is the release that waits for a second person."""
+    """The drafts of one day and currency; `asked` is the release that waits for a second person.
+
+    What the brake holds is counted in `held` and left out of `total_minor`.
+    """
 
     bill_on: date
     currency: str
@@ -67,7 +70,7 @@ def standing(*, control_session: Session) -> list[Run]:
             Invoice.currency,
             func.count(),
             func.count().filter(_held_by_itself()),
-            func.sum(Invoice.total_minor),
+            func.coalesce(func.sum(Invoice.total_minor).filter(~_held_by_itself()), 0),
             func.min(Invoice.issue_at),
         )
         .where(Invoice.state == "draft")
@@ -217,7 +220,7 @@ def totals(*, control_session: Session, days: Collection[date]) -> dict[RunKey, 
     """This function will add up the drafts of some days, by currency."""
     rows = control_session.execute(
         select(Invoice.supplied_on, Invoice.currency, func.sum(Invoice.total_minor))
-        .where(Invoice.state == "draft", bulk.among(Invoice.supplied_on, days))
+        .where(Invoice.state == "draft", bulk.among(Invoice.supplied_on, days), ~_held_by_itself())
         .group_by(Invoice.supplied_on, Invoice.currency)
     )
     return {(day, currency): int(total) for day, currency, total in rows}

@@ -57,6 +57,8 @@ class Asked:
     months: int
     stored: int
     events: int
+    subscriptions: int = 0
+    schedules: int = 0
     seeds: int = 0
     first_seed: int = 0
     jobs: int | None = None
@@ -66,7 +68,10 @@ class Asked:
 @click.argument(
     "name",
     type=click.Choice(
-        ["provision", "documents", "pages", "ingest", "rollup", "live-usage", "model"]
+        [
+            *("provision", "documents", "pages", "ingest", "rollup", "live-usage"),
+            *("entitlements", "model", "billing", "crash-billing"),
+        ]
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -99,10 +104,26 @@ class Asked:
     show_default=True,
     help="model only: how many drawn histories engine and model are compared over.",
 )
-@click.option("--first-seed", type=click.IntRange(0), default=0, help="model only.")
+@click.option(
+    "--first-seed", type=click.IntRange(0), default=0, help="model and crash-billing only."
+)
+@click.option(
+    "--subscriptions",
+    type=click.IntRange(100, 1_000_000),
+    default=10_000,
+    show_default=True,
+    help="billing only: with five lines each; it also runs a tenth and five times as many.",
+)
+@click.option(
+    "--schedules",
+    type=click.IntRange(1, 1_000_000),
+    default=30,
+    show_default=True,
+    help="crash-billing only: drawn histories, each billed by two runs that are killed.",
+)
 @click.option("--jobs", type=click.IntRange(1, 256), help="model only; all cores without it.")
 def bench_command(*, name: str, as_json: bool, **asked: Any) -> None:
-    """Measure NAME: provision, documents, pages, ingest, rollup, live-usage or model."""
+    """Measure NAME, against a floor or a limit of its own."""
     try:
         for figure in BENCHES[name](Asked(**asked)):
             if as_json:
@@ -197,6 +218,17 @@ def live_usage(asked: Asked) -> Iterator[Figure]:
             yield compared(f"live usage, {name}", median_ms, LIVE_LIMIT_MS, 1.0, times)
 
 
+def entitlements(asked: Asked) -> Iterator[Figure]:
+    """This function will measure asking what tenants may use, at a steady rate of calls."""
+    from app.cli.bench_entitlements import CALLS_A_SECOND, LIMIT_MS, ask_steadily  # noqa: PLC0415
+
+    seconds = asked.n or 20
+    with scratch_control():
+        took = ask_steadily(seconds=seconds)
+    name = f"entitlements p99 at {CALLS_A_SECOND} calls a second"
+    yield compared(name, statistics.quantiles(took, n=100)[98], LIMIT_MS, 1.0, seconds)
+
+
 def rates(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two rates of events side by side."""
     return Figure(
@@ -217,6 +249,34 @@ def model(asked: Asked) -> Iterator[Figure]:
     yield Figure("model", differing, 0, differing, 0, "lower", "differing", tried)
 
 
+def billing(asked: Asked) -> Iterator[Figure]:
+    """This function will compare a billing run with a bare one, and with itself at other sizes."""
+    from app.cli.bench_billing import figures  # noqa: PLC0415 - likewise
+
+    for name, ours, floor, bar, n in figures(
+        subscriptions=asked.subscriptions, scratch=scratch_control
+    ):
+        yield compared(name, ours, floor, bar, n)
+
+
+def crash_billing(asked: Asked) -> Iterator[Figure]:
+    """This function will count what killed billing runs missed or billed twice."""
+    from app.cli.bench_crash import differences  # noqa: PLC0415 - likewise
+
+    killed = differing = 0
+    with scratch_control():
+        before = os.environ.get("TENANTRY_ENVIRONMENT")
+        _turn_to({"TENANTRY_ENVIRONMENT": "test"})  # where the clock may be set
+        for ended, found in differences(schedules=asked.schedules, first=asked.first_seed):
+            killed += ended
+            differing += len(found)
+            for each in found:
+                click.echo(each, err=True)
+        _turn_to({"TENANTRY_ENVIRONMENT": before})
+    name = f"crash-billing, {killed} runs killed"
+    yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
+
+
 def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two medians in milliseconds side by side."""
     return Figure(
@@ -231,7 +291,10 @@ BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "ingest": ingest,
     "rollup": rollup,
     "live-usage": live_usage,
+    "entitlements": entitlements,
     "model": model,
+    "billing": billing,
+    "crash-billing": crash_billing,
 }
 
 

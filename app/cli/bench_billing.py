@@ -6,9 +6,10 @@ the very rows that our run has just written into a second database that was a co
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,6 +34,9 @@ NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 ROWS = Path(__file__).with_name("bench_billing.sql")
 EVENTS = Path(__file__).with_name("bench_billing_usage.sql")
 TENANTS_AT_ONCE = 2_500
+EVENTS_EACH, EVENTS_FEW = 100, 20
+Scratch = Callable[[], AbstractContextManager[str]]
+REPEATED = 5
 # What the floor reads of a chunk: what a bill can't be made without.
 READS = (
     "SELECT s.*, t.* FROM subscription s JOIN tenant t ON t.id = s.tenant_id"
@@ -306,3 +310,66 @@ def _peak() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def figures(
+    *, subscriptions: int, scratch: Scratch
+) -> Iterator[tuple[str, float, float, float, int]]:
+    """This function will yield (name, ours, floor, bar, n): the run beside a bare one, and beside
+    itself at other sizes, with old statistics, and in memory.
+
+    `subscriptions` are those of the first comparison; the second runs at a tenth and at five times
+    as many.
+    """
+    with scratch() as database:
+        fill(database, subscriptions=subscriptions, events=EVENTS_EACH)
+        _warm_up(database)
+        with copied(database) as floor:
+            run = measure(beside=floor)
+    yield (
+        f"billing of {run.invoices}, an invoice",
+        run.each_ms,
+        sum(run.floor) / run.invoices * 1000,
+        5.0,
+        run.invoices,
+    )
+    small, large = subscriptions // 10, subscriptions * 5
+    few = _repeated(small, scratch)
+    with scratch() as database:
+        fill(database, subscriptions=subscriptions, events=EVENTS_FEW)
+        _warm_up(database)
+        middle = measure()
+    with scratch() as database:
+        fill(database, subscriptions=large, events=EVENTS_FEW)
+        many = measure()
+    yield f"billing of {large}, against {small}", many.each_ms, few, 1.2, large
+    with scratch() as database:
+        fill(database, subscriptions=large, events=EVENTS_FEW, analysed=False)
+        blind = measure()
+    name = f"billing of {large} with statistics of none, against {small}"
+    yield name, blind.each_ms, few, 1.2, large
+    name = f"memory of {large}, against {subscriptions}, in MB"
+    yield name, many.peak_bytes / 1e6, middle.peak_bytes / 1e6, 1.2, large
+
+
+def _repeated(subscriptions: int, scratch: Scratch) -> float:
+    """This function will return milliseconds an invoice at a small size: the median of several."""
+    with scratch() as database:
+        fill(database, subscriptions=subscriptions, events=EVENTS_FEW)
+        measure()
+        runs = []
+        for _ in range(REPEATED):
+            forget(database)
+            runs.append(measure().each_ms)
+    return statistics.median(runs)
+
+
+def _warm_up(database: str) -> None:
+    """This function will bill a chunk and undo it: what a process does once is not measured."""
+    with control_session() as session:
+        claimed = invoicing.claim(control_session=session, now=NOW)
+    with control_session() as session, usage_session() as usage:
+        invoicing.bill(
+            control_session=session, usage_session=usage, subscription_ids=claimed, now=NOW
+        )
+    forget(database)

@@ -1,7 +1,8 @@
-"""A process that bills in children of its own, each killed before the statement the test names.
+"""A process that bills in children of its own, each killed where the test says.
 
-Reads JSON lines: a list with the number of the statement that kills each child (null: none; a
-commit counts as a statement). The children run at the same time until nothing is due. Answers
+Reads JSON lines: a list with what kills each child: a whole number is the statement before which it
+dies (a commit and a COPY are statements), a fraction the seconds after which it does, wherever it
+is; null: nothing. The children run at the same time until nothing is due. Answers
 each line with the list of how they ended, as `waitpid` tells it.
 """
 
@@ -57,12 +58,15 @@ def _die_before(number: int) -> None:
     psycopg.Cursor.copy = counted  # type: ignore[method-assign]
 
 
-def _start(number: int | None) -> int:
+def _start(death: float | None) -> int:
     child = os.fork()
     if child == 0:
         try:
-            if number is not None:
-                _die_before(number)
+            if isinstance(death, int):
+                _die_before(death)
+            elif death is not None:
+                # The signal's own default: no line of Python is run before the end.
+                signal.setitimer(signal.ITIMER_REAL, death)
             _bill_until_done()
         except BaseException:
             traceback.print_exc()
@@ -74,6 +78,6 @@ def _start(number: int | None) -> int:
 if __name__ == "__main__":
     logs.configure()
     for line in sys.stdin:
-        children = [_start(number) for number in json.loads(line)]
+        children = [_start(death) for death in json.loads(line)]
         endings = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         print(json.dumps(endings), flush=True)  # noqa: T201 - the answer to the test
