@@ -58,7 +58,7 @@ def of_line(expected: BillLine, found: InvoiceLine) -> list[Difference]:
     differences = [
         Difference(found.position, what, _text(right), _text(wrong))
         for what, right, wrong in pairs
-        if canonical_json(right) != canonical_json(wrong)
+        if right != wrong and canonical_json(right) != canonical_json(wrong)
     ]
     return sorted(_without_echoes(differences), key=lambda each: not each.is_cause)
 
