@@ -146,7 +146,7 @@ def check_override(override: Override) -> None:
         check_features({code: value})
     elif override.kind == "limit":
         if code not in LIMITS:
-            raise GrantUnsound(f"There are limits of {', '.join(LIMITS)}.", field="code")
+            raise GrantUnsound("There are limits of seats and storage_bytes.", field="code")
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and 0 <= int(str(value)) <= LIMIT_MAX):
             raise GrantUnsound("A limit is a whole number from 0 on.", field="value")

@@ -208,3 +208,13 @@ def _note(control_session: Session, counts: Sequence[_Count], now: datetime) -> 
             for each in counts
         ],
     )
+
+
+def alerts(*, control_session: Session, tenant_id: UUID, limit: int) -> Sequence[QuotaAlert]:
+    """This function will list the thresholds that a tenant's quotas reached, newest first."""
+    return control_session.scalars(
+        select(QuotaAlert)
+        .where(QuotaAlert.tenant_id == tenant_id)
+        .order_by(QuotaAlert.reached_at.desc(), QuotaAlert.meter, QuotaAlert.percent.desc())
+        .limit(limit)
+    ).all()

@@ -25,6 +25,8 @@ _ACTIONS = {
     "tenant.destruction_scheduled": lazy("Erasure scheduled"),
     "tenant.suspension_explained": lazy("Reason of the suspension"),
     "tenant.limits_set": lazy("Plan limits changed"),
+    "tenant.entitlement_overridden": lazy("Made an exception from the plan: %(kind)s %(code)s"),
+    "tenant.entitlement_restored": lazy("Exception ended: %(kind)s %(code)s"),
     "tenant.currency_changed": lazy("Currency changed to %(currency)s"),
     "subscription.plan_changed": lazy("Plan changed to %(plan)s v%(plan_version)s"),
     "subscription.quantity_changed": lazy("Quantity of %(charge)s changed to %(quantity)s"),

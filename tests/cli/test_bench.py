@@ -20,7 +20,9 @@ def bench_objects() -> list[str]:
     return [name for (name,) in rows]
 
 
-@pytest.mark.parametrize("name", ["provision", "pages", "ingest", "rollup", "live-usage"])
+@pytest.mark.parametrize(
+    "name", ["provision", "pages", "ingest", "rollup", "live-usage", "entitlements"]
+)
 def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str) -> None:
     small = ("--n", "3", "--months", "2", "--stored", "2000", "--events", "20000")
     done = scenario.flask("bench", name, "--json", *small)
@@ -29,6 +31,8 @@ def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str
     assert figures
     for figure in figures:
         assert set(figure) == KEYS
-        assert figure["ratio"] == pytest.approx(figure["ours"] / figure["floor"], rel=0.01, abs=0.001)
+        assert figure["ratio"] == pytest.approx(
+            figure["ours"] / figure["floor"], rel=0.01, abs=0.001
+        )
         assert figure["n"] == 3
     assert bench_objects() == []

@@ -13,7 +13,7 @@ from app.base import audit, clock
 from app.base.audit import AuditEvent
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
-from app.web import live, usage
+from app.web import entitled, live, usage
 from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.event_words import said, staff_names
@@ -25,7 +25,15 @@ from invoices import listing, payment_methods, subscriptions
 from invoices.listing import InvoiceFilters
 from invoices.models import PlanVersion, Subscription
 from tenants import admins, lifecycle
-from tenants.models import TENANT, Cluster, ProvisioningRun, Tenant, TenantAdmin, TenantDatabase
+from tenants.models import (
+    LIVE_STATES,
+    TENANT,
+    Cluster,
+    ProvisioningRun,
+    Tenant,
+    TenantAdmin,
+    TenantDatabase,
+)
 from tenants.review import extend_trial
 from tenants.texts import one_line
 
@@ -144,6 +152,8 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         version=_version(subscription.plan_version_id) if subscription else None,
         usage=usage.so_far(tenant=tenant, subscription=subscription, now=now),
         live=live.of(tenant=tenant, now=now),
+        entitled=entitled.of(tenant=tenant, now=now),
+        kinds=list(entitled.KIND_NAMES.items()),
         people=list(
             control().scalars(
                 select(TenantAdmin)
@@ -231,10 +241,11 @@ def _acts(tenant: Tenant) -> dict[str, bool]:
         "suspend": carer and alive and tenant.state != "suspended",
         "unblock": carer and tenant.state == "suspended" and tenant.suspend_reason == "staff",
         "hold": g.staff.role == "admin" and alive,
+        "except": g.staff.role in ("sales", "admin") and tenant.state in LIVE_STATES,
     }
 
 
-def _act(tenant_id: UUID, name: str, act: Callable[[], object], words: str) -> Any:
+def acted(tenant_id: UUID, name: str, act: Callable[[], object], words: str) -> Any:
     """This function will do one act; what it refuses is told on the page, input kept."""
     try:
         act()
@@ -257,7 +268,7 @@ def _reason() -> str:
 @staff_required(*CARERS)
 def extend(tenant_id: UUID) -> Any:
     """This function will lengthen a trial, running or ended."""
-    return _act(
+    return acted(
         tenant_id,
         "extend",
         lambda: extend_trial(
@@ -303,7 +314,7 @@ def suspend(tenant_id: UUID) -> Any:
             now=now,
         )
 
-    return _act(tenant_id, "suspend", act, gettext("The workspace is closed."))
+    return acted(tenant_id, "suspend", act, gettext("The workspace is closed."))
 
 
 @console_tenants.post("/<uuid:tenant_id>/unblock")
@@ -325,7 +336,7 @@ def unblock(tenant_id: UUID) -> Any:
             why=_reason(),
         )
 
-    return _act(tenant_id, "unblock", act, gettext("The workspace is open again."))
+    return acted(tenant_id, "unblock", act, gettext("The workspace is open again."))
 
 
 @console_tenants.post("/<uuid:tenant_id>/hold")
@@ -334,7 +345,7 @@ def hold(tenant_id: UUID) -> Any:
     """This function will keep a company's data from erasure, or let its term run again."""
     wish = request.form.get("wish") == "set"
     _tenant(tenant_id)
-    return _act(
+    return acted(
         tenant_id,
         "hold",
         lambda: lifecycle.set_legal_hold(
