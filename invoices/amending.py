@@ -137,6 +137,8 @@ def to_quantity(
     if item.quantity == quantity:
         raise NothingChanges("That is the quantity already.", field="quantity")
     moment = _moment(item, at, timezone)
+    if item.ends_at is not None and moment >= item.ends_at:
+        raise NothingChanges("That charge ends before the change would come.", field="quantity")
     ends: dict[UUID, datetime | None] = {item.item_id: moment}
     begins = [replace(item, item_id=ids.uuid7(), quantity=quantity, starts_at=moment)]
     for later in items:

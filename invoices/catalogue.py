@@ -22,6 +22,8 @@ from invoices.plan_terms import PlanTerms
 from tenants import entitlements, grants
 from tenants import meters as tenant_meters
 
+_LEVELS = frozenset({"max", "min", "latest", "weighted_sum"})
+
 
 class PlanNotOffered(NotFound):
     """There is no such plan in this currency."""
@@ -210,7 +212,14 @@ def _check_meters(terms: PlanTerms, known: Mapping[str, Meter]) -> None:
 def meters(*, control_session: Session) -> dict[str, Meter]:
     """This function will return what charges can be counted by, the newest version of each."""
     found = tenant_meters.current(control_session=control_session)
-    return {code: Meter(each.source != "events", each.group_by) for code, each in found.items()}
+    return {
+        code: Meter(
+            by_day=each.source != "events",
+            group_by=each.group_by,
+            held=each.source == "events" and each.aggregation in _LEVELS,
+        )
+        for code, each in found.items()
+    }
 
 
 def lock(*, control_session: Session) -> None:

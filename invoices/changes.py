@@ -256,10 +256,12 @@ def resume(
 ) -> Subscription:
     """This function will end a pause: everything that was in force before is charged again.
 
-    Raises: NoSubscription; IllegalMove when it is not paused.
+    Raises: NoSubscription, AlreadyEnding; IllegalMove when it is not paused.
     """
     contract = open_contract(control_session=control_session, tenant_id=tenant_id, now=now)
     subscription = contract.subscription
+    if subscription.ends_on is not None:
+        raise AlreadyEnding("The subscription was ended during its pause.")
     states.move(
         control_session=control_session,
         machine=SUBSCRIPTION,
@@ -269,7 +271,12 @@ def resume(
         now=now,
         why=why,
     )
-    last = max(item.ends_at for item in contract.items if item.ends_at is not None)
+    # What was withdrawn before it began ended later than the pause, without ever being in force.
+    last = max(
+        item.ends_at
+        for item in contract.items
+        if item.ends_at is not None and item.ends_at > item.starts_at
+    )
     write(
         control_session,
         contract,

@@ -77,10 +77,14 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """What a charge has to know of its meter: whether it reads days, and what groups it keeps."""
+    """What a charge has to know of its meter: whether it reads days, and what groups it keeps.
+
+    `held` says that pushed events tell a level (its peak, last or average) and not pieces.
+    """
 
     by_day: bool
     group_by: tuple[str, ...] = ()
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,12 @@ def check_meter(charge: Charge, meters: Mapping[str, Meter]) -> None:
     if not meter.by_day and charge.aggregation is not None:
         raise ChargeUnsound(
             "This meter counts by its own rule: leave the aggregation out.", field="aggregation"
+        )
+    if meter.held and charge.proration != "none":
+        raise ChargeUnsound(
+            "This meter tells a level, which two halves of a period would both pay in full:"
+            " choose none, and changes wait for the period's end.",
+            field="proration",
         )
     for name in charge.group:
         if name not in meter.group_by:

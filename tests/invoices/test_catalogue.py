@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from app.base.audit import SYSTEM
 from app.base.errors import Invalid
-from invoices import catalogue
+from invoices import catalogue, charges
 from invoices.catalogue_default import DEFAULT_PLANS
+from invoices.charges import Charge
 from invoices.models import Plan, PlanVersion, Price
 from invoices.plan_terms import PlanTerms
 from invoices.pricing import Pricing
@@ -141,3 +142,22 @@ class TestOffers:
     def test_name_a_plan_that_is_not_there(self, control_session: Session) -> None:
         with pytest.raises(catalogue.PlanNotOffered, match="gold"):
             catalogue.current(control_session=control_session, plan_code="gold", currency="KRW")
+
+
+class TestALevelToldByEvents:
+    @pytest.mark.parametrize("proration", ["day", "second"])
+    def test_is_paid_for_by_whole_periods_only(self, proration: str) -> None:
+        held = Charge(
+            code="tanks",
+            name_ko="탱크",
+            name_en="Tanks",
+            timing="arrears",
+            meter="tanks_held",
+            proration=proration,
+            pricing=Pricing(model="per_unit", unit_amount=Decimal(1)),
+        )
+        known = {"tanks_held": charges.Meter(by_day=False, held=True)}
+        with pytest.raises(charges.ChargeUnsound, match="two halves") as refused:
+            charges.check_meter(held, known)
+        assert refused.value.field == "proration"
+        charges.check_meter(replace(held, proration="none"), known)

@@ -353,6 +353,21 @@ class TestAPause:
         (july,) = story.run(date(2026, 7, 1))
         assert july.subtotal_minor == 31_000 + 3_100 - (23_100 - 15_500 - 1_550)
 
+    def test_begins_again_although_a_change_was_withdrawn_by_it(self, story: Story) -> None:
+        story.run(START)
+        story.do(changes.change_plan, date(2026, 3, 5), plan_code="large", when="period_end")
+        story.do(changes.pause, date(2026, 3, 11), why="a quiet month")
+        story.run(date(2026, 3, 11))
+        story.do(changes.resume, date(2026, 3, 21))
+        (again,) = story.run(date(2026, 3, 21))
+        assert lines(again)[0] == ("charge", "base", 31_000 - 31_000 * 20 // 31)
+
+    def test_that_became_the_end_is_not_resumed(self, story: Story) -> None:
+        story.do(changes.pause, date(2026, 3, 11), why="a quiet month")
+        story.do(changes.cancel, date(2026, 3, 12), when="now")
+        with pytest.raises(changes.AlreadyEnding):
+            story.do(changes.resume, date(2026, 3, 13))
+
     def test_of_a_subscription_that_ends_is_refused(self, story: Story) -> None:
         story.do(changes.cancel, date(2026, 3, 5), when="period_end")
         with pytest.raises(changes.AlreadyEnding):
