@@ -74,16 +74,22 @@ def open_names(bill: ComingBill) -> list[str]:
 def comparison(before: ComingBill | None, after: ComingBill | None) -> list[dict[str, Any]]:
     """This function will set the next bill as it was beside the one with the change."""
 
-    def row(text: str, name: str) -> dict[str, Any]:
+    def row(text: str, name: str, *, strong: bool = False) -> dict[str, Any]:
         was, will = (getattr(bill, name) if bill else 0 for bill in (before, after))
-        return {"text": text, "before": was, "after": will, "difference": will - was}
+        return {
+            "text": text,
+            "before": was,
+            "after": will,
+            "difference": will - was,
+            "strong": strong,
+        }
 
     days_on = (bill.bill_on if bill else None for bill in (before, after))
     return [
         {"text": gettext("Day"), "on": True} | dict(zip(("before", "after"), days_on, strict=True)),
         row(gettext("Supply value"), "subtotal_minor"),
         row(gettext("VAT"), "tax_minor"),
-        row(gettext("Total"), "total_minor"),
+        row(gettext("Total"), "total_minor", strong=True),
     ]
 
 

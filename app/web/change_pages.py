@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import render_template, request
@@ -190,8 +190,10 @@ def said(wished: Wish, standing: Standing) -> list[tuple[str, str]]:
 def _effect(wished: Wish, standing: Standing) -> tuple[str, str]:
     """From when it holds: at once, or with the next period."""
     ends = wished.verb.code in ("cancel", "remove")
-    label = gettext("Ends on") if ends else gettext("In force from")
     later = wished.typed.get("when", "period_end" if wished.verb.code == "cancel" else "now")
     if later == "period_end" and standing.running_end:
-        return label, day(standing.running_end)
+        if ends:
+            return gettext("Last day"), day(standing.running_end - timedelta(days=1))
+        return gettext("In force from"), day(standing.running_end)
+    label = gettext("Ends on") if ends else gettext("In force from")
     return label, gettext("%(day)s, at once", day=day(standing.today))
