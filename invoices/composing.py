@@ -21,7 +21,7 @@ from invoices.charges import Charge, Offered
 from invoices.discounts import Discount, Redeemed, Repriced
 from invoices.fingerprints import plain_decimal
 from invoices.periods import Period
-from invoices.rating import Facts, RatedLine
+from invoices.rating import Facts, RatedLine, UsageTotal
 from invoices.schedule import DueBill, Span
 from invoices.spending import Grant, Use, spend
 
@@ -36,6 +36,16 @@ _PREPAID = {
     "promotion": ("프로모션 크레딧 사용", "Promotional credit used"),
     "adjustment": ("정산 크레딧 사용", "Adjustment credit used"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """The total by which a line corrects what was billed for one item; each is a revision."""
+
+    item_id: UUID
+    group: tuple[tuple[str, str], ...]
+    revision: int
+    total: UsageTotal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,7 @@ class BillLine:
     span: Span | None = None
     use: Use | None = None
     discount: Discount | None = None
+    adjustment: Adjustment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,8 @@ class Account:
     """What a subscription's bills are composed from, beyond the spans that are due.
 
     `facts` finds what a span is rated from; `billed` are the spans of earlier bills with their
-    amounts; `given` what coupons took off those that may be given back, by item and end; `grants`
-    and `coupons` are shortened as bills use them up.
+    amounts; `given` what coupons took off those that may be given back, by item and end; `grants`,
+    `coupons` and `adjustments` are shortened as bills use them up.
     """
 
     currency: str
@@ -105,6 +116,7 @@ class Account:
     given: Mapping[tuple[UUID, datetime], Given] = field(default_factory=dict)
     coupons: list[Redeemed] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
+    adjustments: list[BillLine] = field(default_factory=list)
 
 
 def compose(*, bill: DueBill, account: Account) -> Composed:
@@ -115,6 +127,9 @@ def compose(*, bill: DueBill, account: Account) -> Composed:
     lines = [_rated(span, account) for span in bill.spans if not _tops_up(span)]
     account.billed.extend(_amounts(lines))
     lines += [_topped_up(span, account) for span in bill.spans if _tops_up(span)]
+    # What late usage changed in earlier bills is part of the first one that is made now.
+    lines += account.adjustments
+    account.adjustments.clear()
     lines += _returned(lines, account) + _discounted(lines, bill, account)
     subtotal = sum(line.amount_minor for line in lines)
     if subtotal < 0:

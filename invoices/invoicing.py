@@ -28,6 +28,7 @@ from invoices import (
     dunning,
     issuing,
     judging,
+    late_usage,
     ledger,
     parties,
     subscribers,
@@ -59,6 +60,10 @@ class ReasonMissing(Invalid):
 
 class PaymentUnderWay(Conflict):
     """Money for the invoice may be on its way."""
+
+
+class CorrectedSince(Conflict):
+    """A later bill corrected the usage on the invoice."""
 
 
 class TaxInvoiceExists(Conflict):
@@ -284,8 +289,8 @@ def void(
     Its number and paper stay, marked void; the issue is booked back; the next run bills the same
     spans again, from the readings and terms as they are then.
 
-    Raises: ReasonMissing, NotFound, PaymentUnderWay, TaxInvoiceExists; IllegalMove when it is
-    paid or void already.
+    Raises: ReasonMissing, NotFound, PaymentUnderWay, TaxInvoiceExists, CorrectedSince; IllegalMove
+    when it is paid or void already.
     """
     why = reason.strip()
     if not why:
@@ -338,6 +343,10 @@ def _check_nothing_hangs_on(control_session: Session, invoice: Invoice) -> None:
     )
     if control_session.scalar(select(attempt)):
         raise PaymentUnderWay("A payment for this invoice is under way. Wait for its outcome.")
+    if number := late_usage.corrected_by(control_session=control_session, invoice_id=invoice.id):
+        raise CorrectedSince(
+            f"Invoice {number} corrects the usage on this one. Void that one first."
+        )
     if control_session.scalar(select(exists().where(TaxInvoice.invoice_id == invoice.id))):
         raise TaxInvoiceExists(
             "A tax invoice was issued for this invoice. It has to be amended, not voided."

@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
-from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk, clock, ids, messages
@@ -20,32 +19,15 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.money import Money
-from invoices import coupon_uses, credits, fingerprints, ledger, numbering
+from invoices import fingerprints, ledger, numbering, writing
 from invoices.documents import shelf
 from invoices.invoice_papers import days_of, invoice_paper
 from invoices.models import INVOICE, Invoice, InvoiceLine, PaymentMethod
 from invoices.sheets import Sheet, SheetLine
-from invoices.spending import CARRIED, CARRIED_PRIORITY
 
 LANGUAGES = ("ko", "en")
 ISSUER = Actor.job("invoicing")
 
-_INVOICE = (
-    *("id", "attempts", "state", "tenant_id", "subscription_id", "series", "year", "number"),
-    *("number_text", "period", "currency", "subtotal_minor", "tax_minor", "total_minor"),
-    *("seller", "buyer", "supplied_on", "created_at", "issue_at", "held", "released_minor"),
-    *("issued_at", "due_on", "content_sha256", "paid_at", "collect_at"),
-)
-_LINE = (
-    *("id", "invoice_id", "position", "kind", "charge", "name_ko", "name_en", "period"),
-    *("quantity", "unit_amount", "amount_minor", "tax_minor", "price_id", "evidence"),
-    "readings_sha256",
-)
-_SPAN = ("id", "subscription_id", "item_id", "kind", "span", "invoice_id", "line_id", "state")
-_GRANT = (
-    *("id", "tenant_id", "currency", "amount_minor", "used_minor", "lapsed_minor"),
-    *("source", "priority", "granted_at", "note", "granted_by", "carried_by"),
-)
 _DOCUMENT = (
     *("id", "attempts", "state", "tenant_id", "kind", "subject_id", "language", "file_name"),
     *("data", "data_sha256", "created_at"),
@@ -81,9 +63,7 @@ def write(
     carded = _with_card(control_session, {sheet.tenant_id for sheet in issued})
     if issued:
         _number(control_session, issued, now)
-    _write_bills(control_session, sheets)
-    _carry_over(control_session, sheets, now)
-    _record_uses(control_session, sheets, now)
+    writing.write(control_session=control_session, sheets=sheets, now=now)
     if issued:
         ledger.append(
             control_session=control_session,
@@ -174,136 +154,6 @@ def _line_content(line: InvoiceLine | SheetLine) -> dict[str, Any]:
         # Lines were all charges before there were other kinds; their hashes stay what they were.
         **({} if line.kind == "charge" else {"kind": line.kind}),
     }
-
-
-def _write_bills(control_session: Session, sheets: Sequence[Sheet]) -> None:
-    """This function will write lines, the invoices over them, and the spans that they take.
-
-    An invoice is frozen once it is there, so its lines come first and are checked after it.
-    """
-    control_session.execute(text("SET CONSTRAINTS fk_invoice_line_invoice_id DEFERRED"))
-    bulk.copy(
-        control_session=control_session,
-        table="invoice_line",
-        columns=_LINE,
-        rows=(_line_row(sheet, line) for sheet in sheets for line in sheet.lines),
-    )
-    sellers = {id(sheet.seller): fingerprints.canonical_json(sheet.seller) for sheet in sheets}
-    bulk.copy(
-        control_session=control_session,
-        table="invoice",
-        columns=_INVOICE,
-        rows=(_invoice_row(sheet, sellers[id(sheet.seller)]) for sheet in sheets),
-    )
-    control_session.execute(text("SET CONSTRAINTS fk_invoice_line_invoice_id IMMEDIATE"))
-    bulk.copy(
-        control_session=control_session,
-        table="billed_span",
-        columns=_SPAN,
-        rows=(
-            (
-                ids.uuid7(),
-                sheet.subscription_id,
-                span.item.item_id,
-                span.kind,
-                f"[{span.start.isoformat()},{span.end.isoformat()})",
-                sheet.id,
-                line.id,
-                "billed",
-            )
-            for sheet in sheets
-            for line in sheet.lines
-            if (span := line.made.span) is not None
-        ),
-    )
-
-
-def _invoice_row(sheet: Sheet, seller: str) -> Row:
-    return (
-        sheet.id,
-        0,
-        sheet.state,
-        sheet.tenant_id,
-        sheet.subscription_id,
-        sheet.series,
-        sheet.year,
-        sheet.number,
-        sheet.number_text,
-        _days(sheet.period),
-        sheet.currency,
-        sheet.subtotal_minor,
-        sheet.tax_minor,
-        sheet.total_minor,
-        seller,
-        fingerprints.canonical_json(sheet.buyer),
-        sheet.supplied_on,
-        sheet.created_at,
-        sheet.issue_at,
-        sheet.held and fingerprints.canonical_json(sheet.held),
-        sheet.released_minor,
-        sheet.issued_at,
-        sheet.due_on,
-        sheet.content_sha256,
-        sheet.paid_at,
-        sheet.collect_at,
-    )
-
-
-def _line_row(sheet: Sheet, line: SheetLine) -> Row:
-    return (
-        line.id,
-        sheet.id,
-        line.position,
-        line.kind,
-        line.charge,
-        line.name_ko,
-        line.name_en,
-        _days(line.period),
-        line.quantity,
-        line.unit_amount,
-        line.amount_minor,
-        line.tax_minor,
-        line.price_id,
-        fingerprints.canonical_json(line.evidence),
-        line.readings_sha256,
-    )
-
-
-def _days(period: Range[Any]) -> str:
-    return f"[{period.lower},{period.upper})"
-
-
-def _carry_over(control_session: Session, sheets: Sequence[Sheet], now: datetime) -> None:
-    """This function will write what bills gave back beyond what they asked, as credit."""
-    rows = [
-        (
-            *(sheet.grant_id, sheet.tenant_id, sheet.currency, sheet.carried_minor, 0, 0),
-            *(CARRIED, CARRIED_PRIORITY, now, "", "", sheet.id),
-        )
-        for sheet in sheets
-        if sheet.carried_minor
-    ]
-    if rows:
-        bulk.copy(control_session=control_session, table="credit_grant", columns=_GRANT, rows=rows)
-
-
-def _record_uses(control_session: Session, sheets: Sequence[Sheet], now: datetime) -> None:
-    """This function will note what the bills used of credits and coupons."""
-    lines = [(sheet, line) for sheet in sheets for line in sheet.lines]
-    credits.record(
-        control_session=control_session,
-        uses=[(sheet.id, line.id, line.made.use) for sheet, line in lines if line.made.use],
-        now=now,
-    )
-    coupon_uses.record(
-        control_session=control_session,
-        uses=[
-            (sheet.subscription_id, sheet.id, line.id, line.made.discount)
-            for sheet, line in lines
-            if line.made.discount
-        ],
-        now=now,
-    )
 
 
 def _lay_out(

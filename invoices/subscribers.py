@@ -15,7 +15,17 @@ from sqlalchemy import ColumnElement, Date, Row, and_, cast, exists, func, or_, 
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk, clock
-from invoices import composing, coupon_uses, credits, drafts, facts, parties, rating, schedule
+from invoices import (
+    composing,
+    coupon_uses,
+    credits,
+    drafts,
+    facts,
+    late_usage,
+    parties,
+    rating,
+    schedule,
+)
 from invoices import items as subscription_items
 from invoices.charges import Offered
 from invoices.drafts import StandingDraft
@@ -159,6 +169,17 @@ def read(
     }
     contracts = _Contracts(found, items, prices, agendas)
     accounts = _accounts(control_session, usage_session, contracts, lock)
+    changed = late_usage.adjustments(
+        control_session=control_session,
+        usage_session=usage_session,
+        timezones={row.id: row.timezone for row in found if agendas[row.id].bills},
+        items=items,
+        prices=prices,
+        currencies={row.id: row.currency for row in found},
+        now=now,
+    )
+    for subscription_id, lines in changed.items():
+        accounts[subscription_id].adjustments.extend(lines)
     emails = _admin_emails(
         control_session, [row.tenant_id for row in found if not row.billing_profile.get("email")]
     )

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     vat_rounding: Rounding = Rounding.DOWN
     payment_term_days: int = 14
     invoice_grace_hours: int = 0
+    # How long after its end a billed total is looked at again, for events that came late.
+    late_usage_days: int = 100
     # The brake: a bill is held for a person from so many times its usual on, and above a floor.
     brake_factor: Decimal = Decimal(3)
     brake_floor: str = "KRW=1000000,USD=1000,EUR=1000,JPY=100000"

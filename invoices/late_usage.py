@@ -1,0 +1,225 @@
+"""Late usage: events that came, or were corrected, after their span was billed.
+
+Each total that a bill was made from is kept. Before the next bill it is compared with what the same
+meter comes to now; the difference of the two amounts is a line of that bill, and the new total is
+kept as the next revision. By the same version of the meter: declaring it anew corrects nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session, aliased
+
+from app.base import bulk
+from app.base.config import settings
+from invoices import facts, rating, schedule
+from invoices.charges import Offered
+from invoices.composing import Adjustment, BillLine, names_of
+from invoices.facts import WindowKey
+from invoices.fingerprints import plain_decimal
+from invoices.models import Invoice
+from invoices.models import UsageTotal as StoredTotal
+from invoices.rating import Facts, UsageTotal
+from invoices.schedule import Item, Span
+from tenants import meters
+
+_NAMES = ("정산: {name}", "Correction: {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A total as it was billed last, with the span and the invoice that it stands for."""
+
+    subscription_id: UUID
+    tenant_id: UUID
+    item_id: UUID
+    group: tuple[tuple[str, str], ...]
+    revision: int
+    total: UsageTotal
+    invoice: str
+
+    @property
+    def key(self) -> WindowKey:
+        """What the same total is read by now."""
+        total = self.total
+        return self.tenant_id, total.meter, self.group, total.start, total.end
+
+
+def adjustments(
+    *,
+    control_session: Session,
+    usage_session: Session | None,
+    timezones: Mapping[UUID, str],
+    items: Mapping[UUID, Sequence[Item]],
+    prices: Mapping[UUID, Offered],
+    currencies: Mapping[UUID, str],
+    now: datetime,
+) -> dict[UUID, list[BillLine]]:
+    """This function will return, by subscription, a line for each billed total that has changed."""
+    found: dict[UUID, list[BillLine]] = defaultdict(list)
+    closed = _closed(control_session, list(timezones), now)
+    if not closed:
+        return found
+    present = _present(control_session, usage_session or control_session, closed)
+    by_id = {item.item_id: item for each in items.values() for item in each}
+    for was in closed:
+        is_ = present[was.key, was.total.meter_version]
+        same = (is_.quantity, is_.transactions) == (was.total.quantity, was.total.transactions)
+        if same or was.item_id not in by_id:
+            continue
+        span = schedule.span_of(
+            item=by_id[was.item_id],
+            kind="charge",
+            start=was.total.start,
+            end=was.total.end,
+            timezone=timezones[was.subscription_id],
+        )
+        found[was.subscription_id].append(
+            line_of(
+                span=span,
+                was=was,
+                is_=is_,
+                price=prices[span.item.price_id],
+                currency=currencies[was.subscription_id],
+            )
+        )
+    return found
+
+
+def corrected_by(*, control_session: Session, invoice_id: UUID) -> str | None:
+    """This function will name an invoice, not voided, that corrects usage billed on this one."""
+    mine, later = aliased(StoredTotal), aliased(StoredTotal)
+    return control_session.scalar(
+        select(func.coalesce(Invoice.number_text, "-"))
+        .select_from(mine)
+        .join(
+            later,
+            and_(
+                later.item_id == mine.item_id,
+                later.subscription_id == mine.subscription_id,
+                later.starts_at == mine.starts_at,
+                later.revision > mine.revision,
+            ),
+        )
+        .join(Invoice, Invoice.id == later.invoice_id)
+        .where(mine.invoice_id == invoice_id, Invoice.state != "void")
+        .limit(1)
+    )
+
+
+def line_of(*, span: Span, was: Closed, is_: UsageTotal, price: Offered, currency: str) -> BillLine:
+    """This function will price the difference between what was counted and what is. Pure."""
+    item = span.item
+    before, after = (
+        rating.rate(
+            price_id=item.price_id,
+            charge=item.charge,
+            currency=currency,
+            stretch=span.stretch,
+            quantity=item.quantity,
+            facts=Facts(total=total),
+        )
+        for total in (was.total, is_)
+    )
+    ko, en = (
+        pattern.format(name=name)
+        for pattern, name in zip(_NAMES, names_of(item.charge), strict=True)
+    )
+    return BillLine(
+        kind="adjustment",
+        charge=item.charge.code,
+        names=(ko, en),
+        period=span.stretch.shown,
+        quantity=after.quantity - before.quantity,
+        unit_amount=after.unit_amount,
+        amount_minor=after.amount_minor - before.amount_minor,
+        evidence={
+            "rule": "adjustment",
+            "plan": price.plan_code,
+            "plan_version": price.plan_version,
+            "units": [item.charge.unit_ko, item.charge.unit_en],
+            "invoice": was.invoice,
+            "was": _told(before.evidence, before.amount_minor, was.total),
+            "is": _told(after.evidence, after.amount_minor, is_),
+        },
+        price_id=item.price_id,
+        readings_sha256=is_.sha256,
+        adjustment=Adjustment(item.item_id, was.group, was.revision + 1, is_),
+    )
+
+
+def _told(evidence: Mapping[str, Any], amount_minor: int, total: UsageTotal) -> dict[str, Any]:
+    return {
+        "measured": plain_decimal(total.quantity),
+        "events": total.transactions,
+        "sha256": total.sha256,
+        "amount_minor": amount_minor,
+        "exact_minor": evidence["exact_minor"],
+        "steps": evidence["steps"],
+    }
+
+
+def _closed(
+    control_session: Session, subscription_ids: Sequence[UUID], now: datetime
+) -> list[Closed]:
+    """This function will return the last revision of each total that may still change."""
+    rows = control_session.execute(
+        select(StoredTotal, Invoice.number_text)
+        .join(Invoice, Invoice.id == StoredTotal.invoice_id)
+        .where(
+            bulk.among(StoredTotal.subscription_id, subscription_ids),
+            StoredTotal.ends_at > now - timedelta(days=settings().late_usage_days),
+            Invoice.state != "void",
+        )
+        .ext(distinct_on(StoredTotal.item_id, StoredTotal.starts_at))
+        .order_by(StoredTotal.item_id, StoredTotal.starts_at, StoredTotal.revision.desc())
+    )
+    return [
+        Closed(
+            subscription_id=row.subscription_id,
+            tenant_id=row.tenant_id,
+            item_id=row.item_id,
+            group=tuple(sorted(row.meter_group.items())),
+            revision=row.revision,
+            total=UsageTotal(
+                meter=row.meter,
+                meter_version=row.meter_version,
+                start=row.starts_at,
+                end=row.ends_at,
+                quantity=Decimal(row.quantity),
+                transactions=row.transactions,
+                sha256=row.sha256,
+            ),
+            invoice=number_text or "",
+        )
+        for row, number_text in rows
+    ]
+
+
+def _present(
+    control_session: Session, usage_session: Session, closed: Sequence[Closed]
+) -> dict[tuple[WindowKey, int], UsageTotal]:
+    """This function will read what the totals come to now, by the versions they were billed by."""
+    found: dict[tuple[WindowKey, int], UsageTotal] = {}
+    versions = {(each.total.meter, each.total.meter_version) for each in closed}
+    for code, version in sorted(versions):
+        definition = meters.definition(control_session=control_session, code=code, version=version)
+        keys = [
+            each.key
+            for each in closed
+            if (each.total.meter, each.total.meter_version) == (code, version)
+        ]
+        totals = facts.totals(
+            usage_session=usage_session, definitions={code: definition}, windows=keys
+        )
+        found |= {(key, version): total for key, total in zip(keys, totals, strict=True)}
+    return found
