@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -16,7 +16,6 @@ import pytest
 from sqlalchemy import func, select
 
 from app.base.audit import SYSTEM, AuditEvent
-from app.base.config import settings
 from app.base.db import control_session
 from invoices import catalogue, invoicing
 from invoices.models import Invoice, Subscription, SubscriptionItem
@@ -37,19 +36,6 @@ PLANS = (SMALL, replace(LARGE, position=10), replace(TINY, position=11))
 def clock_at_noon(set_clock: Callable[..., None]) -> None:
     """The day on which the factories' rows begin."""
     set_clock(NOW)
-
-
-@pytest.fixture
-def rights(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Sets what customers may do."""
-
-    def give(words: str) -> None:
-        monkeypatch.setenv("TENANTRY_CUSTOMER_MAY", words)
-        settings.cache_clear()
-
-    yield give
-    monkeypatch.undo()
-    settings.cache_clear()
 
 
 def subscriber(plan_code: str = "small", *, billed: bool = True) -> Tenant:
@@ -219,16 +205,6 @@ class TestChanging:
         assert event.why == "too dear"
         assert seen(client, "cancel").status_code == 409
 
-    def test_a_pause_and_its_end(self, client: Any, rights: Callable[[str], None]) -> None:
-        rights("pause")
-        tenant = subscriber()
-        sign_in(client, tenant)
-        assert change(client, "pause").status_code == 303
-        assert subscription_of(tenant).state == "paused"
-        assert f"{CHANGE}/resume" in client.get(PLAN).text
-        assert change(client, "resume").status_code == 303
-        assert subscription_of(tenant).state == "active"
-
 
 class TestConfirming:
     def test_twice_changes_once(self, client: Any) -> None:
@@ -360,74 +336,3 @@ class TestWhatIsTyped:
             answer = client.post(f"{CHANGE}/{verb}", data=typed)
             assert answer.status_code in (409, 422), text
         assert len(items_of(tenant)) == 3
-
-
-class TestRights:
-    @pytest.mark.parametrize(
-        ("verb", "answers"),
-        [
-            ("plan", {"plan": "large", "when": "now"}),
-            ("quantity", {"charge": "licences", "quantity": "4", "when": "now"}),
-            ("add", {"charge": "support"}),
-            ("remove", {"charge": "support", "when": "now"}),
-            ("pause", {}),
-            ("resume", {}),
-            ("cancel", {}),
-            ("take-back", {}),
-            ("billing-day", {"billing_day": "5"}),
-        ],
-    )
-    def test_that_are_not_given_are_refused_and_not_shown(
-        self, client: Any, rights: Callable[[str], None], verb: str, answers: dict[str, str]
-    ) -> None:
-        rights("")
-        tenant = subscriber()
-        sign_in(client, tenant)
-        assert CHANGE not in client.get(PLAN).text
-        assert client.get(f"{CHANGE}/{verb}").status_code == 403
-        assert seen(client, verb, **answers).status_code == 403
-        token = csrf_token(client, "/portal/account")
-        answer = client.post(f"{CHANGE}/{verb}", data=answers | {"csrf_token": token})
-        assert answer.status_code == 403
-        assert len(items_of(tenant)) == 3
-
-    def test_to_cancel_close_the_direct_way_too(
-        self, client: Any, rights: Callable[[str], None]
-    ) -> None:
-        rights("plan")
-        tenant = subscriber()
-        sign_in(client, tenant)
-        token = csrf_token(client, "/portal/account")
-        answer = client.post(f"{PLAN}/cancel", data={"csrf_token": token})
-        assert answer.status_code == 403
-        assert subscription_of(tenant).ends_on is None
-
-    def test_end_at_one_s_own_tenant(self, client: Any) -> None:
-        theirs, mine = subscriber(), subscriber()
-        sign_in(client, mine)
-        before = items_of(theirs)
-        assert change(client, "plan", plan="large", when="now").status_code == 303
-        assert items_of(theirs) == before
-
-    def test_need_a_known_verb_and_a_signed_in_person(self, client: Any) -> None:
-        assert client.get(f"{CHANGE}/plan").status_code == 302
-        sign_in(client, subscriber())
-        assert client.get(f"{CHANGE}/fly").status_code == 404
-
-
-class TestTheTimeline:
-    @pytest.mark.parametrize("language", ["ko", "en"])
-    def test_says_what_will_be_billed_when_and_who_changed_what(
-        self, client: Any, language: str
-    ) -> None:
-        sign_in(client, subscriber())
-        change(client, "plan", plan="large", when="period_end")
-        page = client.get(f"{PLAN}/timeline", query_string={"lang": language}).text
-        assert "2026-04-01" in page
-        assert "2027-03-01" in page
-        assert "₩109,120" in page  # 99,200 with its tax
-        assert "관리자" in page  # whoever signed in changed it
-
-    def test_is_there_on_trial_too(self, client: Any) -> None:
-        sign_in(client, customer())
-        assert client.get(f"{PLAN}/timeline").status_code == 200
