@@ -18,6 +18,7 @@ from invoices.fingerprints import plain_decimal
 from invoices.line_details import PLAIN_KINDS, plain_detail
 from invoices.models import Invoice, InvoiceLine
 from invoices.rating import AVERAGE_STEP
+from invoices.sheets import Sheet, SheetLine
 
 # Lines issued before charges had units of their own in their evidence.
 _FIRST_UNITS = {"base": ["개월", "month"], "seats": ["명", "seats"], "storage": ["GB", "GB"]}
@@ -35,7 +36,11 @@ _MEASURED = {
 
 
 def invoice_paper(
-    *, invoice: Invoice, lines: Sequence[InvoiceLine], language: str, by_card: bool
+    *,
+    invoice: Invoice | Sheet,
+    lines: Sequence[InvoiceLine] | Sequence[SheetLine],
+    language: str,
+    by_card: bool,
 ) -> InvoicePaper:
     """This function will put an invoice on paper.
 
@@ -66,7 +71,7 @@ def invoice_paper(
     )
 
 
-def _evidence(invoice: Invoice, by_card: bool) -> Evidence:
+def _evidence(invoice: Invoice | Sheet, by_card: bool) -> Evidence:
     if invoice.total_minor == 0 or invoice.buyer["country"] != "KR":
         return Evidence.NONE
     return Evidence.CARD_SLIP if by_card else Evidence.TAX_INVOICE
@@ -92,12 +97,12 @@ def _line(line: InvoiceLine | SheetLine, currency: str, language: str) -> papers
     )
 
 
-def _unit(line: InvoiceLine, language: str) -> str:
+def _unit(line: InvoiceLine | SheetLine, language: str) -> str:
     units: list[str] = line.evidence.get("units") or _FIRST_UNITS.get(line.charge, ["", ""])
     return units[0] if language == "ko" else units[1]
 
 
-def _detail(line: InvoiceLine, language: str) -> str:
+def _detail(line: InvoiceLine | SheetLine, language: str) -> str:
     evidence = line.evidence
     if "measured" not in evidence:
         return ""

@@ -30,7 +30,7 @@ class Use:
 
 
 def carry(*, grants: list[Grant], grant_id: UUID, amount_minor: int) -> None:
-    """This function will put what a bill gave back beyond what it asked before all that was granted.
+    """This function will put what a bill gave back beyond its own sum before all that was granted.
 
     The next bill may be composed in the same pass: it has to find what a later pass would, and in
     the same order, what was carried over earlier first.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -159,7 +160,7 @@ def charges() -> tuple[Charge, ...]:
         Tier(up_to=Decimal(40), unit_amount=Decimal("9.75")),
         Tier(up_to=None, unit_amount=Decimal("7.125")),
     )
-    arrears = {"timing": "arrears", "unit_ko": "개", "unit_en": "units"}
+    arrears: Any = {"timing": "arrears", "unit_ko": "개", "unit_en": "units"}
     return (
         Charge(
             code="base",
@@ -217,7 +218,9 @@ def _roll_up() -> None:
 
 def measure(*, beside: str | None = None) -> Run:
     """This function will bill all that is due, chunk by chunk, and `beside` it what is bare."""
-    ours, floor, invoices = [], [], 0
+    ours: list[float] = []
+    floor: list[float] = []
+    invoices = 0
     _forget_peak()
     while True:
         begun = time.perf_counter()

@@ -1,10 +1,10 @@
 -- Rows for `flask bench billing`: bench.subscriptions customers with one bill of five lines due each.
 
 INSERT INTO tenant (id, state, slug, name, country, language, timezone, currency, plan_code, limits,
-    limits_version, limits_version_written, billing_profile, trial_days, converted_at, legal_hold,
+    plan_grants, limits_version, limits_version_written, billing_profile, trial_days, converted_at, legal_hold,
     created_at)
 SELECT uuidv7(), 'active', 'bench-' || n, '벤치설비 ' || n, 'KR', 'ko', 'Asia/Seoul', 'KRW',
-    'bench', '{"seats": 50, "storage_bytes": 500000000000}', 1, 1,
+    'bench', '{"seats": 50, "storage_bytes": 500000000000}', '{}', 1, 1,
     jsonb_build_object('registration_number', '1248100998', 'representative', '대표자',
         'address', '서울특별시 성동구 왕십리로 115', 'business_type', '제조업',
         'business_item', '금형', 'email', 'billing-' || n || '@bench.example',

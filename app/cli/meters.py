@@ -167,9 +167,7 @@ def _of_days(
         told = plain(read[day]) if day in read else why.get(day, "not read")
         click.echo(f"{day}  {told:>20}")
     if why:
-        raise click.ClickException(
-            f"{len(why)} days gave no number: a bill would wait for them."
-        )
+        raise click.ClickException(f"{len(why)} days gave no number: a bill would wait for them.")
     return None, 0
 
 

@@ -48,7 +48,6 @@ from invoices.models.payments import (
     PaymentAttempt,
     PaymentMethod,
 )
-
 from invoices.models.runs import (
     RunRelease,
     UsageTotal,

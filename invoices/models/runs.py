@@ -1,4 +1,4 @@
-"""The tables around the billing run: who let a day's drafts go, and which usage totals were billed."""
+"""The tables around the billing run: who let a day's drafts go, which totals were billed."""
 
 from __future__ import annotations
 

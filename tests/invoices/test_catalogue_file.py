@@ -115,7 +115,11 @@ class TestFaults:
                 "A feature is on, off or",
             ),
             ("    charges:\n", "    quotas: {calls: {soft: x}}\n    charges:\n", "plain number"),
-            ("    charges:\n", "    quotas: {api_calls: {}}\n    charges:\n", "a soft bound, a hard"),
+            (
+                "    charges:\n",
+                "    quotas: {api_calls: {}}\n    charges:\n",
+                "a soft bound, a hard",
+            ),
             (
                 "    charges:\n",
                 "    quotas: {calls: {soft: 1, alerts: [x]}}\n    charges:\n",

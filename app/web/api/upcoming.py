@@ -15,10 +15,11 @@ from invoices import upcoming
 from invoices.composing import BillLine
 from invoices.fingerprints import plain_decimal
 from invoices.periods import Period
+from invoices.subscriptions import NoSubscription
 from invoices.upcoming import Unread
 
 
-class NoBillAhead(upcoming.NoSubscription):
+class NoBillAhead(NoSubscription):
     """The subscription is over or paused: no bill is to come."""
 
 
