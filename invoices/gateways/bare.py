@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from app.base.money import Money
 from invoices.gateways import port
@@ -33,6 +33,20 @@ class BareGateway:
     def revoke(self, *, token: str, customer_key: str) -> None:
         raise self._refusal(port.Capability.REVOKE)
 
+    def prepare(
+        self,
+        *,
+        token: str,
+        customer_key: str,
+        order_id: str,
+        amount: Money,
+        tax_minor: int,
+        name: str,
+        idempotency_key: str,
+        attempt_id: str,
+    ) -> port.PrepareResult:
+        raise self._refusal(port.Capability.PREPARE)
+
     def charge(
         self,
         *,
@@ -44,6 +58,7 @@ class BareGateway:
         name: str,
         idempotency_key: str,
         attempt_id: str,
+        prepared_id: str | None = None,
     ) -> port.ChargeResult:
         raise self._refusal(port.Capability.CHARGE)
 
@@ -54,6 +69,7 @@ class BareGateway:
         amount: Money | None,
         reason: str,
         idempotency_key: str,
+        to_account: port.RefundAccount | None = None,
     ) -> port.RefundResult:
         raise self._refusal(port.Capability.REFUND)
 
@@ -72,3 +88,40 @@ class BareGateway:
 
     def transfer_instructions(self, *, order_id: str, amount: Money) -> port.TransferInstructions:
         raise self._refusal(port.Capability.TRANSFER_INSTRUCTIONS)
+
+    def open_virtual_account(
+        self,
+        *,
+        order_id: str,
+        amount: Money,
+        name: str,
+        payer: str,
+        bank: str,
+        expires_at: datetime,
+        idempotency_key: str,
+    ) -> port.VirtualAccountResult:
+        raise self._refusal(port.Capability.VIRTUAL_ACCOUNTS)
+
+    def issue_cash_receipt(
+        self,
+        *,
+        order_id: str,
+        amount: Money,
+        tax_minor: int,
+        name: str,
+        use: port.CashReceiptUse,
+        identity: str,
+        idempotency_key: str,
+    ) -> port.CashReceiptResult:
+        raise self._refusal(port.Capability.CASH_RECEIPTS)
+
+    def cancel_cash_receipt(
+        self, *, receipt_id: str, amount: Money | None, reason: str, idempotency_key: str
+    ) -> port.CashReceiptResult:
+        raise self._refusal(port.Capability.CASH_RECEIPTS)
+
+    def cash_receipt(self, *, receipt_id: str) -> port.CashReceipt | port.Absent | port.Unknown:
+        raise self._refusal(port.Capability.CASH_RECEIPTS)
+
+    def settlements(self, *, start: date, end: date) -> Iterator[port.SettlementLine]:
+        raise self._refusal(port.Capability.SETTLEMENTS)

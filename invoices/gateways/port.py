@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -46,8 +46,12 @@ class Capability(StrEnum):
     LOOKUP_BY_ORDER = "lookup_by_order"
     LOOKUP_BY_PAYMENT = "lookup_by_payment"
     LIST_PAYMENTS = "list_payments"
+    PREPARE = "prepare"
     WEBHOOKS = "webhooks"
     TRANSFER_INSTRUCTIONS = "transfer_instructions"
+    VIRTUAL_ACCOUNTS = "virtual_accounts"
+    CASH_RECEIPTS = "cash_receipts"
+    SETTLEMENTS = "settlements"
 
 
 class DeclineClass(StrEnum):
@@ -73,6 +77,9 @@ class EventKind(StrEnum):
     PAYMENT_SUCCEEDED = "payment_succeeded"
     PAYMENT_DECLINED = "payment_declined"
     PAYMENT_REFUNDED = "payment_refunded"
+    PAYMENT_DISPUTED = "payment_disputed"
+    ACCOUNT_DEPOSITED = "account_deposited"
+    PAYOUT_CHANGED = "payout_changed"
     METHOD_REGISTERED = "method_registered"
     METHOD_REVOKED = "method_revoked"
     OTHER = "other"
@@ -154,6 +161,99 @@ class GatewayEvent:
     occurred_at: datetime
     gateway_payment_id: str | None = None
     order_id: str | None = None
+    # With trust SECRET: what the sender knows and a stranger does not. Compared in constant time
+    # with what was stored when the payment began, before anything is believed.
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A payment that the gateway knows and that moved no money yet: store its id, then charge."""
+
+    gateway_payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAccount:
+    """Where money goes back that came by transfer; cards need none."""
+
+    bank: str
+    number: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualAccount:
+    """A bank account opened for one payment. `secret` proves later news of it: encrypt it."""
+
+    gateway_payment_id: str
+    order_id: str
+    bank: str
+    number: str
+    holder: str
+    amount: Money
+    expires_at: datetime
+    secret: str | None = field(default=None, repr=False)
+
+
+class CashReceiptUse(StrEnum):
+    """What a buyer does with a cash receipt: deducts it as income tax, or proves an expense."""
+
+    INCOME_DEDUCTION = "income_deduction"  # 소득공제, by phone number
+    EXPENSE_PROOF = "expense_proof"  # 지출증빙, by business registration number
+
+
+class CashReceiptState(StrEnum):
+    """How far the tax service has got with a cash receipt."""
+
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class CashReceipt:
+    """A cash receipt at the gateway. `number` is the tax service's, once there is one."""
+
+    receipt_id: str
+    order_id: str
+    use: CashReceiptUse
+    state: CashReceiptState
+    amount: Money
+    issued_at: datetime
+    number: str | None = None
+    receipt_url: str | None = None
+
+
+class SettlementKind(StrEnum):
+    """What a line of a gateway's settlement stands for."""
+
+    PAYMENT = "payment"
+    REFUND = "refund"
+    DISPUTE = "dispute"
+    FEE = "fee"
+    PAYOUT = "payout"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementLine:
+    """One line of the gateway's books. `gross - fee - fee_tax = net`; refunds are negative.
+
+    `line_id` is the same whenever the line is read again.
+    """
+
+    line_id: str
+    kind: SettlementKind
+    gross: Money
+    fee: Money
+    fee_tax: Money
+    net: Money
+    booked_on: date
+    paid_out_on: date | None = None
+    gateway_payment_id: str | None = None
+    order_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +266,9 @@ class TransferInstructions:
 
 
 ChargeResult = Succeeded | Declined | Unknown
+PrepareResult = Prepared | Declined | Unknown
+VirtualAccountResult = VirtualAccount | Declined | Unknown
+CashReceiptResult = CashReceipt | Declined | Unknown
 RefundResult = Refunded | Declined | Unknown
 LookupResult = Succeeded | Declined | Absent | Unknown
 
@@ -213,6 +316,24 @@ class Gateway(Protocol):
         Raises: GatewayUnavailable.
         """
 
+    def prepare(
+        self,
+        *,
+        token: str,
+        customer_key: str,
+        order_id: str,
+        amount: Money,
+        tax_minor: int,
+        name: str,
+        idempotency_key: str,
+        attempt_id: str,
+    ) -> PrepareResult:
+        """This function will make the payment known to the gateway without moving money.
+
+        With Capability.PREPARE the caller stores the id before it calls `charge` with the same
+        words, so that a payment whose charge was never answered can be looked up by its own id.
+        """
+
     def charge(
         self,
         *,
@@ -224,11 +345,13 @@ class Gateway(Protocol):
         name: str,
         idempotency_key: str,
         attempt_id: str,
+        prepared_id: str | None = None,
     ) -> ChargeResult:
         """This function will take the money once, however often it is called with one key.
 
         Call it outside any transaction, after the attempt and its key are committed. A new attempt
         after a decline needs a new key and a new `order_id`. `amount` includes `tax_minor`.
+        `prepared_id`: what `prepare` returned, where the gateway has that step.
         """
 
     def refund(
@@ -238,8 +361,12 @@ class Gateway(Protocol):
         amount: Money | None,
         reason: str,
         idempotency_key: str,
+        to_account: RefundAccount | None = None,
     ) -> RefundResult:
-        """This function will give money back: `amount`, or with None all that remains."""
+        """This function will give money back: `amount`, or with None all that remains.
+
+        `to_account`: needed where the money came by transfer to a virtual account.
+        """
 
     def lookup(
         self, *, order_id: str | None = None, gateway_payment_id: str | None = None
@@ -266,3 +393,49 @@ class Gateway(Protocol):
 
     def transfer_instructions(self, *, order_id: str, amount: Money) -> TransferInstructions:
         """This function will tell the payer where to send the money."""
+
+    def open_virtual_account(
+        self,
+        *,
+        order_id: str,
+        amount: Money,
+        name: str,
+        payer: str,
+        bank: str,
+        expires_at: datetime,
+        idempotency_key: str,
+    ) -> VirtualAccountResult:
+        """This function will open an account for one transfer; its arrival comes as a webhook.
+
+        `bank`: the gateway's code of it. An arrival may be taken back until it is settled.
+        """
+
+    def issue_cash_receipt(
+        self,
+        *,
+        order_id: str,
+        amount: Money,
+        tax_minor: int,
+        name: str,
+        use: CashReceiptUse,
+        identity: str,
+        idempotency_key: str,
+    ) -> CashReceiptResult:
+        """This function will issue a cash receipt to a phone or business registration number.
+
+        Guard against a second one for the same payment: gateways do not. `identity` is personal.
+        """
+
+    def cancel_cash_receipt(
+        self, *, receipt_id: str, amount: Money | None, reason: str, idempotency_key: str
+    ) -> CashReceiptResult:
+        """This function will cancel a cash receipt: `amount` of it, or with None all."""
+
+    def cash_receipt(self, *, receipt_id: str) -> CashReceipt | Absent | Unknown:
+        """This function will say what became of a cash receipt."""
+
+    def settlements(self, *, start: date, end: date) -> Iterator[SettlementLine]:
+        """This function will yield every line that the gateway booked on the days [start, end].
+
+        Raises: GatewayUnavailable.
+        """

@@ -45,7 +45,19 @@ class SandboxGateway(BareGateway):
     """One account at the sandbox gateway."""
 
     name = "sandbox"
-    capabilities = frozenset(Capability) - {Capability.TRANSFER_INSTRUCTIONS}
+    capabilities = frozenset(
+        {
+            Capability.REGISTER,
+            Capability.REVOKE,
+            Capability.CHARGE,
+            Capability.REFUND,
+            Capability.REFUND_IN_PART,
+            Capability.LOOKUP_BY_ORDER,
+            Capability.LOOKUP_BY_PAYMENT,
+            Capability.LIST_PAYMENTS,
+            Capability.WEBHOOKS,
+        }
+    )
     key_window = timedelta(hours=24)
 
     def __init__(
@@ -135,6 +147,7 @@ class SandboxGateway(BareGateway):
         name: str,
         idempotency_key: str,
         attempt_id: str,
+        prepared_id: str | None = None,
     ) -> port.ChargeResult:
         """This function will charge the method once, however often it is called with one key."""
         body = {
@@ -170,6 +183,7 @@ class SandboxGateway(BareGateway):
         amount: Money | None,
         reason: str,
         idempotency_key: str,
+        to_account: port.RefundAccount | None = None,
     ) -> port.RefundResult:
         """This function will give money back: `amount`, or with None all that remains."""
         body = {"amount": amount.amount_minor if amount else None, "reason": reason}
