@@ -25,11 +25,11 @@ class DirectoryTaken(Exception):
 class Book:
     """Every row the gateway knows, in memory and on disk. Hold `lock` from reading to writing."""
 
-    def __init__(self, *, directory: Path) -> None:
+    def __init__(self, *, directory: Path, tables: Iterable[str] = TABLES) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
-        self._tables: dict[str, dict[str, Row]] = {name: {} for name in TABLES}
+        self._tables: dict[str, dict[str, Row]] = {name: {} for name in tables}
         self._path = directory / "journal.jsonl"
         self._lock_file = (directory / "lock").open("w")
         try:

@@ -1,47 +1,121 @@
-"""Which gateways there are, by name: ours, and those that other packages add.
+"""Which gateways there are, and the merchant accounts at them, opened and ready to be asked.
 
-A package adds one by an entry point in the group `tenantry.gateways`: a function that takes the
-account's credentials, a mapping of texts, and returns a `Gateway`.
+An account is known by its code. `sandbox` and `manual` are opened from the settings; all others
+are rows of `gateway_account`, which name their gateway and keep its credentials encrypted.
+
+A package adds a gateway by an entry point in the group `tenantry.gateways`: a function that takes
+an account's credentials, a mapping of texts, and returns a `Gateway`. Its attribute `credentials`,
+a tuple of `Credential`, says what the console asks for.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
 
+from sqlalchemy import select
+
+from app.base import secrets
 from app.base.config import settings
+from app.base.db import control_session
 from app.base.errors import NotFound
 from invoices.gateways.manual import ManualGateway
 from invoices.gateways.port import Gateway
 from invoices.gateways.sandbox import SandboxGateway
+from invoices.models.gateways import GatewayAccount
 
 ENTRY_POINT_GROUP = "tenantry.gateways"
+# The codes of the accounts that are opened from the settings.
+BUILT_IN = ("sandbox", "manual")
 
 Opener = Callable[[Mapping[str, str]], Gateway]
 
 
 class NoSuchGateway(NotFound):
-    """No gateway goes by this name here: neither ours nor a package's."""
+    """No gateway, or no account at one, goes by this name here."""
 
 
-def gateway(name: str) -> Gateway:
-    """This function will return the gateway of that name, opened with this machine's settings.
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One thing that a gateway must be told about an account before it can be opened."""
 
+    name: str
+    secret: bool = True
+    required: bool = True
+    default: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A gateway: what opens an account at it, and with what."""
+
+    open: Opener
+    credentials: tuple[Credential, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    gateway: Gateway
+    sealed: str
+    read_at: float
+
+
+# By process, for connections do not survive a fork, and workers fork.
+_held: dict[tuple[int, str], _Held] = {}
+
+
+def gateway(code: str) -> Gateway:
+    """This function will return the account of that code, opened; a disabled one, too.
+
+    Credentials that were changed are seen within `gateway_account_seconds`. They are read in a
+    transaction of their own, so it may be called inside or outside of any other.
     Raises: NoSuchGateway.
     """
-    # Connections do not survive a fork, and workers fork.
-    return _opened(name, os.getpid())
+    if code in BUILT_IN:
+        return _built_in(code, os.getpid())
+    place = (os.getpid(), code)
+    held, now = _held.get(place), time.monotonic()
+    if held is not None and now - held.read_at < settings().gateway_account_seconds:
+        return held.gateway
+    name, sealed = _stored(code)
+    if held is not None and held.sealed == sealed:
+        opened = held.gateway  # and its connections
+    else:
+        opened = opener(name)(json.loads(secrets.decrypt(sealed)))
+    _held[place] = _Held(gateway=opened, sealed=sealed, read_at=now)
+    return opened
+
+
+def forget() -> None:
+    """This function will make the next use of every account open it anew."""
+    _held.clear()
+    _built_in.cache_clear()
+
+
+def _stored(code: str) -> tuple[str, str]:
+    with control_session() as session:
+        row = session.execute(
+            select(GatewayAccount.gateway, GatewayAccount.credentials_sealed).where(
+                GatewayAccount.code == code
+            )
+        ).one_or_none()
+    if row is None:
+        raise NoSuchGateway(f"There is no payment account called {code!r}.")
+    return row.gateway, row.credentials_sealed
 
 
 def names() -> frozenset[str]:
-    """This function will return every name that `gateway` knows."""
+    """This function will return the name of every gateway that an account may be at."""
     return frozenset(_OURS) | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def opener(name: str) -> Opener:
-    """This function will return what opens the gateway of that name from credentials.
+def kind(name: str) -> Kind:
+    """This function will return the gateway of that name.
 
     Raises: NoSuchGateway.
     """
@@ -49,26 +123,29 @@ def opener(name: str) -> Opener:
         return _OURS[name]
     for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
         found: Opener = point.load()
-        return found
+        return Kind(open=found, credentials=tuple(getattr(found, "credentials", ())))
     raise NoSuchGateway(f"There is no payment gateway called {name!r}.")
 
 
-@lru_cache(maxsize=16)
-def _opened(name: str, _process_id: int) -> Gateway:
-    return opener(name)(_credentials(name))
+def opener(name: str) -> Opener:
+    """This function will return what opens an account at the gateway of that name.
+
+    Raises: NoSuchGateway.
+    """
+    return kind(name).open
 
 
-def _credentials(name: str) -> dict[str, str]:
-    match name:
-        case "sandbox":
-            return {
-                "base_url": settings().sandbox_gateway_url,
-                "secret_key": settings().sandbox_gateway_secret.get_secret_value(),
-                "webhook_secret": settings().sandbox_webhook_secret.get_secret_value(),
-            }
-        case "manual":
-            return {"account": settings().seller_bank_account}
-    return {}
+@lru_cache(maxsize=8)
+def _built_in(code: str, _process_id: int) -> Gateway:
+    if code == "manual":
+        return _open_manual({"account": settings().seller_bank_account})
+    return _open_sandbox(
+        {
+            "base_url": settings().sandbox_gateway_url,
+            "secret_key": settings().sandbox_gateway_secret.get_secret_value(),
+            "webhook_secret": settings().sandbox_webhook_secret.get_secret_value(),
+        }
+    )
 
 
 def _open_sandbox(credentials: Mapping[str, str]) -> Gateway:
@@ -85,4 +162,14 @@ def _open_manual(credentials: Mapping[str, str]) -> Gateway:
     return ManualGateway(account=credentials["account"])
 
 
-_OURS: dict[str, Opener] = {"sandbox": _open_sandbox, "manual": _open_manual}
+_OURS: dict[str, Kind] = {
+    "manual": Kind(open=_open_manual, credentials=(Credential("account", secret=False),)),
+    "sandbox": Kind(
+        open=_open_sandbox,
+        credentials=(
+            Credential("base_url", secret=False, default="http://127.0.0.1:8010"),
+            Credential("secret_key"),
+            Credential("webhook_secret"),
+        ),
+    ),
+}

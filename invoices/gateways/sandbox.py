@@ -56,6 +56,9 @@ class SandboxGateway(BareGateway):
             Capability.LOOKUP_BY_PAYMENT,
             Capability.LIST_PAYMENTS,
             Capability.WEBHOOKS,
+            Capability.SIGNED_WEBHOOKS,
+            Capability.CHARGE_WEBHOOKS,
+            Capability.BINDS_CUSTOMER,
         }
     )
     key_window = timedelta(hours=24)
