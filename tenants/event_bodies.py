@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from app.base.config import Settings, settings
 
 FIELDS = frozenset({"id", "tenant", "type", "time", "quantity", "properties"})
+CHANGEABLE = FIELDS - {"id", "tenant"}
 NAME_LENGTH_MAX = 100  # of an event's type, of a tenant's name and of a property's
 # What a quantity column holds: 26 digits before the point, 12 behind it.
 QUANTITY_DIGITS_MAX = 26
@@ -55,6 +56,16 @@ class Body(NamedTuple):
     properties: str
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an event is to say from now on, in the form of a Body; nothing where it stays."""
+
+    type: str | None = None
+    at: str | None = None
+    quantity: str | None = None
+    properties: str | None = None
+
+
 class _Unfit(Exception):
     def __init__(self, reason: str, detail: str, field: str | None = None) -> None:
         super().__init__(reason)
@@ -76,13 +87,17 @@ def read_all(events: Sequence[Any], *, now: datetime) -> list[Body | Refusal]:
     Two events that mean the same have the same `body_hash`: 1.50 and 1.5, +09:00 and Z, whatever
     the order of their properties. A Refusal among the events stays as it is.
     """
+    window = _window(now)
+    return [_read(event, window) for event in events]
+
+
+def _window(now: datetime) -> _Window:
     limits = settings()
-    window = _Window(
+    return _Window(
         now - timedelta(days=limits.event_backdating_days),
         now + timedelta(seconds=limits.event_clock_skew_seconds),
         limits,
     )
-    return [_read(event, window) for event in events]
 
 
 def _read(event: Any, window: _Window) -> Body | Refusal:
@@ -104,6 +119,45 @@ def _read(event: Any, window: _Window) -> Body | Refusal:
         return unfit.refusal
     meaning = f"{len(kind)}:{kind}|{at}|{quantity}|{properties}"
     return Body(tenant, event_id, _hash(event_id), _hash(meaning), kind, at, quantity, properties)
+
+
+def read_changes(changes: Mapping[str, Any], *, now: datetime) -> Changes | Refusal:
+    """This function will check the fields that an event is to have anew, as those of a new one.
+
+    A time is taken within the window in which an event of that time would be taken now.
+    """
+    window = _window(now)
+    try:
+        for name in changes:
+            if name not in CHANGEABLE:
+                known = ", ".join(sorted(CHANGEABLE))
+                raise _Unfit("unknown_field", f"What can be amended is: {known}.", name[:100])
+        return Changes(
+            _line(changes, "type", NAME_LENGTH_MAX) if "type" in changes else None,
+            _moment(changes, window) if "time" in changes else None,
+            _quantity(changes) if "quantity" in changes else None,
+            _properties(changes, window.limits) if "properties" in changes else None,
+        )
+    except _Unfit as unfit:
+        return unfit.refusal
+
+
+def read_time(value: Any) -> datetime | Refusal:
+    """This function will read the time that an event lies at, whenever that was."""
+    try:
+        return _time(value)
+    except _Unfit as unfit:
+        return unfit.refusal
+
+
+def is_id(text: str) -> bool:
+    """This function will tell whether an event could have this id."""
+    return len(text) <= settings().event_id_length_max and _LINE.fullmatch(text) is not None
+
+
+def hash_of(event_id: str) -> str:
+    """This function will return what an event's id is known by for its tenant's life, in hex."""
+    return _hash(event_id)
 
 
 def _hash(text: str) -> str:
@@ -129,18 +183,7 @@ def _line(event: Mapping[str, Any], field: str, length_max: int) -> str:
 
 
 def _moment(event: Mapping[str, Any], window: _Window) -> str:
-    value = event.get("time")
-    if value is None:
-        raise _Unfit("missing", "Give the time at which it was used.", "time")
-    try:
-        if not isinstance(value, str) or not _TIME.fullmatch(value):
-            raise ValueError
-        at = datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        example = "2026-03-10T12:00:00+09:00"
-        raise _Unfit(
-            "bad_time", f"Give ISO 8601 with a time zone, such as {example}.", "time"
-        ) from None
+    at = _time(event.get("time"))
     if at < window.oldest:
         days = window.limits.event_backdating_days
         raise _Unfit("too_old", f"Events are taken for {days} days after their time.", "time")
@@ -150,6 +193,20 @@ def _moment(event: Mapping[str, Any], window: _Window) -> str:
             "in_the_future", f"The time is over {ahead} seconds ahead of our clock.", "time"
         )
     return at.isoformat()
+
+
+def _time(value: Any) -> datetime:
+    if value is None:
+        raise _Unfit("missing", "Give the time at which it was used.", "time")
+    try:
+        if not isinstance(value, str) or not _TIME.fullmatch(value):
+            raise ValueError
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        example = "2026-03-10T12:00:00+09:00"
+        raise _Unfit(
+            "bad_time", f"Give ISO 8601 with a time zone, such as {example}.", "time"
+        ) from None
 
 
 def _quantity(event: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from app.base.remembered import Remembered
 from tenants.event_bodies import Body, Refusal, read_all
 from tenants.models import LIVE_STATES, Tenant
 from tenants.rollup_models import UsageMark, UsageRollup, UsageValue
-from tenants.usage_models import ErasedTenant, Event, EventKey
+from tenants.usage_models import ErasedTenant, Event, EventCorrection, EventKey
 
 MONTHS_AHEAD = 2
 ERASED_AT_ONCE = 50_000
@@ -216,7 +216,10 @@ def make_months_ahead(*, usage_session: Session, now: datetime) -> int:
 
 
 def erase_old(*, usage_session: Session, now: datetime) -> int:
-    """This function will drop the months of events whose retention is over; their keys stay."""
+    """This function will drop the months of events whose retention is over; their keys stay.
+
+    What is kept of their corrections goes with them.
+    """
     oldest = _later(now.date(), -settings().event_retention_months)
     return usage_session.scalar(select(func.drop_event_months_before(oldest))) or 0
 
@@ -263,7 +266,7 @@ def left(*, usage_session: Session, tenant_id: UUID) -> dict[str, int]:
             select(func.count()).select_from(model).where(model.tenant_id == tenant_id)
         )
         or 0
-        for model in (Event, EventKey, UsageMark, UsageRollup, UsageValue)
+        for model in (Event, EventKey, EventCorrection, UsageMark, UsageRollup, UsageValue)
     }
 
 

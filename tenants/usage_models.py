@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.base.db import UsageBase
@@ -55,6 +55,32 @@ class Event(UsageBase):
     quantity: Mapped[Decimal]
     properties: Mapped[dict[str, Any]]
     received_at: Mapped[datetime]
+
+
+class EventCorrection(UsageBase):
+    """What was put right about one event: what it said before, what after it, why and by whom.
+
+    Corrections of an event are numbered from 1. `at` is when the event lay before this one; `after`
+    is nothing for an event that was voided. Written by `correct_event` in the database alone.
+    """
+
+    __tablename__ = "event_correction"
+    __table_args__ = (
+        CheckConstraint("kind IN ('amend', 'void')", name="kind"),
+        CheckConstraint("(kind = 'void') = (after IS NULL)", name="after"),
+        Index(None, "tenant_id", "at"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    at: Mapped[datetime]
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any] | None]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    corrected_at: Mapped[datetime]
 
 
 class ErasedTenant(UsageBase):

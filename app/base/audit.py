@@ -17,7 +17,7 @@ from app.base.db import Base, Keyed
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: `kind` is staff, admin (a tenant's), visitor, job or system; `id` is theirs."""
+    """Who acts: `kind` is staff, admin (a tenant's), api_key, visitor, job or system, with an id."""
 
     kind: str
     id: str | None = None
@@ -31,6 +31,11 @@ class Actor:
     def admin(cls, admin_id: UUID) -> Actor:
         """A tenant's administrator."""
         return cls("admin", str(admin_id))
+
+    @classmethod
+    def api_key(cls, key_id: UUID) -> Actor:
+        """A program of ours, by its key."""
+        return cls("api_key", str(key_id))
 
     @classmethod
     def job(cls, step: str) -> Actor:
