@@ -17,7 +17,7 @@ from app.base.db import Base, Keyed
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: `kind` is staff, admin (a tenant's), api_key, visitor, job or system, with an id."""
+    """Who acts: staff, admin (a tenant's), api_key, visitor, job or system; `id` is theirs."""
 
     kind: str
     id: str | None = None

@@ -141,7 +141,7 @@ def _usage() -> Iterator[Finding]:
         if version < 180000:
             yield Finding(f"PostgreSQL is {version // 10000}, not 18.", "upgrade PostgreSQL")
         revision = session.scalar(text("SELECT version_num FROM usage_version"))
-        for table in ("event", "event_key", "erased_tenant"):
+        for table in ("event", "event_key", "event_correction", "erased_tenant"):
             for act in ("UPDATE", "DELETE"):
                 if session.scalar(
                     text("SELECT has_table_privilege(:table, :act)"), {"table": table, "act": act}
