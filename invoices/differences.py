@@ -28,6 +28,8 @@ _NAMES = {
     "share": "item life",
     "of": "item grid",
     "reached_minor": "other lines reached_minor",
+    "was": "usage was",
+    "is": "usage is",
 }
 _SOURCES = {"discount": "coupon", "prepaid": "credit", "carried": "other lines"}
 # Which of these a person should read first; everything else is a consequence.

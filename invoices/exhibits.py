@@ -13,11 +13,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from invoices import coupon_uses, facts, periods, schedule
+from invoices import coupon_uses, facts, late_usage, periods, schedule
 from invoices import items as subscription_items
 from invoices.charges import Offered
-from invoices.composing import Asked
+from invoices.composing import Asked, BillLine
 from invoices.discounts import Redeemed
+from invoices.late_usage import Adjusted
 from invoices.models import (
     BilledSpan,
     CouponRedemption,
@@ -69,6 +70,7 @@ class Exhibits:
     spans: dict[UUID, list[tuple[Span, UUID]]] = field(default_factory=lambda: defaultdict(list))
     history: dict[UUID, dict[datetime, datetime]] = field(default_factory=lambda: defaultdict(dict))
     totals: dict[UUID, UsageTotal] = field(default_factory=dict)
+    adjusted: dict[UUID, list[Adjusted]] = field(default_factory=dict)
     known: facts.Known = field(default_factory=facts.Known)
     before: dict[UUID, list[BilledBefore]] = field(default_factory=lambda: defaultdict(list))
     uses: dict[UUID, dict[UUID, Use]] = field(default_factory=lambda: defaultdict(dict))
@@ -101,6 +103,30 @@ class Exhibits:
             return Facts(readings=[*rows(span).readings, *self._stood_in(span, line, rows)])
 
         return find
+
+    def adjustments_of(self, invoice: Invoice) -> list[BillLine]:
+        """This function will price again what an invoice corrects of earlier ones, line by line."""
+        positions = {line.id: line.position for line in invoice.lines}
+        found = []
+        for each in sorted(
+            self.adjusted.get(invoice.id, ()), key=lambda one: positions.get(one.line_id, 0)
+        ):
+            item = self.items.get(each.was.item_id)
+            if item is None:
+                continue  # its line is then found to stand for nothing
+            span = schedule.span_of(
+                item=item,
+                kind="charge",
+                start=each.was.total.start,
+                end=each.was.total.end,
+                timezone=self.timezones[invoice.subscription_id],
+            )
+            price = self.prices[item.price_id]
+            line = late_usage.line_of(
+                span=span, was=each.was, is_=each.is_, price=price, currency=invoice.currency
+            )
+            found.append(line)
+        return found
 
     def _stood_in(
         self, span: Span, line: InvoiceLine | None, rows: Callable[[Span], Facts]
@@ -172,6 +198,7 @@ def gather(*, control_session: Session, invoice_ids: Sequence[UUID]) -> Exhibits
         ],
     )
     _read_totals(control_session, invoice_ids, found)
+    found.adjusted = late_usage.made_on(control_session=control_session, invoice_ids=invoice_ids)
     _read_history(control_session, found)
     _read_before(control_session, found)
     _read_uses(control_session, invoice_ids, found)
@@ -226,15 +253,7 @@ def _read_totals(control_session: Session, invoice_ids: Sequence[UUID], found: E
         )
     )
     for row in rows:
-        found.totals[row.line_id] = UsageTotal(
-            meter=row.meter,
-            meter_version=row.meter_version,
-            start=row.starts_at,
-            end=row.ends_at,
-            quantity=row.quantity,
-            transactions=row.transactions,
-            sha256=row.sha256,
-        )
+        found.totals[row.line_id] = late_usage.closed(stored=row, invoice="").total
 
 
 def part_of(span: Span, timezone: str) -> tuple[datetime, datetime]:

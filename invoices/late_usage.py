@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
@@ -54,6 +54,15 @@ class Closed:
         return self.tenant_id, total.meter, self.group, total.start, total.end
 
 
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """A line that corrects a billed total: what it was billed as, and what it was by then."""
+
+    line_id: UUID
+    was: Closed
+    is_: UsageTotal
+
+
 def adjustments(
     *,
     control_session: Session,
@@ -66,12 +75,12 @@ def adjustments(
 ) -> dict[UUID, list[BillLine]]:
     """This function will return, by subscription, a line for each billed total that has changed."""
     found: dict[UUID, list[BillLine]] = defaultdict(list)
-    closed = _closed(control_session, list(timezones), now)
-    if not closed:
+    billed = _billed(control_session, list(timezones), now)
+    if not billed:
         return found
-    present = _present(control_session, usage_session or control_session, closed)
+    present = _present(control_session, usage_session or control_session, billed)
     by_id = {item.item_id: item for each in items.values() for item in each}
-    for was in closed:
+    for was in billed:
         is_ = present[was.key, was.total.meter_version]
         same = (is_.quantity, is_.transactions) == (was.total.quantity, was.total.transactions)
         if same or was.item_id not in by_id:
@@ -113,6 +122,66 @@ def corrected_by(*, control_session: Session, invoice_id: UUID) -> str | None:
         .join(Invoice, Invoice.id == later.invoice_id)
         .where(mine.invoice_id == invoice_id, Invoice.state != "void")
         .limit(1)
+    )
+
+
+def made_on(*, control_session: Session, invoice_ids: Sequence[UUID]) -> dict[UUID, list[Adjusted]]:
+    """This function will return what invoices correct, from the totals that were kept alone.
+
+    The one before is the last that stood when the correction was made, on a bill not voided then.
+    """
+    before, after, billed = aliased(StoredTotal), aliased(StoredTotal), aliased(Invoice)
+    rows = control_session.execute(
+        select(after, before, billed.number_text)
+        .join(
+            before,
+            and_(
+                before.subscription_id == after.subscription_id,
+                before.item_id == after.item_id,
+                before.starts_at == after.starts_at,
+                before.revision == after.revision - 1,
+                before.closed_at <= after.closed_at,
+            ),
+        )
+        .join(billed, billed.id == before.invoice_id)
+        .where(
+            after.invoice_id.in_(invoice_ids),
+            after.revision > 0,
+            or_(billed.voided_at.is_(None), billed.voided_at > after.closed_at),
+        )
+        .ext(distinct_on(after.id))
+        .order_by(after.id, before.closed_at.desc())
+    )
+    found: dict[UUID, list[Adjusted]] = defaultdict(list)
+    for is_, was, number_text in rows:
+        found[is_.invoice_id].append(
+            Adjusted(
+                is_.line_id,
+                closed(stored=was, invoice=number_text or ""),
+                closed(stored=is_, invoice="").total,
+            )
+        )
+    return found
+
+
+def closed(*, stored: StoredTotal, invoice: str) -> Closed:
+    """This function will return a total as it was kept, with the number of its invoice."""
+    return Closed(
+        subscription_id=stored.subscription_id,
+        tenant_id=stored.tenant_id,
+        item_id=stored.item_id,
+        group=tuple(sorted(stored.meter_group.items())),
+        revision=stored.revision,
+        total=UsageTotal(
+            meter=stored.meter,
+            meter_version=stored.meter_version,
+            start=stored.starts_at,
+            end=stored.ends_at,
+            quantity=Decimal(stored.quantity),
+            transactions=stored.transactions,
+            sha256=stored.sha256,
+        ),
+        invoice=invoice,
     )
 
 
@@ -168,7 +237,7 @@ def _told(evidence: Mapping[str, Any], amount_minor: int, total: UsageTotal) -> 
     }
 
 
-def _closed(
+def _billed(
     control_session: Session, subscription_ids: Sequence[UUID], now: datetime
 ) -> list[Closed]:
     """This function will return the last revision of each total that may still change."""
@@ -183,39 +252,20 @@ def _closed(
         .ext(distinct_on(StoredTotal.item_id, StoredTotal.starts_at))
         .order_by(StoredTotal.item_id, StoredTotal.starts_at, StoredTotal.revision.desc())
     )
-    return [
-        Closed(
-            subscription_id=row.subscription_id,
-            tenant_id=row.tenant_id,
-            item_id=row.item_id,
-            group=tuple(sorted(row.meter_group.items())),
-            revision=row.revision,
-            total=UsageTotal(
-                meter=row.meter,
-                meter_version=row.meter_version,
-                start=row.starts_at,
-                end=row.ends_at,
-                quantity=Decimal(row.quantity),
-                transactions=row.transactions,
-                sha256=row.sha256,
-            ),
-            invoice=number_text or "",
-        )
-        for row, number_text in rows
-    ]
+    return [closed(stored=row, invoice=number_text or "") for row, number_text in rows]
 
 
 def _present(
-    control_session: Session, usage_session: Session, closed: Sequence[Closed]
+    control_session: Session, usage_session: Session, billed: Sequence[Closed]
 ) -> dict[tuple[WindowKey, int], UsageTotal]:
     """This function will read what the totals come to now, by the versions they were billed by."""
     found: dict[tuple[WindowKey, int], UsageTotal] = {}
-    versions = {(each.total.meter, each.total.meter_version) for each in closed}
+    versions = {(each.total.meter, each.total.meter_version) for each in billed}
     for code, version in sorted(versions):
         definition = meters.definition(control_session=control_session, code=code, version=version)
         keys = [
             each.key
-            for each in closed
+            for each in billed
             if (each.total.meter, each.total.meter_version) == (code, version)
         ]
         totals = facts.totals(

@@ -149,6 +149,7 @@ def _composed(invoice: Invoice, found: Exhibits) -> tuple[BillLine, ...]:
         given=found.given,
         coupons=list(found.coupons[invoice.id].values()),
         grants=[use.grant for _, use in uses],
+        adjustments=found.adjustments_of(invoice),
     )
     bill = schedule.bill_of(invoice.supplied_on, spans)
     return composing.compose(bill=bill, account=account).lines
@@ -170,8 +171,8 @@ def _pair(
 ) -> tuple[list[tuple[BillLine, InvoiceLine]], list[Difference]]:
     """This function will lay each line worked out beside the one that stands for it.
 
-    A line of an item's time is found by its span, one that uses a coupon or a credit by that use,
-    and what is left by its kind.
+    A line of an item's time is found by its span, one that corrects usage by its total, one that
+    uses a coupon or a credit by that use, and what is left by its kind.
     """
     left = {line.id: line for line in sorted(invoice.lines, key=_position)}
     by_span = {(s.item.item_id, s.kind, s.start): line_id for s, line_id in found.spans[invoice.id]}
@@ -179,9 +180,15 @@ def _pair(
     by_coupon = {
         coupon.redemption_id: line_id for line_id, coupon in found.coupons[invoice.id].items()
     }
+    by_total = {
+        (each.was.item_id, each.was.total.start): each.line_id
+        for each in found.adjusted.get(invoice.id, ())
+    }
     pairs, lacking = [], []
     for line in expected:
-        if line.span is not None:
+        if line.adjustment is not None:
+            key = by_total.get((line.adjustment.item_id, line.adjustment.total.start))
+        elif line.span is not None:
             key = by_span.get((line.span.item.item_id, line.span.kind, line.span.start))
         elif line.use is not None:
             key = by_grant.get(line.use.grant.grant_id)
