@@ -27,6 +27,8 @@ from tests.databases import TEMPLATE, administrator
 
 __all__ = ["Scenario", "administrator"]
 
+pytest_plugins = ("invoices.gateways.conformance.plugin",)
+
 ROOT = Path(__file__).resolve().parents[1]
 _held: list[Hold] = []
 _folders: list[Path] = []

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
 
+from app.base.money import Money
 from app.sandbox.cards import CARDS
+from invoices.gateways.conformance import Card, Delivery, GatewayCases, Till
 from invoices.gateways.sandbox import SandboxGateway
-from tests.contracts.gateway_cases import GatewayCases
 from tests.sandbox.running import (
     RETURN_URL,
     SECRET_KEY,
@@ -25,11 +31,17 @@ from tests.sandbox.running import (
 _NUMBERS = {str(card.behaviour): card.number for card in CARDS}
 
 
-def _adapter(url: str, *, read_timeout_seconds: float) -> SandboxGateway:
+def _adapter(
+    url: str,
+    *,
+    read_timeout_seconds: float = 20,
+    secret_key: str = SECRET_KEY,
+    webhook_secret: str = WEBHOOK_SECRET,
+) -> SandboxGateway:
     return SandboxGateway(
         base_url=url,
-        secret_key=SECRET_KEY,
-        webhook_secret=WEBHOOK_SECRET,
+        secret_key=secret_key,
+        webhook_secret=webhook_secret,
         connect_timeout_seconds=5,
         read_timeout_seconds=read_timeout_seconds,
     )
@@ -39,8 +51,11 @@ class SandboxTill:
     def __init__(self, sandbox: RunningSandbox, ear: Ear) -> None:
         self._sandbox = sandbox
         self._ear = ear
-        self.gateway = _adapter(sandbox.url, read_timeout_seconds=20)
+        self.gateway = _adapter(sandbox.url)
         self.impatient = _adapter(sandbox.url, read_timeout_seconds=0.2)
+        self.stranger = _adapter(
+            sandbox.url, secret_key="sandbox_sk_other", webhook_secret="whsec_b3RoZXI="
+        )
 
     def _page(self, customer_key: str) -> str:
         started = self.gateway.begin_registration(
@@ -49,16 +64,39 @@ class SandboxTill:
         assert started.redirect_url is not None
         return started.redirect_url
 
-    def browser_returns(self, *, customer_key: str, card: str) -> dict[str, str]:
+    def browser_returns(self, *, customer_key: str, card: Card) -> dict[str, str]:
         return returned(type_card(self._page(customer_key), _NUMBERS[card]))
 
     def browser_cancels(self, *, customer_key: str) -> dict[str, str]:
         return returned(httpx.post(f"{self._page(customer_key)}/cancel", trust_env=False))
 
-    def webhooks_about(self, gateway_payment_id: str) -> list[tuple[dict[str, str], bytes]]:
-        return eventually(lambda: self._ear.of_kind(gateway_payment_id))
+    def captured(self, order_id: str) -> list[Money]:
+        listed = self._sandbox.ask("GET", f"/v1/payments?order_id={order_id}").json()["payments"]
+        return [Money(p["amount"], p["currency"]) for p in listed if p["status"] == "succeeded"]
 
-    def deliver_again(self, event_id: str) -> None:
+    def reverse(self, gateway_payment_id: str) -> None:
+        answer = self._sandbox.ask(
+            "POST",
+            f"/v1/payments/{gateway_payment_id}/refunds",
+            json={"amount": None, "reason": "At the gateway's console"},
+            headers={"Idempotency-Key": f"reverse-{gateway_payment_id}"},
+        )
+        assert answer.status_code == 200, answer.text
+
+    def forget_keys(self) -> None:
+        self._sandbox.end(signal.SIGTERM)
+        journal = self._sandbox.directory / "journal.jsonl"
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        kept = [[row for row in change if row[0] != "replies"] for change in lines]
+        journal.write_text("".join(json.dumps(change) + "\n" for change in kept))
+        self._sandbox.start()
+
+    def webhooks_about(self, gateway_payment_id: str) -> list[Delivery]:
+        heard = eventually(lambda: self._ear.of_kind(gateway_payment_id))
+        return [Delivery(headers, body) for headers, body in heard]
+
+    def deliver_again(self, gateway_payment_id: str) -> None:
+        event_id = json.loads(self.webhooks_about(gateway_payment_id)[-1].body)["id"]
         before = len(self._ear.of_kind(event_id))
         assert self._sandbox.ask("POST", f"/v1/events/{event_id}/deliveries").status_code == 202
         eventually(lambda: len(self._ear.of_kind(event_id)) > before)
@@ -68,15 +106,24 @@ class SandboxTill:
         self._sandbox.start()
 
 
-@pytest.fixture(scope="module")
-def till(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxTill]:
+@contextmanager
+def open_till() -> Iterator[Till]:
     ear = Ear()
-    with running(directory=tmp_path_factory.mktemp("sandbox"), webhook_url=ear.url) as sandbox:
+    with (
+        TemporaryDirectory() as directory,
+        running(directory=Path(directory), webhook_url=ear.url) as sandbox,
+    ):
         till = SandboxTill(sandbox, ear)
         yield till
-        till.gateway.close()
-        till.impatient.close()
+        for gateway in (till.gateway, till.impatient, till.stranger):
+            gateway.close()
     ear.close()
+
+
+@pytest.fixture(scope="module")
+def till() -> Iterator[Till]:
+    with open_till() as opened:
+        yield opened
 
 
 class TestTheSandboxGateway(GatewayCases):

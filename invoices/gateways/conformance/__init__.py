@@ -6,6 +6,7 @@ Run it by `pytest -p invoices.gateways.conformance.plugin --gateway=package.modu
 package: it needs pytest, which the product does not.
 """
 
+from invoices.gateways.conformance.cases import GatewayCases
 from invoices.gateways.conformance.till import Card, Delivery, Till
 
-__all__ = ["Card", "Delivery", "Till"]
+__all__ = ["Card", "Delivery", "GatewayCases", "Till"]
