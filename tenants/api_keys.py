@@ -15,7 +15,13 @@ from app.base.audit import Actor
 from app.base.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.api_key_models import ApiKey
 
-SCOPES = ("events:write", "usage:read", "entitlements:read", "invoices:read")
+SCOPES = (
+    "events:write",
+    "events:correct",
+    "usage:read",
+    "entitlements:read",
+    "invoices:read",
+)
 # How long an old secret may go on working after its rotation, in hours.
 OVERLAPS_HOURS = (0, 24, 168, 720)
 NAME_LENGTH_MAX = 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -23,19 +23,36 @@ def events() -> list[Any]:
 
     Raises: Problem for a body that holds no events at all.
     """
+    text = _text(_READERS)
+    return _READERS[request.mimetype](text)
+
+
+def one_object() -> dict[str, Any]:
+    """This function will read the one JSON object of this call, numbers as they were written.
+
+    Raises: Problem for a body that is none.
+    """
+    found = _document(_text(("application/json",)))
+    if not isinstance(found, dict):
+        raise Problem(422, "Send one JSON object.")
+    return found
+
+
+def _text(forms: Collection[str]) -> str:
     request.max_content_length = settings().event_body_bytes_max
-    reader = _READERS.get(request.mimetype)
-    if reader is None or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
-        raise Problem(415, f"Send one of these in UTF-8: {', '.join(_READERS)}.")
+    if (
+        request.mimetype not in forms
+        or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8"
+    ):
+        raise Problem(415, f"Send one of these in UTF-8: {', '.join(forms)}.")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem(415, "Send the body as it is, not compressed.")
     if "Transfer-Encoding" in request.headers and not request.environ.get("wsgi.input_terminated"):
         raise Problem(411, "Send the length of the body.")
     try:
-        text = request.get_data(cache=False).decode("utf-8")
+        return request.get_data(cache=False).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Problem(400, f"The body is not UTF-8, from byte {error.start} on.") from error
-    return reader(text)
 
 
 def _decoded(text: str) -> Any:

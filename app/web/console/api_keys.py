@@ -19,6 +19,7 @@ from tenants.api_key_models import ApiKey
 
 SCOPE_NAMES = {
     "events:write": lazy("Push usage events"),
+    "events:correct": lazy("Amend and void usage events"),
     "usage:read": lazy("Read usage"),
     "entitlements:read": lazy("Read what a tenant may use"),
     "invoices:read": lazy("Read the next invoice"),
