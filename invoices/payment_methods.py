@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from app.base import ids, secrets
@@ -14,9 +14,10 @@ from app.base.audit import Actor, append
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import NotFound
-from invoices.gateways.port import RegisteredMethod
+from invoices import gateway_accounts
+from invoices.gateways.port import RegisteredMethod, RegistrationStart
 from invoices.gateways.registry import gateway
-from invoices.models import CardRegistration, Invoice, PaymentMethod
+from invoices.models import CardRegistration, GatewayAccount, Invoice, PaymentMethod
 
 
 class NoSuchRegistration(NotFound):
@@ -28,23 +29,25 @@ class NoSuchMethod(NotFound):
 
 
 def begin_registration(
-    *, control_session: Session, tenant_id: UUID, now: datetime
+    *, control_session: Session, tenant_id: UUID, now: datetime, account: str | None = None
 ) -> CardRegistration:
     """This function will write down that a registration begins, before the gateway is asked.
 
-    The customer's key stays the same for all methods of a tenant and can't be guessed.
+    `account`: the code of the merchant account, by default the one used when nobody chose. The
+    customer's key stays the same for all methods of a tenant there and can't be guessed.
     """
+    account = account or gateway_accounts.default_code(control_session=control_session)
     known = control_session.scalar(
         select(CardRegistration.customer_key)
         .where(
             CardRegistration.tenant_id == tenant_id,
-            CardRegistration.gateway == settings().gateway,
+            CardRegistration.gateway == account,
         )
         .limit(1)
     )
     registration = CardRegistration(
         tenant_id=tenant_id,
-        gateway=settings().gateway,
+        gateway=account,
         customer_key=known or f"tenant-{ids.opaque()}",
         begun_at=now,
     )
@@ -53,16 +56,25 @@ def begin_registration(
     return registration
 
 
-def registration_page(*, registration: CardRegistration, language: str) -> str:
-    """This function will ask the gateway where to send the browser; call it in no transaction.
+def start_registration(*, registration: CardRegistration, language: str) -> RegistrationStart:
+    """This function will ask the gateway where the method is registered; in no transaction.
 
+    Either at an address of the gateway's own, or by its script on our registration page.
     Raises: GatewayUnavailable.
     """
-    started = gateway(registration.gateway).begin_registration(
+    return gateway(registration.gateway).begin_registration(
         customer_key=registration.customer_key,
         return_url=f"{settings().public_url}/portal/payment/registered/{registration.id}",
         language=language,
     )
+
+
+def registration_page(*, registration: CardRegistration, language: str) -> str:
+    """This function will return the address at which the gateway registers the method itself.
+
+    Raises: GatewayUnavailable.
+    """
+    started = start_registration(registration=registration, language=language)
     if started.redirect_url is None:
         raise NoSuchRegistration("This gateway has no page of its own to register a card.")
     return started.redirect_url
@@ -153,13 +165,18 @@ def collect_now(*, control_session: Session, tenant_id: UUID, now: datetime) -> 
 
 
 def default_method(*, control_session: Session, tenant_id: UUID) -> PaymentMethod | None:
-    """This function will return the method that charges go to, or nothing."""
+    """This function will return the method that charges go to, or nothing.
+
+    While its merchant account is disabled, the newest method at another account stands in.
+    """
+    closed = exists().where(
+        GatewayAccount.code == PaymentMethod.gateway, GatewayAccount.disabled_at.is_not(None)
+    )
     return control_session.scalar(
-        select(PaymentMethod).where(
-            PaymentMethod.tenant_id == tenant_id,
-            PaymentMethod.is_default,
-            PaymentMethod.revoked_at.is_(None),
-        )
+        select(PaymentMethod)
+        .where(PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None), ~closed)
+        .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
+        .limit(1)
     )
 
 

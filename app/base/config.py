@@ -117,7 +117,10 @@ class Settings(BaseSettings):
     export_rows_max: int = 200_000
     bulk_documents_max: int = 2_000
 
-    gateway: Literal["sandbox"] = "sandbox"
+    # The account that new payment methods are registered at, while no stored one is the default.
+    gateway: str = "sandbox"
+    # How long a process goes on with a merchant account's credentials before it reads them again.
+    gateway_account_seconds: float = 5.0
     sandbox_gateway_url: str = "http://127.0.0.1:8010"
     sandbox_gateway_secret: SecretStr = SecretStr("sandbox_sk_local")
     sandbox_webhook_secret: SecretStr = SecretStr("whsec_c2FuZGJveC13ZWJob29rLXNlY3JldC0wMQ==")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from invoices.models.gateways import GatewayAccount
 ENTRY_POINT_GROUP = "tenantry.gateways"
 # The codes of the accounts that are opened from the settings.
 BUILT_IN = ("sandbox", "manual")
+CODE = re.compile(r"[a-z][a-z0-9-]{1,39}")
 
 Opener = Callable[[Mapping[str, str]], Gateway]
 
@@ -78,6 +80,8 @@ def gateway(code: str) -> Gateway:
     """
     if code in BUILT_IN:
         return _built_in(code, os.getpid())
+    if not CODE.fullmatch(code):  # it may come from an address, and must not reach the database
+        raise NoSuchGateway(f"There is no payment account called {code!r}.")
     place = (os.getpid(), code)
     held, now = _held.get(place), time.monotonic()
     if held is not None and now - held.read_at < settings().gateway_account_seconds:

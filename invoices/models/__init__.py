@@ -28,6 +28,7 @@ from invoices.models.coupons import (
     CouponRedemption,
     CouponUse,
 )
+from invoices.models.gateways import GatewayAccount
 from invoices.models.ledger import (
     LedgerEntry,
     LedgerLine,
@@ -68,6 +69,7 @@ __all__ = [
     "CreditUse",
     "Document",
     "DocumentBundle",
+    "GatewayAccount",
     "GatewayEvent",
     "Invoice",
     "InvoiceLine",

@@ -48,7 +48,7 @@ def gateway_at(directory: Path, *, read_timeout_seconds: float = 2) -> Iterator[
 
 def _read_settings_anew() -> None:
     settings.cache_clear()
-    registry._opened.cache_clear()
+    registry.forget()
 
 
 def register_card(

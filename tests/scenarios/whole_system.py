@@ -154,7 +154,7 @@ def _forget_settings() -> None:
     close_connections()
     settings.cache_clear()
     secrets.forget()
-    registry._opened.cache_clear()
+    registry.forget()
 
 
 @contextmanager

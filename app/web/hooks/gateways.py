@@ -38,9 +38,10 @@ def receive(gateway_name: str) -> tuple[str, int]:
     """This function will store a genuine event once, and say so as often as it is delivered."""
     request.max_content_length = BODY_BYTES_MAX
     raw_body = _raw_body()
-    if gateway_name not in registry.names():
-        raise NoSuchHook("No gateway of that name calls in here.")
-    at = registry.gateway(gateway_name)
+    try:
+        at = registry.gateway(gateway_name)
+    except registry.NoSuchGateway as error:
+        raise NoSuchHook("No gateway of that name calls in here.") from error
     if Capability.WEBHOOKS not in at.capabilities:
         raise NoSuchHook("No gateway of that name calls in here.")
     try:
