@@ -1,14 +1,17 @@
 """Payment by card: the charge protocol, held so that an invoice is never charged twice.
 
 `begin` commits an attempt with its idempotency key; `perform` calls the gateway in no transaction;
-`record` settles the attempt by compare-and-set. Whoever dies in between is followed by the reaper
-(`due_attempts`): inside the gateway's key window it repeats the same key, after it only looks. What
-stays unknown is a person's (`payment_queue`) within a day, and never charged anew.
+`record` settles the attempt by compare-and-set. Where the gateway knows a payment before it moves
+money, `prepare` (in no transaction) and `keep_prepared` (committed before `perform`) come first, so
+that the attempt carries the payment's own id before anything can be taken. Whoever dies in between
+is followed by the reaper (`due_attempts`): inside the gateway's key window it repeats the same key,
+after it only looks. What stays unknown is a person's (`payment_queue`) within a day, and never
+charged anew.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,6 +30,8 @@ from invoices.gateways.port import (
     ChargeResult,
     Declined,
     LookupResult,
+    Prepared,
+    PrepareResult,
     Succeeded,
     Unknown,
 )
@@ -70,6 +75,7 @@ class Order:
     idempotency_key: str
     key_expires_at: datetime
     begun_at: datetime
+    prepared_id: str | None = None
 
 
 def due_invoices(now: datetime) -> ColumnElement[bool]:
@@ -194,11 +200,54 @@ def _order(attempt: PaymentAttempt, invoice: Invoice, method: PaymentMethod) -> 
         idempotency_key=attempt.idempotency_key,
         key_expires_at=attempt.key_expires_at,
         begun_at=attempt.begun_at,
+        prepared_id=attempt.gateway_payment_id,
     )
+
+
+def is_to_prepare(*, order: Order) -> bool:
+    """This function will tell whether the gateway must know the payment before it is charged."""
+    prepares = Capability.PREPARE in gateway(order.gateway).capabilities
+    return prepares and order.prepared_id is None
+
+
+def prepare(*, order: Order) -> PrepareResult:
+    """This function will make the payment known to the gateway, moving no money.
+
+    Call it in no transaction. Anything but Prepared is the attempt's result: `record` it.
+    """
+    return gateway(order.gateway).prepare(
+        token=secrets.decrypt(order.token_sealed),
+        customer_key=order.customer_key,
+        order_id=order.order_id,
+        amount=order.amount,
+        tax_minor=order.tax_minor,
+        name=order.name,
+        idempotency_key=order.idempotency_key,
+        attempt_id=str(order.attempt_id),
+    )
+
+
+def keep_prepared(*, control_session: Session, order: Order, prepared: Prepared) -> Order | Unknown:
+    """This function will write the payment's id on the attempt: only then may it be charged.
+
+    Unknown, where the attempt was settled meanwhile, or carries another payment's id: whoever
+    slept that long must not charge any more.
+    """
+    attempt = control_session.get_one(
+        PaymentAttempt, order.attempt_id, with_for_update=True, populate_existing=True
+    )
+    if attempt.state not in UNDER_WAY:
+        return Unknown("the attempt was settled while its payment was prepared")
+    if attempt.gateway_payment_id not in (None, prepared.gateway_payment_id):
+        return Unknown("another payment was prepared for the attempt")
+    attempt.gateway_payment_id = prepared.gateway_payment_id
+    return replace(order, prepared_id=prepared.gateway_payment_id)
 
 
 def perform(*, order: Order) -> ChargeResult:
     """This function will charge at the gateway. Call it in no transaction."""
+    if is_to_prepare(order=order):
+        raise ValueError("The payment's id is stored before it is charged: prepare it first.")
     return gateway(order.gateway).charge(
         token=secrets.decrypt(order.token_sealed),
         customer_key=order.customer_key,
@@ -208,6 +257,7 @@ def perform(*, order: Order) -> ChargeResult:
         name=order.name,
         idempotency_key=order.idempotency_key,
         attempt_id=str(order.attempt_id),
+        prepared_id=order.prepared_id,
     )
 
 
@@ -221,13 +271,17 @@ def reopen(*, control_session: Session, attempt_id: UUID) -> Order:
     )
 
 
+def key_counts(*, order: Order, real_now: datetime) -> bool:
+    """This function will tell whether the gateway will still know the key when its answer comes."""
+    return real_now + _call_seconds() < order.key_expires_at
+
+
 def find_out(*, order: Order, real_now: datetime) -> ChargeResult | LookupResult:
     """This function will ask again with the same key, or, after its window, only look.
 
     Call it in no transaction. After the window nothing is ever sent a second time.
     """
-    # The answer must come while the key still counts, not merely be asked for in time.
-    if real_now + _call_seconds() >= order.key_expires_at:
+    if not key_counts(order=order, real_now=real_now):
         return look(order=order)
     result = perform(order=order)
     if not isinstance(result, Unknown):
@@ -241,6 +295,11 @@ def find_out(*, order: Order, real_now: datetime) -> ChargeResult | LookupResult
 def look(*, order: Order) -> LookupResult:
     """This function will look an order up at the gateway, moving no money."""
     at = gateway(order.gateway)
+    if is_to_prepare(order=order):
+        # Nothing was ever charged: its id would have been stored before.
+        return Absent()
+    if order.prepared_id is not None and Capability.LOOKUP_BY_PAYMENT in at.capabilities:
+        return at.lookup(gateway_payment_id=order.prepared_id)
     if Capability.LOOKUP_BY_ORDER not in at.capabilities:
         return Unknown("the gateway can't look up orders")
     return at.lookup(order_id=order.order_id)

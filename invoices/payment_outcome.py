@@ -73,7 +73,7 @@ def declined(desk: Desk, attempt: PaymentAttempt, invoice: Invoice, result: Decl
     attempt.decline_class = result.decline_class.value
     attempt.decline_code = result.code
     attempt.decline_message = result.message
-    attempt.gateway_payment_id = result.gateway_payment_id
+    attempt.gateway_payment_id = result.gateway_payment_id or attempt.gateway_payment_id
     attempt.finished_at, attempt.lease_until = desk.now, None
     desk.move(attempt, "declined", result.code)
     dunning.after_decline(

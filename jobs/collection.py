@@ -15,6 +15,7 @@ from app.base import clock
 from app.base.db import control_session
 from invoices import dunning, payment
 from invoices.models import Invoice
+from jobs import charging
 from jobs.steps import Step, anything_due, settle_each
 from tenants.models import Tenant
 
@@ -55,7 +56,7 @@ def _collect(invoice_id: UUID) -> None:
         )
     if order is None:
         return
-    result = payment.perform(order=order)
+    result = charging.charge(order)
     with control_session() as session:
         payment.record(
             control_session=session, attempt_id=order.attempt_id, result=result, now=clock.now()

@@ -13,6 +13,7 @@ from app.base.db import control_session
 from app.base.errors import Unavailable
 from invoices import payment, payment_queue
 from invoices.models import PaymentAttempt
+from jobs import charging
 from jobs.steps import Step, anything_due, settle_each
 
 CHUNK = 20
@@ -46,7 +47,7 @@ def work() -> int:
 def _clear_up(attempt_id: UUID) -> None:
     with control_session() as session:
         order = payment.reopen(control_session=session, attempt_id=attempt_id)
-    result = payment.find_out(order=order, real_now=clock.real_now())
+    result = charging.find_out(order, real_now=clock.real_now())
     with control_session() as session:
         attempt = payment.record(
             control_session=session, attempt_id=attempt_id, result=result, now=clock.now()

@@ -18,6 +18,7 @@ from app.base.money import Money
 from app.cli.seed.road import staff_id
 from invoices import dunning, evidence, invoicing, payment, transfers
 from invoices.models import Invoice
+from jobs import charging
 from tenants import lifecycle, metering, reminders
 from tenants.models import MeteringDay, Tenant
 
@@ -78,7 +79,7 @@ def _collect(now: datetime) -> None:
             )
         if order is None:
             continue
-        result = payment.perform(order=order)
+        result = charging.charge(order)
         with control_session() as session:
             payment.record(
                 control_session=session, attempt_id=order.attempt_id, result=result, now=now
