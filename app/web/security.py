@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -73,21 +73,40 @@ def frameable(response: Response) -> Response:
     return response
 
 
+def loosened_for(response: Response, *, origins: Sequence[str]) -> Response:
+    """This function will let this answer alone load a gateway's script and what that reaches."""
+    response.headers["X-Tenantry-Origins"] = " ".join(origins)
+    return response
+
+
 def _headers(response: Response) -> Response:
     ancestors = "'self'" if response.headers.pop("X-Tenantry-Frameable", None) else "'none'"
     audience = audience_of(request.path)
     # A card is registered on the gateway's own page, reached by a redirect from our form.
-    gateway = _origin(settings().sandbox_gateway_url) if audience == "portal" else ""
+    gateway = origin(settings().sandbox_gateway_url) if audience == "portal" else ""
+    script = response.headers.pop("X-Tenantry-Origins", None) or ""
     response.headers.setdefault(
         "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "font-src 'self'; connect-src 'self'; frame-src 'self'; object-src 'none'; "
-        f"manifest-src 'self'; form-action 'self' {gateway}".rstrip()
-        + f"; frame-ancestors {ancestors}; base-uri 'none'",
+        _policy(
+            "default-src 'none'",
+            f"script-src 'self' {script}",
+            "style-src 'self'",
+            f"img-src 'self' data: {script}",
+            "font-src 'self'",
+            f"connect-src 'self' {script}",
+            f"frame-src 'self' {script}",
+            "object-src 'none'",
+            "manifest-src 'self'",
+            f"form-action 'self' {gateway} {script}",
+            f"frame-ancestors {ancestors}",
+            "base-uri 'none'",
+        ),
     )
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    # A gateway may show the bank's page in a window of its own, and hears from it there.
+    opener = "same-origin-allow-popups" if script else "same-origin"
+    response.headers.setdefault("Cross-Origin-Opener-Policy", opener)
     response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
     if settings().secure_cookies:
         response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
@@ -96,6 +115,11 @@ def _headers(response: Response) -> Response:
     return response
 
 
-def _origin(url: str) -> str:
+def _policy(*rules: str) -> str:
+    return "; ".join(" ".join(rule.split()) for rule in rules)
+
+
+def origin(url: str) -> str:
+    """This function will return scheme, host and port of an address, as policies name them."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from app.web.portal import access, account, changes, credits, overview, papers, payment, plan
+from app.web.portal import (
+    access,
+    account,
+    changes,
+    credits,
+    overview,
+    papers,
+    payment,
+    plan,
+    registration,
+)
 from app.web.portal.door import portal
 
 __all__ = [
@@ -15,4 +25,5 @@ __all__ = [
     "payment",
     "plan",
     "portal",
+    "registration",
 ]

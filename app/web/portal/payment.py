@@ -52,14 +52,16 @@ def begin_card() -> Any:
     # The gateway is asked in no transaction; what it sends back finds the row by its id.
     control().commit()
     try:
-        page = payment_methods.registration_page(registration=registration, language=language())
+        started = payment_methods.start_registration(registration=registration, language=language())
     except Unavailable:
         log.warning("registration_page_unavailable", tenant_id=str(g.tenant.id))
-        return _gateway_away()
-    return see_other(page)
+        return gateway_away()
+    page = url_for("portal.registration", registration_id=registration.id)
+    return see_other(started.redirect_url if started.redirect_url else page)
 
 
-def _gateway_away() -> Any:
+def gateway_away() -> Any:
+    """This function will lead back to the payment page and say that nothing was changed."""
     flash(
         gettext(
             "The payment service does not answer just now. Nothing was changed; "
@@ -82,7 +84,7 @@ def registered(registration_id: UUID) -> Any:
         try:
             found = payment_methods.exchange(registration=registration, params=request.args)
         except Unavailable:
-            return _gateway_away()
+            return gateway_away()
         except RegistrationRefused as error:
             flash(gettext(error.message), "bad")
             return see_other(url_for("portal.payment"))
