@@ -10,9 +10,6 @@ _CHARGED_ONCE = """
         format('%s charges succeeded', count(*)) AS wrong
     FROM payment_attempt WHERE state = 'succeeded' GROUP BY invoice_id HAVING count(*) > 1
     UNION ALL
-    SELECT 'invoice', invoice_id, format('%s payments for one invoice', count(*))
-    FROM payment GROUP BY invoice_id HAVING count(*) > 1
-    UNION ALL
     SELECT 'payment_attempt', a.id, 'the charge succeeded, but no payment is written down'
     FROM payment_attempt a LEFT JOIN payment p ON p.attempt_id = a.id
     WHERE a.state = 'succeeded' AND p.id IS NULL
@@ -26,17 +23,29 @@ _CHARGED_ONCE = """
         IS DISTINCT FROM
         (a.invoice_id, a.amount_minor, a.currency, a.gateway, a.gateway_payment_id)
     UNION ALL
-    SELECT 'payment', p.id, format('%s %s paid for an invoice over %s %s',
-        p.amount_minor, p.currency, i.total_minor, i.currency)
-    FROM payment p JOIN invoice i ON i.id = p.invoice_id
-    WHERE (p.amount_minor, p.currency) IS DISTINCT FROM (i.total_minor, i.currency)
+    SELECT 'payment', p.id, format('in %s, for an invoice in %s', p.currency, i.currency)
+    FROM payment p JOIN invoice i ON i.id = p.invoice_id WHERE p.currency <> i.currency
     UNION ALL
-    SELECT 'invoice', i.id, format('paid for, but %s', i.state)
-    FROM invoice i JOIN payment p ON p.invoice_id = i.id WHERE i.state <> 'paid'
+    SELECT 'invoice', i.id, format('says %s is paid, but payments settle %s', i.paid_minor,
+        coalesce(p.settled, 0))
+    FROM invoice i LEFT JOIN (
+        SELECT invoice_id, sum(settled_minor) AS settled FROM payment GROUP BY invoice_id) p
+        ON p.invoice_id = i.id
+    WHERE i.paid_minor <> coalesce(p.settled, 0)
     UNION ALL
-    SELECT 'invoice', i.id, 'paid, but no payment is written down'
-    FROM invoice i LEFT JOIN payment p ON p.invoice_id = i.id
-    WHERE i.state = 'paid' AND i.total_minor > 0 AND p.id IS NULL
+    SELECT 'invoice', id, format('%s, but %s of %s are settled', state,
+        paid_minor + credited_minor + written_off_minor, total_minor)
+    FROM invoice
+    WHERE (state IN ('draft', 'issued', 'void') AND total_minor > 0
+            AND paid_minor + credited_minor + written_off_minor = total_minor)
+       OR (state IN ('paid', 'credited', 'written_off')
+            AND paid_minor + credited_minor + written_off_minor <> total_minor)
+       OR (state IN ('draft', 'void') AND paid_minor + credited_minor + written_off_minor > 0)
+    UNION ALL
+    SELECT 'payment', p.id, format('%s of it settled nothing, but %s is kept as credit',
+        p.amount_minor - p.settled_minor, coalesce(g.amount_minor, 0))
+    FROM payment p LEFT JOIN credit_grant g ON g.payment_id = p.id
+    WHERE p.amount_minor - p.settled_minor <> coalesce(g.amount_minor, 0)
     UNION ALL
     SELECT 'gateway_event', e.id, 'the gateway reports a charge that has no row of ours'
     FROM gateway_event e
@@ -80,9 +89,12 @@ _BOOKS_BALANCE = """
     SELECT 'ledger_entry', e.id, 'books another amount than its payment'
     FROM ledger_entry e JOIN payment p ON e.cause_id = p.id AND e.kind = 'payment'
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(debit_minor) FILTER (WHERE account = 'cash'), 0) AS cash
+        SELECT coalesce(sum(debit_minor) FILTER (WHERE account = 'cash' AND place = p.gateway
+                OR account = 'credits' AND p.kind = 'credit'), 0) AS came,
+            coalesce(sum(credit_minor) FILTER (WHERE account = 'receivable'), 0) AS settled
         FROM ledger_line WHERE entry_id = e.id) s
-    WHERE (e.currency, s.cash) IS DISTINCT FROM (p.currency, p.amount_minor::numeric)
+    WHERE (e.currency, s.came, s.settled)
+        IS DISTINCT FROM (p.currency, p.amount_minor::numeric, p.settled_minor::numeric)
     UNION ALL
     SELECT 'ledger_entry', e.id, format('of a %s that is not there', e.kind)
     FROM ledger_entry e
@@ -180,6 +192,13 @@ _CREDIT_USED_ONCE = """
     FROM credit_use u JOIN invoice_line l ON l.id = u.line_id
     WHERE u.state = 'used' AND (l.invoice_id, l.kind, -l.amount_minor)
         IS DISTINCT FROM (u.invoice_id, 'prepaid', u.amount_minor)
+    UNION ALL
+    SELECT 'payment', p.id, 'its sum is not what was used of credits for it'
+    FROM payment p LEFT JOIN (
+        SELECT payment_id, sum(amount_minor) AS amount FROM credit_use
+        WHERE state = 'used' GROUP BY payment_id) u ON u.payment_id = p.id
+    WHERE (p.kind = 'credit' OR u.payment_id IS NOT NULL)
+      AND p.amount_minor IS DISTINCT FROM u.amount
     UNION ALL
     SELECT 'invoice', i.id, 'what it carried over is not among the credits'
     FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'carried'

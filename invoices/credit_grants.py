@@ -15,6 +15,7 @@ from app.base import audit, clock
 from app.base.audit import Actor
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
+from invoices import credits
 from invoices.models import CreditGrant, CreditUse, Invoice, Subscription
 from tenants.models import Tenant
 
@@ -154,8 +155,8 @@ def revoke(
     row = control_session.get(CreditGrant, grant_id, with_for_update=True, populate_existing=True)
     if row is None:
         raise NotFound("There is no such credit.")
-    if row.source == "change":
-        raise NothingLeft("This is the customer's own money, carried over from a bill.")
+    if row.source in ("change", *credits.ON_ACCOUNT):
+        raise NothingLeft("This is the customer's own money.")
     if not row.left_minor:
         raise NothingLeft("Nothing is left of this credit.")
     left = row.left_minor

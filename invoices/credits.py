@@ -1,4 +1,9 @@
-"""Credits: money that a tenant has with us and that its next bills use up, before tax."""
+"""Credits: money that a tenant has with us and that its next bills use up.
+
+What was bought ahead, given or carried over is used before tax, as lines of a bill. What was paid
+beyond an invoice, or taken back by a credit note, is money with its tax in it: it is used after
+tax, as payments (`on_account`).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
-from app.base import bulk, ids
-from invoices.models import CreditGrant, CreditUse, Invoice
+from app.base import audit, bulk, ids
+from app.base.audit import Actor
+from invoices.models import CreditGrant, CreditUse, Invoice, Payment
 from invoices.spending import Grant, Use
+
+# Money with its tax in it.
+ON_ACCOUNT = ("overpayment", "credit_note")
 
 
 def open_grants(
@@ -29,6 +38,7 @@ def open_grants(
             CreditGrant.tenant_id.in_(tenant_ids),
             CreditGrant.used_minor + CreditGrant.lapsed_minor < CreditGrant.amount_minor,
             CreditGrant.revoked_at.is_(None),
+            CreditGrant.source.not_in(ON_ACCOUNT),
             # What a draft carries over is nobody's until it is issued.
             ~exists().where(Invoice.id == CreditGrant.carried_by, Invoice.state == "draft"),
         )
@@ -111,3 +121,96 @@ def give_back(*, control_session: Session, invoice_id: UUID) -> None:
         .values(amount_minor=CreditGrant.used_minor + CreditGrant.lapsed_minor)
         .execution_options(synchronize_session=False)
     )
+
+
+def keep(
+    *,
+    control_session: Session,
+    invoice: Invoice,
+    amount_minor: int,
+    source: str,
+    actor: Actor,
+    now: datetime,
+    payment_id: UUID | None = None,
+) -> CreditGrant:
+    """This function will keep money for a customer that settles later invoices, after tax."""
+    row = CreditGrant(
+        id=ids.uuid7(),
+        tenant_id=invoice.tenant_id,
+        currency=invoice.currency,
+        amount_minor=amount_minor,
+        source=source,
+        priority=0,
+        granted_at=now,
+        granted_by=f"{actor.kind} {actor.id or ''}".strip(),
+        note=invoice.number_text or "",
+        payment_id=payment_id,
+    )
+    control_session.add(row)
+    control_session.flush()
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action="credit.kept",
+        subject_kind="credit_grant",
+        subject_id=row.id,
+        tenant_id=row.tenant_id,
+        why=source,
+        details={"amount_minor": amount_minor, "currency": row.currency},
+        now=now,
+    )
+    return row
+
+
+def is_on_account() -> ColumnElement[bool]:
+    """This function will return the condition that a grant is money, and some of it is left."""
+    return and_(
+        CreditGrant.source.in_(ON_ACCOUNT),
+        CreditGrant.used_minor + CreditGrant.lapsed_minor < CreditGrant.amount_minor,
+        CreditGrant.revoked_at.is_(None),
+    )
+
+
+def on_account(
+    *, control_session: Session, tenant_id: UUID, currency: str, up_to_minor: int
+) -> list[tuple[CreditGrant, int]]:
+    """This function will lock a customer's money, oldest first, and say how much of each to use."""
+    rows = control_session.scalars(
+        select(CreditGrant)
+        .where(
+            CreditGrant.tenant_id == tenant_id, CreditGrant.currency == currency, is_on_account()
+        )
+        .order_by(CreditGrant.granted_at, CreditGrant.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    uses = []
+    for row in rows:
+        amount = min(row.left_minor, up_to_minor)
+        if amount <= 0:
+            break
+        uses.append((row, amount))
+        up_to_minor -= amount
+    return uses
+
+
+def spend_on(
+    *,
+    control_session: Session,
+    uses: Sequence[tuple[CreditGrant, int]],
+    payment: Payment,
+    now: datetime,
+) -> None:
+    """This function will write down what of a customer's money became a payment."""
+    for row, amount_minor in uses:
+        row.used_minor += amount_minor
+        control_session.add(
+            CreditUse(
+                grant_id=row.id,
+                invoice_id=payment.invoice_id,
+                payment_id=payment.id,
+                amount_minor=amount_minor,
+                used_at=now,
+            )
+        )
+    control_session.flush()

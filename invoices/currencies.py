@@ -16,7 +16,7 @@ from app.base import audit
 from app.base.audit import Actor
 from app.base.errors import Conflict, Invalid
 from invoices import catalogue, credits, subscriptions
-from invoices.models import Invoice
+from invoices.models import CreditGrant, Invoice
 from tenants import lifecycle
 from tenants.models import GONE_STATES, Tenant
 
@@ -44,7 +44,8 @@ def obstacles(*, control_session: Session, tenant_id: UUID) -> list[str]:
     grants = credits.open_grants(
         control_session=control_session, tenant_ids=[tenant_id], lock=False
     )
-    if any(grants.values()):
+    on_account = exists().where(CreditGrant.tenant_id == tenant_id, credits.is_on_account())
+    if any(grants.values()) or control_session.scalar(select(on_account)):
         found.append("Credit is unused. Revoke what was given, or pay back what was paid.")
     return found
 

@@ -83,7 +83,13 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
     )
     if invoice is None:
         return None
-    payment = control_session.scalar(select(Payment).where(Payment.invoice_id == invoice_id))
+    # Of several payments a card's comes first: its slip is evidence by itself.
+    payment = control_session.scalar(
+        select(Payment)
+        .where(Payment.invoice_id == invoice_id)
+        .order_by((Payment.kind == "card").desc(), Payment.id)
+        .limit(1)
+    )
     evidence = _evidence(invoice, payment, now)
     control_session.add(evidence)
     invoice.evidence_at = now
@@ -93,7 +99,7 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
             control_session=control_session,
             invoice=invoice,
             evidence=evidence,
-            purpose="receipt" if payment is not None else "claim",
+            purpose="receipt" if invoice.state == "paid" else "claim",
             now=now,
         )
     audit.append(
@@ -113,7 +119,7 @@ def _evidence(invoice: Invoice, payment: Payment | None, now: datetime) -> VatEv
     evidence = VatEvidence(
         tenant_id=invoice.tenant_id, invoice_id=invoice.id, kind="tax_invoice", chosen_at=now
     )
-    if payment is not None and payment.gateway != "manual":
+    if payment is not None and payment.kind == "card":
         evidence.kind, evidence.payment_id = "card_slip", payment.id
     elif reason := tax_invoices.hindrance(invoice):
         # We neither invent a number for a buyer abroad nor decide their tax: it stays as it was

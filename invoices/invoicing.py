@@ -62,6 +62,10 @@ class PaymentUnderWay(Conflict):
     """Money for the invoice may be on its way."""
 
 
+class MoneyCame(Conflict):
+    """Money came for the invoice, or some of it was taken back or given up: that stands."""
+
+
 class CorrectedSince(Conflict):
     """A later bill corrected the usage on the invoice."""
 
@@ -289,8 +293,8 @@ def void(
     Its number and paper stay, marked void; the issue is booked back; the next run bills the same
     spans again, from the readings and terms as they are then.
 
-    Raises: ReasonMissing, NotFound, PaymentUnderWay, TaxInvoiceExists, CorrectedSince; IllegalMove
-    when it is paid or void already.
+    Raises: ReasonMissing, NotFound, PaymentUnderWay, MoneyCame, TaxInvoiceExists, CorrectedSince;
+    IllegalMove when it is settled or void already.
     """
     why = reason.strip()
     if not why:
@@ -343,6 +347,8 @@ def _check_nothing_hangs_on(control_session: Session, invoice: Invoice) -> None:
     )
     if control_session.scalar(select(attempt)):
         raise PaymentUnderWay("A payment for this invoice is under way. Wait for its outcome.")
+    if invoice.open_minor != invoice.total_minor:
+        raise MoneyCame("Part of this invoice is settled. Make a credit note over the rest.")
     if number := late_usage.corrected_by(control_session=control_session, invoice_id=invoice.id):
         raise CorrectedSince(
             f"Invoice {number} corrects the usage on this one. Void that one first."

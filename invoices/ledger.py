@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, insert, select
@@ -23,18 +23,41 @@ from app.base.config import settings
 from invoices.models import Invoice, LedgerEntry, LedgerLine, Payment
 from invoices.sheets import Sheet
 
-ACCOUNTS = ("receivable", "cash", "revenue", "vat_payable")
+
+class Side(NamedTuple):
+    """A debit or a credit of one account; cash also says where it lies."""
+
+    account: str
+    debit_minor: int
+    credit_minor: int
+    place: str | None = None
+
+
+def debit(account: str, amount_minor: int, place: str | None = None) -> Side:
+    """This function will debit an account; a negative amount is a credit."""
+    if amount_minor < 0:
+        return Side(account, 0, -amount_minor, place)
+    return Side(account, amount_minor, 0, place)
+
+
+def credit(account: str, amount_minor: int, place: str | None = None) -> Side:
+    """This function will credit an account; a negative amount is a debit."""
+    return debit(account, -amount_minor, place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booking:
-    """One entry to be: `sides` are (account, debit_minor, credit_minor); empty sides are left."""
+    """One entry to be; sides of nothing are left out.
+
+    `tenant_id` is None for what is nobody's alone, `booked_on` for what is booked on its own day.
+    """
 
     kind: str
     cause_id: UUID
-    tenant_id: UUID
+    tenant_id: UUID | None
     currency: str
-    sides: tuple[tuple[str, int, int], ...]
+    sides: tuple[Side, ...]
+    booked_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +77,15 @@ def book_payment(*, control_session: Session, payment: Payment, now: datetime) -
         cause_id=payment.id,
         tenant_id=payment.tenant_id,
         currency=payment.currency,
-        sides=(("cash", payment.amount_minor, 0), ("receivable", 0, payment.amount_minor)),
+        sides=(
+            (
+                debit("credits", payment.amount_minor)
+                if payment.kind == "credit"
+                else debit("cash", payment.amount_minor, payment.gateway)
+            ),
+            credit("receivable", payment.settled_minor),
+            credit("credits", payment.amount_minor - payment.settled_minor),
+        ),
     )
     post(control_session=control_session, bookings=[booking], now=now)
 
@@ -67,7 +98,9 @@ def book_void(*, control_session: Session, invoice: Invoice, now: datetime) -> N
         cause_id=invoice.id,
         tenant_id=invoice.tenant_id,
         currency=invoice.currency,
-        sides=tuple((account, credit, debit) for account, debit, credit in issued.sides),
+        sides=tuple(
+            Side(side.account, side.credit_minor, side.debit_minor) for side in issued.sides
+        ),
     )
     post(control_session=control_session, bookings=[booking], now=now)
 
@@ -80,9 +113,9 @@ def issue_of(invoice: Invoice | Sheet) -> Booking:
         tenant_id=invoice.tenant_id,
         currency=invoice.currency,
         sides=(
-            ("receivable", invoice.total_minor, 0),
-            ("revenue", 0, invoice.subtotal_minor),
-            ("vat_payable", 0, invoice.tax_minor),
+            debit("receivable", invoice.total_minor),
+            credit("revenue", invoice.subtotal_minor),
+            credit("vat_payable", invoice.tax_minor),
         ),
     )
 
@@ -96,7 +129,7 @@ def post(*, control_session: Session, bookings: Sequence[Booking], now: datetime
     wanted = {
         (each.kind, each.cause_id): each
         for each in bookings
-        if any(debit or credit for _, debit, credit in each.sides)
+        if any(side.debit_minor or side.credit_minor for side in each.sides)
     }
     if not wanted:
         return
@@ -111,13 +144,14 @@ def post(*, control_session: Session, bookings: Sequence[Booking], now: datetime
         {
             "id": ids.uuid7(),
             "entry_id": entry_id,
-            "account": account,
-            "debit_minor": debit,
-            "credit_minor": credit,
+            "account": side.account,
+            "place": side.place,
+            "debit_minor": side.debit_minor,
+            "credit_minor": side.credit_minor,
         }
         for entry_id, kind, cause_id in written
-        for account, debit, credit in wanted[kind, cause_id].sides
-        if debit or credit
+        for side in wanted[kind, cause_id].sides
+        if side.debit_minor or side.credit_minor
     ]
     if lines:
         control_session.execute(insert(LedgerLine), lines)
@@ -130,7 +164,7 @@ def append(*, control_session: Session, bookings: Sequence[Booking], now: dateti
     """
     entries, lines = [], []
     for each in bookings:
-        sides = [side for side in each.sides if side[1] or side[2]]
+        sides = [side for side in each.sides if side.debit_minor or side.credit_minor]
         if not sides:
             continue
         entry = _entry(each, now)
@@ -143,7 +177,7 @@ def append(*, control_session: Session, bookings: Sequence[Booking], now: dateti
         bulk.copy(
             control_session=control_session,
             table="ledger_line",
-            columns=("id", "entry_id", "account", "debit_minor", "credit_minor"),
+            columns=("id", "entry_id", "account", "debit_minor", "credit_minor", "place"),
             rows=lines,
         )
 
@@ -155,17 +189,17 @@ def _entry(booking: Booking, now: datetime) -> dict[str, Any]:
         "kind": booking.kind,
         "cause_id": booking.cause_id,
         "currency": booking.currency,
-        "booked_on": clock.today(now, settings().contract_timezone),
+        "booked_on": booking.booked_on or clock.today(now, settings().contract_timezone),
         "booked_at": now,
     }
 
 
 def trial_balance(*, control_session: Session, until: date | None = None) -> list[Balance]:
     """This function will add up every account by currency, up to and including a day."""
-    debit = func.coalesce(func.sum(LedgerLine.debit_minor), 0)
-    credit = func.coalesce(func.sum(LedgerLine.credit_minor), 0)
+    debits_ = func.coalesce(func.sum(LedgerLine.debit_minor), 0)
+    credits_ = func.coalesce(func.sum(LedgerLine.credit_minor), 0)
     query = (
-        select(LedgerEntry.currency, LedgerLine.account, debit, credit)
+        select(LedgerEntry.currency, LedgerLine.account, debits_, credits_)
         .join(LedgerEntry, LedgerEntry.id == LedgerLine.entry_id)
         .group_by(LedgerEntry.currency, LedgerLine.account)
         .order_by(LedgerEntry.currency, LedgerLine.account)
@@ -173,6 +207,6 @@ def trial_balance(*, control_session: Session, until: date | None = None) -> lis
     if until is not None:
         query = query.where(LedgerEntry.booked_on <= until)
     return [
-        Balance(currency, account, int(debits), int(credits_))
-        for currency, account, debits, credits_ in control_session.execute(query)
+        Balance(currency, account, int(debited), int(credited))
+        for currency, account, debited, credited in control_session.execute(query)
     ]

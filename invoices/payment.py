@@ -23,7 +23,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, NotFound
 from app.base.money import Money
-from invoices import payment_outcome
+from invoices import payment_outcome, settlement
 from invoices.gateways.port import (
     Absent,
     Capability,
@@ -120,9 +120,10 @@ def begin(
         select(exists().where(Invoice.id == invoice_id, due_invoices(now)))
     ):
         return None
+    settlement.use_credit(control_session=control_session, invoice=invoice, now=now)
     method = default_method(control_session=control_session, tenant_id=invoice.tenant_id)
     invoice.collect_at = None
-    if method is None:
+    if method is None or not invoice.open_minor:
         return None
     attempt = _attempt(control_session, invoice, method, now, real_now)
     states.begin(
@@ -174,7 +175,7 @@ def _attempt(
         # A new attempt is a new key and a new order: the old key would replay the old answer.
         idempotency_key=f"{invoice.id}-{number}",
         order_id=f"{invoice.id.hex}-{number}",
-        amount_minor=invoice.total_minor,
+        amount_minor=invoice.open_minor,
         currency=invoice.currency,
         key_expires_at=real_now + max(window, timedelta()),
         begun_at=now,
@@ -195,13 +196,18 @@ def _order(attempt: PaymentAttempt, invoice: Invoice, method: PaymentMethod) -> 
         customer_key=method.customer_key,
         order_id=attempt.order_id,
         amount=Money(attempt.amount_minor, attempt.currency),
-        tax_minor=invoice.tax_minor,
+        tax_minor=_tax_within(invoice, attempt.amount_minor),
         name=f"Tenantry {invoice.number_text}",
         idempotency_key=attempt.idempotency_key,
         key_expires_at=attempt.key_expires_at,
         begun_at=attempt.begun_at,
         prepared_id=attempt.gateway_payment_id,
     )
+
+
+def _tax_within(invoice: Invoice, amount_minor: int) -> int:
+    """An invoice's tax is spread evenly over what is paid for it."""
+    return invoice.tax_minor * amount_minor // invoice.total_minor
 
 
 def is_to_prepare(*, order: Order) -> bool:

@@ -15,7 +15,8 @@ from app.base.db import notify
 from app.base.money import Money
 from invoices import dunning, settlement
 from invoices.gateways.port import Declined, Succeeded, Unknown
-from invoices.models import ATTEMPT, Invoice, Payment, PaymentAttempt
+from invoices.models import ATTEMPT, Invoice, PaymentAttempt
+from invoices.settlement import Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,17 @@ def succeeded(desk: Desk, attempt: PaymentAttempt, invoice: Invoice, result: Suc
     attempt.gateway_payment_id = result.gateway_payment_id
     attempt.finished_at, attempt.lease_until = desk.now, None
     desk.move(attempt, "succeeded")
-    payment = Payment(
-        tenant_id=attempt.tenant_id,
-        invoice_id=attempt.invoice_id,
-        attempt_id=attempt.id,
-        gateway=attempt.gateway,
-        gateway_payment_id=result.gateway_payment_id,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
-        paid_at=desk.now,
-        received_on=clock.today(desk.now, settings().contract_timezone),
-    )
-    settlement.settle(
+    settlement.receive(
         control_session=desk.control_session,
-        invoice=invoice,
-        payment=payment,
+        invoice_id=invoice.id,
+        arrival=Arrival(
+            kind="card",
+            gateway=attempt.gateway,
+            gateway_payment_id=result.gateway_payment_id,
+            amount=result.amount,
+            received_on=clock.today(desk.now, settings().contract_timezone),
+            attempt_id=attempt.id,
+        ),
         actor=desk.actor,
         now=desk.now,
     )
@@ -76,6 +73,9 @@ def declined(desk: Desk, attempt: PaymentAttempt, invoice: Invoice, result: Decl
     attempt.gateway_payment_id = result.gateway_payment_id or attempt.gateway_payment_id
     attempt.finished_at, attempt.lease_until = desk.now, None
     desk.move(attempt, "declined", result.code)
+    if not invoice.open_minor:
+        # Money came another way meanwhile: nobody is asked for any.
+        return
     dunning.after_decline(
         control_session=desk.control_session,
         invoice=invoice,
@@ -95,8 +95,9 @@ def never_charged(
     attempt.decline_code, attempt.decline_message = code, why
     attempt.finished_at, attempt.lease_until = desk.now, None
     desk.move(attempt, "declined", why or code)
-    invoice.collect_at = desk.now
-    notify(desk.control_session, "collection")
+    if invoice.open_minor:
+        invoice.collect_at = desk.now
+        notify(desk.control_session, "collection")
 
 
 def unknown(desk: Desk, attempt: PaymentAttempt, result: Unknown) -> None:

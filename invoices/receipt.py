@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, messages
@@ -25,12 +25,17 @@ from invoices.models import (
 )
 
 LANGUAGES = ("ko", "en")
+_KEPT = {
+    "ko": "이 중 {kept}은 다음 청구서에 쓰도록 보관합니다.",
+    "en": "{kept} of it is kept as credit for later invoices.",
+}
 
 
 def issue(*, control_session: Session, invoice: Invoice, payment: Payment, now: datetime) -> None:
     """This function will lay out the receipts of a payment, one a language, and write the mail."""
     control_session.flush()
     masked = _masked(control_session, payment)
+    place = _place(control_session, payment)
     evidence = _evidence(control_session, invoice, payment)
     for language in LANGUAGES:
         paper = receipt_paper(
@@ -40,6 +45,7 @@ def issue(*, control_session: Session, invoice: Invoice, payment: Payment, now: 
             evidence=evidence,
             language=language,
             now=now,
+            place=place,
         )
         control_session.add(
             Document(
@@ -66,14 +72,16 @@ def receipt_paper(
     evidence: Evidence,
     language: str,
     now: datetime,
+    place: int = 1,
 ) -> ReceiptPaper:
-    """This function will put a payment on paper. An invoice is settled by one payment in full."""
+    """This function will put a payment on paper: what came, and what of it is kept as credit."""
     if invoice.number_text is None or invoice.issued_at is None:
         raise ValueError("only an issued invoice is receipted")
     zone = settings().contract_timezone
-    by_card = payment.gateway != "manual"
+    by_card = payment.kind == "card"
+    kept = Money(payment.amount_minor - payment.settled_minor, payment.currency)
     return ReceiptPaper(
-        number=number_of(invoice),
+        number=number_of(invoice, place),
         issued_on=clock.today(now, zone),
         received_on=payment.received_on,
         currency=payment.currency,
@@ -92,12 +100,23 @@ def receipt_paper(
             ),
         ),
         evidence=evidence,
+        note=_KEPT[language].format(kept=kept) if kept.amount_minor else "",
     )
 
 
-def number_of(invoice: Invoice) -> str:
-    """This function will return a receipt's number: its invoice's, since each has one payment."""
-    return f"RCT-{invoice.year}-{invoice.number:06d}"
+def number_of(invoice: Invoice, place: int = 1) -> str:
+    """This function will return a receipt's number: its invoice's, and its place if later."""
+    first = f"RCT-{invoice.year}-{invoice.number:06d}"
+    return first if place == 1 else f"{first}-{place}"
+
+
+def _place(control_session: Session, payment: Payment) -> int:
+    """Which of the payments of its invoice it is; credit that is used makes no receipt."""
+    return control_session.scalars(
+        select(func.count()).where(
+            Payment.invoice_id == payment.invoice_id, Payment.kind != "credit"
+        )
+    ).one()
 
 
 def _masked(control_session: Session, payment: Payment) -> str:
@@ -116,7 +135,7 @@ def _evidence(control_session: Session, invoice: Invoice, payment: Payment) -> E
     chosen = control_session.scalar(
         select(VatEvidence.kind).where(VatEvidence.invoice_id == invoice.id)
     )
-    if chosen is None and payment.gateway != "manual":
+    if chosen is None and payment.kind == "card":
         return Evidence.CARD_SLIP
     if chosen == "tax_invoice" or (chosen is None and tax_invoices.hindrance(invoice) is None):
         return Evidence.TAX_INVOICE

@@ -93,7 +93,9 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
 
 
 def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
-    payment = control_session.scalar(select(Payment).where(Payment.invoice_id == invoice.id))
+    payments = control_session.scalars(
+        select(Payment).where(Payment.invoice_id == invoice.id).order_by(Payment.id)
+    )
     evidence = control_session.scalar(
         select(VatEvidence).where(VatEvidence.invoice_id == invoice.id)
     )
@@ -107,7 +109,7 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
             {
                 **_columns(invoice),
                 "lines": [_columns(line) for line in invoice.lines],
-                "payment": _columns(payment) if payment else None,
+                "payments": [_columns(payment) for payment in payments],
                 "evidence": _columns(evidence) if evidence else None,
             }
         ),

@@ -10,20 +10,22 @@ from sqlalchemy.orm import Session
 from app.base import clock, ids
 from app.base.audit import Actor
 from app.base.config import settings
-from app.base.errors import Conflict, Invalid, NotFound
+from app.base.errors import Conflict, Invalid
 from app.base.money import Money
 from invoices import payment, settlement
 from invoices.models import Invoice, Payment
+from invoices.settlement import Arrival
 
 PAYER_LENGTH_MAX = 100
+TIMES_MAX = 100
 
 
 class NotThatAmount(Invalid):
-    """The transfer does not settle the invoice in full."""
+    """No such amount can have come in for the invoice."""
 
 
 class NotOpen(Conflict):
-    """The invoice is not open: paid already, void, or never issued."""
+    """The invoice is not open: settled already, void, or never issued."""
 
 
 def record_transfer(
@@ -36,14 +38,14 @@ def record_transfer(
     staff_id: UUID,
     now: datetime,
 ) -> Payment:
-    """This function will settle an invoice by a transfer that arrived in full.
+    """This function will write a transfer down for an open invoice, in part, in whole or beyond.
+
+    What is missing stays open, and what is too much becomes the customer's credit.
 
     Raises: NotFound; NotOpen; ChargeUnderWay while a card charge's outcome is open;
     NotThatAmount (field `amount`); Invalid for the fields `payer` and `paid_on`.
     """
-    invoice = control_session.get(Invoice, invoice_id, with_for_update=True, populate_existing=True)
-    if invoice is None:
-        raise NotFound("There is no such invoice.")
+    invoice = settlement.locked(control_session, invoice_id)
     if invoice.state != "issued":
         raise NotOpen("This invoice is not open any more. Nothing was recorded.")
     if payment.under_way(control_session=control_session, invoice_id=invoice_id) is not None:
@@ -51,36 +53,30 @@ def record_transfer(
             "A card charge of this invoice is under way. Wait until its outcome is known."
         )
     _check(invoice, amount, payer, paid_on, now)
-    received = Payment(
-        tenant_id=invoice.tenant_id,
-        invoice_id=invoice.id,
-        attempt_id=None,
-        gateway="manual",
-        gateway_payment_id=f"transfer-{ids.uuid7()}",
-        amount_minor=amount.amount_minor,
-        currency=amount.currency,
-        paid_at=now,
-        received_on=paid_on,
-        payer=" ".join(payer.split()),
-        recorded_by=staff_id,
-    )
-    settlement.settle(
+    return settlement.receive(
         control_session=control_session,
-        invoice=invoice,
-        payment=received,
+        invoice_id=invoice_id,
+        arrival=Arrival(
+            kind="transfer",
+            gateway="manual",
+            gateway_payment_id=f"transfer-{ids.uuid7()}",
+            amount=amount,
+            received_on=paid_on,
+            payer=" ".join(payer.split()),
+            recorded_by=staff_id,
+        ),
         actor=Actor.staff(staff_id),
         now=now,
     )
-    return received
 
 
 def _check(invoice: Invoice, amount: Money, payer: str, paid_on: date, now: datetime) -> None:
-    total = Money(invoice.total_minor, invoice.currency)
-    if amount != total:
+    if amount.currency != invoice.currency:
+        raise NotThatAmount(f"This invoice is in {invoice.currency}.", field="amount")
+    # Beyond many times the invoice it is a slip of the pen rather than a payment.
+    if not 0 < amount.amount_minor <= invoice.total_minor * TIMES_MAX:
         raise NotThatAmount(
-            "The amount must be the invoice's total. Ask the payer for the rest, or send back "
-            "what is too much.",
-            field="amount",
+            "Enter an amount above zero, as the bank statement says.", field="amount"
         )
     if not 1 <= len(payer.strip()) <= PAYER_LENGTH_MAX:
         raise Invalid("Enter who paid, as the bank statement says.", field="payer")

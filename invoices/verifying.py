@@ -22,6 +22,7 @@ from invoices.composing import Asked, BillLine
 from invoices.differences import Difference
 from invoices.exhibits import Booked, Exhibits
 from invoices.issuing import content_sha256
+from invoices.ledger import Side
 from invoices.models import Invoice, InvoiceLine
 from invoices.schedule import Span
 
@@ -272,10 +273,14 @@ def _of_ledger(invoice: Invoice, booked: dict[str, Booked]) -> Iterator[Differen
     issue = ledger.issue_of(invoice).sides
     wanted = {"issue": issue}
     if invoice.state == "void":
-        wanted["void"] = tuple((account, credit, debit) for account, debit, credit in issue)
+        wanted["void"] = tuple(
+            Side(side.account, side.credit_minor, side.debit_minor) for side in issue
+        )
     nothing = Booked(invoice.tenant_id, invoice.currency, {})
     for kind in ("issue", "void"):
-        right = {account: (debit, credit) for account, debit, credit in wanted.get(kind, ())}
+        right = {
+            side.account: (side.debit_minor, side.credit_minor) for side in wanted.get(kind, ())
+        }
         entry = booked.get(kind, nothing)
         if (entry.tenant_id, entry.currency) != (invoice.tenant_id, invoice.currency):
             yield Difference(None, f"ledger {kind}", "of this invoice", "of another")

@@ -17,11 +17,11 @@ FROM (SELECT n, current_setting('bench.now')::timestamptz - make_interval(hours 
     FROM generate_series(1, 10000) AS n) rows;
 
 INSERT INTO tenant (id, state, slug, application_id, name, country, language, timezone, currency,
-    plan_code, limits, limits_version, limits_version_written, billing_profile, trial_days,
-    trial_starts_at, trial_ends_at, converted_at, suspended_at, suspend_reason, legal_hold,
+    plan_code, limits, plan_grants, limits_version, limits_version_written, billing_profile,
+    trial_days, trial_starts_at, trial_ends_at, converted_at, suspended_at, suspend_reason, legal_hold,
     created_at)
 SELECT uuidv7(), state, 'bench-' || n, application_id, '벤치설비 ' || n, 'KR', 'ko', 'Asia/Seoul',
-    'KRW', 'team', '{"seats": 50, "storage_bytes": 500000000000}', 1, 1,
+    'KRW', 'team', '{"seats": 50, "storage_bytes": 500000000000}', '{}', 1, 1,
     jsonb_build_object('registration_number', '1248100998', 'email', 'billing@bench.example'),
     14, at, at + interval '14 days', CASE WHEN state <> 'trialing' THEN at END,
     CASE WHEN state = 'suspended' THEN at END, CASE WHEN state = 'suspended' THEN 'unpaid' END,
@@ -53,13 +53,14 @@ FROM subscription s JOIN price p ON p.plan_version_id = s.plan_version_id;
 
 INSERT INTO invoice (id, state, tenant_id, subscription_id, series, year, number, number_text,
     period, currency, subtotal_minor, tax_minor, total_minor, seller, buyer, supplied_on,
-    created_at, issued_at, due_on, content_sha256, paid_at, evidence_at)
+    created_at, issued_at, due_on, content_sha256, paid_at, paid_minor, evidence_at)
 SELECT uuidv7(), CASE WHEN n % 40 = 0 THEN 'issued' ELSE 'paid' END, tenant_id, id, 'INV',
     2018 + month / 12, n, 'INV-' || 2018 + month / 12 || '-' || lpad(n::text, 6, '0'),
     daterange(at::date, (at + interval '1 month')::date), 'KRW', 100000, 10000, 110000,
     '{"name": "판매자", "bank_account": "데모은행"}',
     jsonb_build_object('name', '벤치설비', 'email', 'billing@bench.example', 'language', 'ko'),
-    at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END, at
+    at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END,
+    CASE WHEN n % 40 <> 0 THEN 110000 ELSE 0 END, at
 FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenant_id,
         current_setting('bench.now')::timestamptz - make_interval(months => 99 - month) AS at
     FROM subscription s CROSS JOIN generate_series(100 - current_setting('bench.months')::int, 99) AS month) rows;
@@ -82,9 +83,9 @@ SELECT uuidv7(), i.subscription_id, s.id, 'charge',
 FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.charge = 'base'
 JOIN subscription_item s ON s.subscription_id = i.subscription_id AND s.charge = 'base';
 
-INSERT INTO payment (id, tenant_id, invoice_id, gateway, gateway_payment_id, amount_minor, currency,
-    paid_at, received_on, payer, recorded_by)
-SELECT uuidv7(), tenant_id, id, 'manual', id::text, total_minor, currency, paid_at,
+INSERT INTO payment (id, tenant_id, invoice_id, kind, gateway, gateway_payment_id, amount_minor,
+    settled_minor, currency, paid_at, received_on, payer, recorded_by)
+SELECT uuidv7(), tenant_id, id, 'transfer', 'manual', id::text, total_minor, total_minor, currency, paid_at,
     paid_at::date, '벤치설비',
     current_setting('bench.staff')::uuid
 FROM invoice WHERE state = 'paid';

@@ -54,6 +54,8 @@ _OF_ONE_MACHINE = {
     ("application", "confirmed"): Face("info", "inbox", lazy("Waiting for review")),
     ("tenant", "approved"): Face("info", "half", lazy("Being set up")),
     ("invoice", "issued"): Face("info", "clock", lazy("Awaiting payment")),
+    ("invoice", "credited"): Face("calm", "slash", lazy("Credited")),
+    ("invoice", "written_off"): Face("calm", "slash", lazy("Written off")),
     ("document", "due"): Face("info", "half", lazy("Being made")),
     ("payment_attempt", "open"): Face("info", "half", lazy("Under way")),
     ("payment_attempt", "unknown"): Face("warn", "warn", lazy("Outcome unknown")),

@@ -35,6 +35,8 @@ SOURCE_NAMES = {
     "adjustment": lazy("Adjustment"),
     "change": lazy("Carried over from a bill"),
     "rollover": lazy("Rolled over"),
+    "overpayment": lazy("Paid beyond an invoice"),
+    "credit_note": lazy("From a credit note"),
 }
 
 

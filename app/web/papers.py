@@ -28,6 +28,12 @@ NAMES = {
     "tax_invoice_buyer": lazy("Tax invoice, buyer's copy"),
     "receipt": lazy("Payment receipt"),
 }
+PAYMENT_KIND_NAMES = {
+    "card": lazy("Card"),
+    "transfer": lazy("Bank transfer"),
+    "virtual_account": lazy("Virtual account"),
+    "credit": lazy("Credit"),
+}
 # What a customer is handed: the supplier's copy stays with us.
 CUSTOMER_KINDS = ("invoice", "tax_invoice_buyer", "receipt")
 _ORDER = tuple(NAMES)

@@ -45,7 +45,14 @@ LINE_KINDS = (
 )
 INVOICE = machine(
     "invoice",
-    {"draft": ("issued", "void"), "issued": ("paid", "void"), "paid": (), "void": ()},
+    {
+        "draft": ("issued", "void"),
+        "issued": ("paid", "credited", "written_off", "void"),
+        "paid": (),
+        "credited": (),
+        "written_off": (),
+        "void": (),
+    },
     wakes={"issued": "collection", "paid": "evidence"},
 )
 _LISTED = ("state", "due_on", "currency", "subtotal_minor", "tax_minor", "total_minor")
@@ -144,6 +151,16 @@ class Invoice(Keyed, Leased, Base):
         CheckConstraint("state IN ('draft', 'void') OR number IS NOT NULL", name="numbered"),
         CheckConstraint("state <> 'paid' OR paid_at IS NOT NULL", name="paid"),
         CheckConstraint("subtotal_minor + tax_minor = total_minor", name="adds_up"),
+        CheckConstraint(
+            "paid_minor >= 0 AND credited_minor >= 0 AND written_off_minor >= 0"
+            " AND paid_minor + credited_minor + written_off_minor <= total_minor",
+            name="not_oversettled",
+        ),
+        CheckConstraint(
+            "state NOT IN ('paid', 'credited', 'written_off')"
+            " OR paid_minor + credited_minor + written_off_minor = total_minor",
+            name="settled",
+        ),
         # Only what is not issued yet waits for its moment, or for a person.
         CheckConstraint(
             "state IN ('draft', 'void') OR (issue_at IS NULL AND held IS NULL)", name="not_waiting"
@@ -196,6 +213,11 @@ class Invoice(Keyed, Leased, Base):
     due_on: Mapped[date | None]
     content_sha256: Mapped[str | None]
     paid_at: Mapped[datetime | None]
+    # What settled it so far: money that came in, credit notes over what was still owed, and what
+    # was given up. The rest is open.
+    paid_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    credited_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    written_off_minor: Mapped[int] = mapped_column(default=0, server_default="0")
     voided_at: Mapped[datetime | None]
     void_reason: Mapped[str | None]
     # When collection next tries the tenant's card; empty once paid, void or handed to dunning.
@@ -205,6 +227,13 @@ class Invoice(Keyed, Leased, Base):
     set_apart_at: Mapped[datetime | None]
 
     lines: Mapped[list[InvoiceLine]] = relationship(order_by="InvoiceLine.position")
+
+    @property
+    def open_minor(self) -> int:
+        """What is still owed; nothing once it is settled in whatever way."""
+        if self.state != "issued":
+            return 0
+        return self.total_minor - self.paid_minor - self.credited_minor - self.written_off_minor
 
 
 class InvoiceLine(Keyed, Base):
@@ -280,8 +309,11 @@ class CreditGrant(Keyed, Base):
             name="not_overdrawn",
         ),
         CheckConstraint(
-            "source IN ('change', 'purchase', 'promotion', 'adjustment', 'rollover')", name="source"
+            "source IN ('change', 'purchase', 'promotion', 'adjustment', 'rollover',"
+            " 'overpayment', 'credit_note')",
+            name="source",
         ),
+        CheckConstraint("(source = 'overpayment') = (payment_id IS NOT NULL)", name="payment"),
         Index(
             "ix_credit_grant_open",
             "tenant_id",
@@ -305,6 +337,8 @@ class CreditGrant(Keyed, Base):
     rollover_max_minor: Mapped[int | None]
     rollover_days: Mapped[int | None]
     rolled_from: Mapped[UUID | None] = mapped_column(ForeignKey("credit_grant.id"))
+    # What was paid beyond an invoice.
+    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"), unique=True)
     revoked_at: Mapped[datetime | None]
 
     @property
@@ -316,19 +350,21 @@ class CreditGrant(Keyed, Base):
 
 
 class CreditUse(Keyed, Base):
-    """So much of a grant, used by one line of one invoice."""
+    """So much of a grant, used by one line of one invoice, or by one payment of it."""
 
     __tablename__ = "credit_use"
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="positive"),
         CheckConstraint("state IN ('used', 'void')", name="state"),
+        CheckConstraint("(line_id IS NULL) <> (payment_id IS NULL)", name="line_or_payment"),
         Index(None, "grant_id"),
         Index(None, "invoice_id"),
     )
 
     grant_id: Mapped[UUID] = mapped_column(ForeignKey("credit_grant.id"))
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
-    line_id: Mapped[UUID] = mapped_column(ForeignKey("invoice_line.id"))
+    line_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoice_line.id"))
+    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"))
     amount_minor: Mapped[int]
     state: Mapped[str] = mapped_column(default="used")
     used_at: Mapped[datetime]

@@ -105,23 +105,35 @@ class PaymentAttempt(Keyed, Leased, Base):
     gateway_payment_id: Mapped[str | None]
 
 
+PAYMENT_KINDS = ("card", "transfer", "virtual_account", "credit")
+
+
 class Payment(Keyed, Base):
-    """Money that arrived for an invoice: by a gateway (with its attempt) or by bank transfer."""
+    """Money that arrived for an invoice, or credit of the customer's that was used for it.
+
+    `settled_minor` of it closed the invoice, in whole or in part; the rest is the customer's
+    credit. A card's has its attempt; a transfer was read on a bank statement.
+    """
 
     __tablename__ = "payment"
     __table_args__ = (
         UniqueConstraint("gateway", "gateway_payment_id"),
-        CheckConstraint("(gateway = 'manual') = (attempt_id IS NULL)", name="attempt"),
+        CheckConstraint(f"kind IN {PAYMENT_KINDS}", name="kind"),
+        CheckConstraint("(kind = 'card') = (attempt_id IS NOT NULL)", name="attempt"),
         CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("settled_minor BETWEEN 0 AND amount_minor", name="settled"),
+        CheckConstraint("kind <> 'credit' OR settled_minor = amount_minor", name="credit"),
+        Index(None, "invoice_id"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
-    # The spine settles an invoice by one payment in full.
-    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
+    kind: Mapped[str]
     attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_attempt.id"), unique=True)
     gateway: Mapped[str]
     gateway_payment_id: Mapped[str]
     amount_minor: Mapped[int]
+    settled_minor: Mapped[int]
     currency: Mapped[str]
     paid_at: Mapped[datetime]
     received_on: Mapped[date]  # the day on the bank's statement; a card's is the day of the charge

@@ -164,14 +164,26 @@ class TestI1ChargedOnce:
         assert_named("I1", "payment_attempt", attempt, "no payment is written down")
 
     def test_names_a_payment_of_another_amount(self, books: Books) -> None:
-        books.plant("UPDATE payment SET amount_minor = amount_minor - 1")
-        assert_named("I1", "payment", books.payment, "paid for an invoice over")
+        books.plant("UPDATE payment SET settled_minor = settled_minor - 1")
+        assert_named("I1", "invoice", books.paid, "but payments settle 208999")
+        assert_named("I1", "payment", books.payment, "1 of it settled nothing, but 0 is kept")
+
+    def test_names_a_payment_in_another_currency(self, books: Books) -> None:
+        books.plant("UPDATE payment SET currency = 'USD'")
+        assert_named("I1", "payment", books.payment, "in USD, for an invoice in KRW")
 
     def test_names_an_invoice_that_is_paid_by_nothing(self, books: Books) -> None:
         books.plant(
-            "UPDATE invoice SET state = 'paid', paid_at = now() WHERE id = %(id)s", id=books.open
+            "UPDATE invoice SET state = 'paid', paid_at = now(), paid_minor = total_minor"
+            " WHERE id = %(id)s",
+            id=books.open,
         )
-        assert_named("I1", "invoice", books.open, "no payment is written down")
+        assert_named("I1", "invoice", books.open, "but payments settle 0")
+
+    def test_names_an_invoice_that_is_closed_too_early(self, books: Books) -> None:
+        books.plant("ALTER TABLE invoice DROP CONSTRAINT ck_invoice_settled")
+        books.plant("UPDATE invoice SET paid_minor = 1 WHERE id = %(id)s", id=books.paid)
+        assert_named("I1", "invoice", books.paid, "paid, but 1 of 209000 are settled")
 
     def test_names_a_charge_that_only_the_gateway_knows(self, books: Books) -> None:
         event = ids.uuid7()

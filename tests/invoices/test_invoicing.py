@@ -529,7 +529,10 @@ class TestVoiding:
         bill(control_session, subscription, on=START)
         (invoice,) = invoices_of(control_session, subscription)
         control_session.execute(
-            text("UPDATE invoice SET state = 'paid', paid_at = now() WHERE id = :id"),
+            text(
+                "UPDATE invoice SET state = 'paid', paid_at = now(),"
+                " paid_minor = total_minor WHERE id = :id"
+            ),
             {"id": invoice.id},
         )
         with pytest.raises(IllegalMove, match="paid"):

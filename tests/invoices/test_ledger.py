@@ -28,9 +28,11 @@ def pay(session: Session, now: datetime) -> Payment:
     payment = Payment(
         tenant_id=invoice.tenant_id,
         invoice_id=invoice.id,
+        kind="transfer",
         gateway="manual",
         gateway_payment_id=str(ids.uuid7()),
         amount_minor=invoice.total_minor,
+        settled_minor=invoice.total_minor,
         currency=invoice.currency,
         paid_at=now,
         received_on=now.date(),
@@ -75,7 +77,7 @@ class TestBookings:
             cause_id=invoice.id,
             tenant_id=invoice.tenant_id,
             currency="KRW",
-            sides=(("receivable", 0, 100), ("revenue", 99, 0)),
+            sides=(ledger.credit("receivable", 100), ledger.debit("revenue", 99)),
         )
         ledger.post(control_session=control_session, bookings=[crooked], now=now)
         with pytest.raises(IntegrityError, match="does not balance"):

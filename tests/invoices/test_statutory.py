@@ -88,7 +88,7 @@ class TestSettingApart:
         (paper,) = kept(control_session, "invoice")
         assert (paper.number_text, paper.issued_on) == (number, date(2026, 3, 10))
         assert paper.data["buyer"] == buyer
-        assert paper.data["payment"]["payer"] == PAYER
+        assert paper.data["payments"][0]["payer"] == PAYER
         assert len(paper.data["lines"]) == 1
         assert paper.data_sha256 == fingerprints.sha256(paper.data)
         (tax,) = kept(control_session, "tax_invoice")

@@ -108,7 +108,14 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
     return {
         "open": invoice,
         "shown_state": listing.OVERDUE if late else invoice.state,
-        "payment": control().scalar(select(Payment).where(Payment.invoice_id == invoice.id)),
+        "payments": control()
+        .scalars(
+            select(Payment)
+            .where(Payment.invoice_id == invoice.id)
+            .order_by(Payment.paid_at, Payment.id)
+        )
+        .all(),
+        "payment_kinds": papers.PAYMENT_KIND_NAMES,
         "evidence_words": _evidence_words(invoice),
         "explained": why.explain(invoice, _events_url(invoice)),
         "papers": papers.of_invoice(invoice_id=invoice.id, tenant_id=invoice.tenant_id),
@@ -130,7 +137,7 @@ def _evidence_words(invoice: Invoice) -> str:
         .first()
     )
     if chosen is None:
-        if invoice.state not in ("issued", "paid") or not invoice.total_minor:
+        if invoice.state not in ("issued", "paid", "written_off") or not invoice.total_minor:
             return gettext("None needed")
         return gettext("Not chosen yet, by %(day)s", day=evidence.deadline(invoice.supplied_on))
     if chosen.kind == "tax_invoice":
@@ -193,7 +200,7 @@ def _act(invoice_id: UUID, name: str, act: Callable[[], object], said: str) -> A
 @console_invoices.post("/<uuid:invoice_id>/transfer")
 @staff_required(*FINANCE)
 def transfer(invoice_id: UUID) -> Any:
-    """This function will write down that a bank transfer settled an invoice."""
+    """This function will write down what came in for an invoice by bank transfer."""
     invoice = _invoice(invoice_id)
     return _act(
         invoice_id,

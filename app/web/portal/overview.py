@@ -146,7 +146,7 @@ def _suspended(unpaid: list[Invoice]) -> dict[str, Any]:
 
 
 def _owed(unpaid: list[Invoice]) -> Money:
-    total = sum(invoice.total_minor for invoice in unpaid)
+    total = sum(invoice.open_minor for invoice in unpaid)
     return Money(total, g.tenant.currency)
 
 
@@ -170,7 +170,7 @@ def dates(subscription: Subscription | None, unpaid: list[Invoice]) -> list[tupl
         what = gettext(
             "%(number)s is due: %(amount)s",
             number=invoice.number_text or "",
-            amount=Money(invoice.total_minor, invoice.currency),
+            amount=Money(invoice.open_minor, invoice.currency),
         )
         add(invoice.due_on, what, page)
         if invoice.collect_at is not None and invoice.attempts == 0:

@@ -45,12 +45,15 @@ def invoices() -> str:
 def invoice(invoice_id: UUID) -> str:
     """This function will show one invoice: its lines, its papers, how it was paid."""
     found = own_invoice(invoice_id)
-    payment = control().scalar(select(Payment).where(Payment.invoice_id == found.id))
+    payments = control().scalars(
+        select(Payment).where(Payment.invoice_id == found.id).order_by(Payment.paid_at, Payment.id)
+    )
     return render_template(
         "portal/invoice.html",
         invoice=found,
         explained=why.explain(found, _events_url(found)),
-        payment=payment,
+        payments=list(payments),
+        payment_kinds=papers.PAYMENT_KIND_NAMES,
         attempts=list(
             control().scalars(
                 select(PaymentAttempt)

@@ -1,10 +1,8 @@
 import csv
 import io
-import json
 import re
 import zipfile
 from datetime import date
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +13,11 @@ from app.base.audit import AuditEvent
 from app.base.db import control_session
 from invoices.models import Invoice, Payment
 from tests.factories import NOW, make_invoice, make_tenant
+from tests.naughty import NAUGHTY
 from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.parts import committed, customer
 
 LIST = "/console/invoices"
-NAUGHTY = json.loads(Path("tests/data/naughty_strings.json").read_text())
 
 
 def invoice(name: str | None = None) -> Invoice:
@@ -158,7 +156,7 @@ class TestTransfer:
     @pytest.mark.parametrize(
         ("field", "value"),
         [
-            ("amount", "208,999"),
+            ("amount", "0"),
             ("amount", "-209000"),
             ("amount", "209000.5"),
             ("amount", "NaN"),
