@@ -75,14 +75,18 @@ class Moves:
 
 
 def subscribers(*, control_session: Session, move: Move, now: datetime) -> list[UUID]:
-    """This function will check a move and list the tenants whom it concerns.
+    """This function will check a move and list the tenants whom it concerns, moved ones left out.
 
     Raises: NoSuchVersion, NotNewer, NoticeTooShort.
     """
-    old, _ = _versions(control_session, move, now)
+    old, new = _versions(control_session, move, now)
     rows = control_session.scalars(
         select(Subscription.tenant_id)
-        .where(Subscription.plan_version_id == old.id, Subscription.state != "cancelled")
+        .where(
+            Subscription.plan_version_id == old.id,
+            Subscription.next_plan_version_id.is_distinct_from(new.id),
+            Subscription.state != "cancelled",
+        )
         .order_by(Subscription.tenant_id)
     )
     return list(rows)

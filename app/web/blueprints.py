@@ -5,7 +5,12 @@ from __future__ import annotations
 from flask import Blueprint
 
 from app.web.api import api, api_reference
-from app.web.console import conversion, entitlements, invoice_exports  # noqa: F401 - they add pages
+from app.web.console import (  # noqa: F401 - they add pages
+    conversion,
+    entitlements,
+    invoice_exports,
+    moving,
+)
 from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention

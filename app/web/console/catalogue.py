@@ -165,6 +165,7 @@ def _page(
         charges=charges(terms),
         versions=[_version_row(each) for each in versions],
         subscribers={e.version: e.subscribers for e in used.get((plan_code, currency), [])},
+        older=any(e.version < newest.version for e in used.get((plan_code, currency), [])),
         may_write=_may_write() and plan.retired_at is None,
         may_offer=_may_write(),
         text=written if text is None else text,
