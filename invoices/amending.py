@@ -137,15 +137,18 @@ def to_quantity(
     if item.quantity == quantity:
         raise NothingChanges("That is the quantity already.", field="quantity")
     moment = _moment(item, at, timezone)
-    if item.ends_at is not None and moment >= item.ends_at:
-        raise NothingChanges("That charge ends before the change would come.", field="quantity")
-    ends: dict[UUID, datetime | None] = {item.item_id: moment}
-    begins = [replace(item, item_id=ids.uuid7(), quantity=quantity, starts_at=moment)]
+    ends: dict[UUID, datetime | None] = {}
+    begins = []
+    if item.ends_at is None or moment < item.ends_at:
+        ends[item.item_id] = moment
+        begins.append(replace(item, item_id=ids.uuid7(), quantity=quantity, starts_at=moment))
     for later in items:
-        # A change of plan that lies ahead takes the new quantity along.
+        # What takes its place later takes the new quantity along.
         if later.charge.code == code and later.starts_at > at and later.ends_at is None:
             ends[later.item_id] = later.starts_at
             begins.append(replace(later, item_id=ids.uuid7(), quantity=quantity))
+    if not begins:
+        raise NothingChanges("That charge ends before the change would come.", field="quantity")
     return Amendment(ends, tuple(begins))
 
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 
@@ -30,6 +31,9 @@ __all__ = ["Scenario", "administrator"]
 pytest_plugins = ("invoices.gateways.conformance.plugin",)
 
 ROOT = Path(__file__).resolve().parents[1]
+# How long an example takes says how busy the machine is, and nothing about what it tries.
+hypothesis.settings.register_profile("tenantry", deadline=None)
+hypothesis.settings.load_profile("tenantry")
 _held: list[Hold] = []
 _folders: list[Path] = []
 

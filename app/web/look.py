@@ -28,7 +28,7 @@ STATES = {
         *("suspended", "destroying", "destroyed"),
     ),
     "invoice": ("draft", "issued", "overdue", "paid", "void"),
-    "subscription": ("active", "cancelled"),
+    "subscription": ("scheduled", "active", "paused", "cancelled"),
     "payment_attempt": ("open", "succeeded", "declined", "unknown", "needs_person"),
     "document": ("due", "ready"),
     "message": ("due", "sent", "failed"),

@@ -46,6 +46,8 @@ ROUNDINGS = ("down", "up", "half_up", "half_even")
 # Where tiers end and how much is bought, so that one often meets the other.
 ROUND = (1, 2, 5, 10, 20, 50)
 EVENTS = ("count", "sum", "max", "min", "unique", "latest")
+# What tells a level is asked for by whole periods only: two halves would both pay it in full.
+LEVELS = ("max", "min", "latest")
 # What `drop` knows.
 PARTS = (
     *("acts", "bounds", "commitments", "coupons", "events", "grants", "included", "late"),
@@ -202,6 +204,8 @@ def _counted(
         ("per_unit", "graduated", "volume", "package", "stairstep", "percentage", "per_unit")
     )
     made = _modelled(money, currency, Priced(code=code, **terms), model)  # type: ignore[arg-type]
+    if counts[0] in LEVELS:
+        made = replace(made, proration="none")
     return replace(made, timing="arrears", meter=counts[0], aggregation=counts[1])
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from pathlib import Path
 
 import pypdf
 
 from app.cli.demo.browser import Page
 from app.cli.demo.cast import dxf
+from tests.naughty import NAUGHTY
 from tests.scenarios import walk
 from tests.scenarios.reading import Reading
 from tests.scenarios.walk import Company
 from tests.scenarios.whole_system import WholeSystem
 
-NAUGHTY = json.loads((Path(__file__).parents[1] / "data" / "naughty_strings.json").read_text())
 # SQL, HTML, a template and a format.
 LEGAL_NAME = "1'; DROP TABLE users-- 1 <script>alert(123)</script> {{7*7}} %s"
 # A formula before it and a face behind it; then as long as a company's name may be.

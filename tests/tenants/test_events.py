@@ -27,11 +27,9 @@ from tenants.event_bodies import plain
 from tenants.events import Outcome, WrongCount
 from tenants.models import Tenant
 from tenants.usage_models import Event, EventKey
-from tests.conftest import ROOT
 from tests.factories import make_tenant
+from tests.naughty import NAUGHTY
 from tests.patience import eventually
-
-NAUGHTY = json.loads((ROOT / "tests" / "data" / "naughty_strings.json").read_text("utf-8"))
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
 import contextlib
-import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,8 +13,7 @@ from tenants.identifiers import (
     normalise_phone,
     normalise_registration_number,
 )
-
-NAUGHTY = json.loads((Path(__file__).parents[1] / "data/naughty_strings.json").read_text())
+from tests.naughty import NAUGHTY
 
 
 class TestBusinessNumber:

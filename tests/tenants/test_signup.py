@@ -1,8 +1,6 @@
-import json
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -19,8 +17,8 @@ from tenants.models import Application, Consent, Erasure
 from tenants.trial_form import FormInvalid, TrialForm, check
 from tenants.visits import VisitRecord
 from tests.factories import make_application
+from tests.naughty import NAUGHTY
 
-NAUGHTY = json.loads((Path(__file__).parents[1] / "data/naughty_strings.json").read_text())
 FORM = TrialForm(
     company="주식회사 한빛정밀",
     country="KR",

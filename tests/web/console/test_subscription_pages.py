@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +14,11 @@ from app.base.db import control_session
 from invoices.models import Subscription
 from tenants.models import Consent, Tenant
 from tests.factories import NOW, make_tenant
+from tests.naughty import naughty
 from tests.web.forms import csrf_token, sign_in_staff
 from tests.web.portal.parts import customer
 from tests.web.portal.test_changes import confirmation, items_of, subscriber, subscription_of
 
-NAUGHTY = json.loads(Path("tests/data/naughty_strings.json").read_text())
 WHY = {"why": "agreed by mail"}
 VERBS = {
     "plan": {"plan": "large", "when": "now"},
@@ -239,7 +237,7 @@ class TestSubscribingForSomebody:
         tenant = customer()
         sign_in_staff(client, "sales")
         form = confirmation(self.page(client, tenant)) | CONSENT
-        for text in NAUGHTY:
+        for text in naughty(field):
             answer = client.post(place(tenant, "/convert"), data=form | {field: text})
             assert answer.status_code in (409, 422), text
             assert "<script>alert" not in answer.text

@@ -1,6 +1,4 @@
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +9,12 @@ from app.base.audit import AuditEvent
 from app.base.db import control_session
 from tenants.models import Tenant
 from tests.factories import NOW, make_tenant
+from tests.naughty import NAUGHTY
 from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.parts import admin_of, committed, customer, sign_in
 from tests.web.portal.stage import long_life
 
 LIST = "/console/tenants"
-NAUGHTY = json.loads(Path("tests/data/naughty_strings.json").read_text())
 ACTS = ("extend", "suspend", "unblock", "hold")
 
 

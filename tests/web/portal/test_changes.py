@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +20,12 @@ from invoices.models import Invoice, Subscription, SubscriptionItem
 from tenants.models import Tenant
 from tests.factories import NOW, make_readings, make_subscription, make_tenant
 from tests.invoices.test_changes import LARGE, SMALL, TINY
+from tests.naughty import naughty
 from tests.web.forms import csrf_token
 from tests.web.portal.parts import customer, sign_in
 
 PLAN = "/portal/plan"
 CHANGE = f"{PLAN}/change"
-NAUGHTY = json.loads(Path("tests/data/naughty_strings.json").read_text())
 # Another price list's plans beside the default ones, with everything that can be changed.
 PLANS = (SMALL, replace(LARGE, position=10), replace(TINY, position=11))
 
@@ -267,7 +265,7 @@ class TestConfirming:
         sign_in(client, tenant)
         form = confirmation(seen(client, "plan", plan="large", when="now"))
         before = items_of(tenant)
-        for text in [*NAUGHTY[:40], "2026-03-10T03:00:00+00:00x"]:
+        for text in [*naughty(field), "2026-03-10T03:00:00+00:00x"]:
             answer = client.post(f"{CHANGE}/plan", data=form | {field: text})
             if field == "fingerprint":
                 assert answer.status_code == 409, text
@@ -328,7 +326,7 @@ class TestWhatIsTyped:
         verb = "plan" if field in ("plan", "when") else "quantity"
         answers = {"plan": "large", "when": "now", "charge": "licences", "quantity": "3"}
         token = csrf_token(client, "/portal/account")
-        for text in NAUGHTY:
+        for text in naughty(field):
             typed = answers | {field: text, "csrf_token": token}
             page = seen(client, verb, **{k: v for k, v in typed.items() if k != "why"})
             assert page.status_code in (200, 409, 422), text

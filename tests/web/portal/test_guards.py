@@ -1,8 +1,6 @@
 """Whose things they are: other tenants' ids, forged forms, and naughty company details."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +16,12 @@ from invoices.models import (
 )
 from tenants import exports
 from tests.factories import NOW, make_tenant
+from tests.naughty import naughty
 from tests.web.forms import csrf_token, send
 from tests.web.portal.parts import committed, customer, sign_in
 from tests.web.portal.stage import long_life
 
 CONVERT = "/portal/plan/convert"
-NAUGHTY = json.loads(Path("tests/data/naughty_strings.json").read_text())
 PROFILE = {
     "name": "주식회사 한빛",
     "registration_number": "1248100998",
@@ -79,8 +77,9 @@ class TestOtherTenants:
             seen |= wanted
             for chosen in (ids, dict.fromkeys(ids, UUID(int=7))):
                 with app.test_request_context():
+                    values = chosen | {"position": 1}
                     path = app.url_map.bind("localhost").build(
-                        rule.endpoint, {name: chosen[name] for name in rule.arguments}
+                        rule.endpoint, {name: values[name] for name in rule.arguments}
                     )
                 method = "POST" if "POST" in rule.methods else "GET"
                 answer = client.open(path, method=method, data={"csrf_token": token})
@@ -154,7 +153,7 @@ class TestCompanyDetails:
         tenant = customer()
         sign_in(client, tenant)
         token = csrf_token(client, "/portal/account")
-        for text in NAUGHTY:
+        for text in naughty(field):
             fields = PROFILE | {field: text, "csrf_token": token}
             answer = client.post("/portal/account", data=fields)
             assert answer.status_code in (303, 422), text

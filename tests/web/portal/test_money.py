@@ -1,7 +1,6 @@
 """What the portal does with money: converting, cancelling, cards, papers; and whose they are."""
 
 import io
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -27,13 +26,13 @@ from tenants import exports
 from tenants.models import Consent, Tenant
 from tests.factories import NOW, make_card, make_tenant
 from tests.invoices.collecting import NUMBERS, gateway_at
+from tests.naughty import naughty
 from tests.sandbox.running import RunningSandbox, type_card
 from tests.web.forms import csrf_token, send
 from tests.web.portal.parts import committed, customer, sign_in
 from tests.web.portal.stage import PDF, long_life
 
 CONVERT = "/portal/plan/convert"
-NAUGHTY = json.loads(Path("tests/data/naughty_strings.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +147,7 @@ class TestConversion:
         tenant = customer()
         sign_in(client, tenant)
         fields = self.fields(client, f"{CONVERT}?method=transfer") | {"accept": "y"}
-        for text in NAUGHTY:
+        for text in naughty(field):
             answer = client.post(CONVERT, data=fields | {field: text})
             assert answer.status_code in (409, 422), (text, answer.status_code)
         assert again(tenant).state == "trialing"

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import io
-import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,15 +14,13 @@ from tenants import databases, drawings
 from tenants.schema import Drawing, Member, StorageEvent
 from tests.conftest import administrator
 from tests.factories import PASSWORD
+from tests.naughty import NAUGHTY
 from tests.web.forms import csrf_token, send
 from tests.web.workspace.conftest import DXF, enter, upload
 from tests.web.workspace.test_entrance import invite
 from tests.workspaces import Workspace
 
 PAGE = "/workspace/drawings"
-NAUGHTY: list[str] = json.loads(
-    (Path(__file__).parents[2] / "data" / "naughty_strings.json").read_text()
-)
 
 
 def one_drawing(workspace: Workspace) -> Drawing:
