@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.audit import Actor
@@ -14,6 +14,8 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.messages import queue_mail
 from app.base.money import Money
+from invoices import card_links, dunning_debts, dunning_rules
+from invoices.dunning_debts import OURS
 from invoices.gateways.port import DeclineClass
 from invoices.models import Invoice, PaymentAttempt
 from invoices.payment_methods import default_method
@@ -21,8 +23,6 @@ from tenants import lifecycle
 from tenants.models import Tenant, TenantAdmin
 
 DUNNING = Actor.job("dunning")
-# Nobody is dunned for what only we can mend.
-OURS = (DeclineClass.OUR_FAULT.value, DeclineClass.PERSON_MUST_LOOK.value)
 
 
 def after_decline(
@@ -36,21 +36,26 @@ def after_decline(
     """This function will plan the next attempt by the class of the decline and tell the tenant.
 
     retry_later climbs the ladder; new_method_needed waits for another card; what is our fault is
-    left for a person and the tenant hears nothing.
+    left for a person and the tenant hears nothing. An invoice that finance let go of rests.
     """
+    if dunning_debts.waived(control_session=control_session, invoice_id=invoice.id):
+        invoice.collect_at = None
+        return
     if _another_card(control_session, attempt):
         # Registered while the old one was being charged: it has not had its turn yet.
         invoice.collect_at = now
         notify(control_session, "collection")
         return
+    tenant = control_session.get_one(Tenant, invoice.tenant_id)
     if attempt.decline_class in OURS:
+        _take_warning_back(control_session, tenant, now)
         return
     retry_at = None
     if attempt.decline_class == DeclineClass.RETRY_LATER.value:
-        retry_at = _next_try(control_session, attempt, now)
+        retry_at = _next_try(control_session, tenant, attempt, now)
     invoice.collect_at = retry_at
-    _tell(control_session, invoice, attempt, retry_at, now)
-    if retry_at is None and _overdue(invoice, now):
+    _tell(control_session, tenant, (invoice, attempt), retry_at, now)
+    if retry_at is None and _overdue(invoice, now) and not _held(control_session, tenant, now):
         lifecycle.mark_past_due(
             control_session=control_session, tenant_id=invoice.tenant_id, actor=actor, now=now
         )
@@ -61,7 +66,17 @@ def _another_card(control_session: Session, attempt: PaymentAttempt) -> bool:
     return method is not None and method.id != attempt.method_id
 
 
-def _next_try(control_session: Session, attempt: PaymentAttempt, now: datetime) -> datetime | None:
+def _take_warning_back(control_session: Session, tenant: Tenant, now: datetime) -> None:
+    """Whoever is warned and owes nothing by their own fault any more is not shut out for it."""
+    if tenant.suspend_after is not None and not dunning_debts.of_tenant(
+        control_session=control_session, tenant_id=tenant.id, now=now
+    ):
+        tenant.suspend_after = None
+
+
+def _next_try(
+    control_session: Session, tenant: Tenant, attempt: PaymentAttempt, now: datetime
+) -> datetime | None:
     """The ladder has one rung for each decline of the invoice by the same card."""
     control_session.flush()
     declines = control_session.scalar(
@@ -71,24 +86,36 @@ def _next_try(control_session: Session, attempt: PaymentAttempt, now: datetime) 
             PaymentAttempt.decline_class == DeclineClass.RETRY_LATER.value,
         )
     )
-    ladder = settings().payment_retry_ladder_days
+    rules = dunning_rules.rules_of(control_session=control_session, tenant=tenant)
     rung = (declines or 1) - 1
-    return now + timedelta(days=ladder[rung]) if rung < len(ladder) else None
+    if rung >= len(rules.ladder_days):
+        return None
+    retry_at = now + timedelta(days=rules.ladder_days[rung])
+    hold = dunning_debts.standing_hold(
+        control_session=control_session, tenant_id=tenant.id, now=now
+    )
+    return max(retry_at, hold.ends_at) if hold else retry_at
+
+
+def _held(control_session: Session, tenant: Tenant, now: datetime) -> bool:
+    found = dunning_debts.standing_hold(
+        control_session=control_session, tenant_id=tenant.id, now=now
+    )
+    return found is not None
 
 
 def _overdue(invoice: Invoice, now: datetime) -> bool:
-    today = clock.today(now, settings().contract_timezone)
-    return invoice.due_on is not None and invoice.due_on < today
+    return invoice.due_on is not None and invoice.due_on < dunning_debts.today_of(now)
 
 
 def _tell(
     control_session: Session,
-    invoice: Invoice,
-    attempt: PaymentAttempt,
+    tenant: Tenant,
+    refused: tuple[Invoice, PaymentAttempt],
     retry_at: datetime | None,
     now: datetime,
 ) -> None:
-    tenant = control_session.get_one(Tenant, invoice.tenant_id)
+    invoice, attempt = refused
     zone = settings().contract_timezone
     for email in admin_emails(control_session=control_session, tenant_id=tenant.id):
         queue_mail(
@@ -99,10 +126,11 @@ def _tell(
             language=tenant.language,
             context={
                 "number": invoice.number_text,
-                "total": str(Money(invoice.total_minor, invoice.currency)),
+                "total": str(Money(attempt.amount_minor, attempt.currency)),
                 "due_on": invoice.due_on,
                 "retry_on": clock.today(retry_at, zone) if retry_at else None,
-                "url": f"{settings().public_url}/portal/payment",
+                "url": card_links.link(tenant_id=tenant.id, now=now),
+                "link_until": card_links.last_day(now=now),
             },
             regarding_id=tenant.id,
             dedupe_key=f"declined:{attempt.id}:{email}",
@@ -125,48 +153,37 @@ def after_payment(
     *, control_session: Session, invoice: Invoice, actor: Actor, now: datetime
 ) -> None:
     """This function will open a tenant's doors again once nothing overdue is left unpaid."""
-    tenant = control_session.get_one(Tenant, invoice.tenant_id)
+    open_again(control_session=control_session, tenant_id=invoice.tenant_id, actor=actor, now=now)
+
+
+def open_again(
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    actor: Actor,
+    now: datetime,
+    why: str | None = None,
+) -> bool:
+    """This function will open what was shut for debts if none is left, and tell whether it did."""
+    tenant = control_session.get_one(Tenant, tenant_id)
     blocked = tenant.state == "past_due" or (
         tenant.state == "suspended" and tenant.suspend_reason == "unpaid"
     )
-    if blocked and not _owes(control_session, tenant.id, now):
-        lifecycle.unblock(
-            control_session=control_session, tenant_id=tenant.id, actor=actor, now=now
-        )
-
-
-def _owes(control_session: Session, tenant_id: UUID, now: datetime) -> bool:
-    control_session.flush()
-    today = clock.today(now, settings().contract_timezone)
-    return bool(
-        control_session.scalar(
-            select(
-                exists().where(
-                    Invoice.tenant_id == tenant_id,
-                    Invoice.state == "issued",
-                    Invoice.due_on < today,
-                )
-            )
-        )
+    if not blocked or dunning_debts.owes(
+        control_session=control_session, tenant_id=tenant_id, now=now
+    ):
+        return False
+    return lifecycle.unblock(
+        control_session=control_session, tenant_id=tenant_id, actor=actor, now=now, why=why
     )
 
 
 def overdue(now: datetime) -> ColumnElement[bool]:
-    """This function will return the condition that a tenant is to be marked past due.
-
-    An invoice is unpaid after its due date; one whose latest attempt failed by our fault, or is
-    still under way, does not count.
-    """
-    today = clock.today(now, settings().contract_timezone)
+    """This function will return the condition that a tenant is to be marked past due."""
     return and_(
         Tenant.state == "active",
-        exists().where(
-            Invoice.tenant_id == Tenant.id,
-            Invoice.state == "issued",
-            Invoice.total_minor > 0,
-            Invoice.due_on < today,
-            ~_on_us(),
-        ),
+        exists().where(Invoice.tenant_id == Tenant.id, dunning_debts.followed_up(now)),
+        ~dunning_debts.held(now),
     )
 
 
@@ -180,18 +197,4 @@ def mark_overdue(*, control_session: Session, now: datetime, limit: int) -> int:
             control_session=control_session, tenant_id=tenant_id, actor=DUNNING, now=now
         )
         for tenant_id in owing
-    )
-
-
-def _on_us() -> ColumnElement[bool]:
-    """The invoice's latest attempt is open, or failed for a reason that is not the tenant's."""
-    later = aliased(PaymentAttempt)
-    return exists().where(
-        PaymentAttempt.invoice_id == Invoice.id,
-        PaymentAttempt.state.in_(("open", "unknown", "needs_person"))
-        | PaymentAttempt.decline_class.in_(OURS),
-        ~exists().where(
-            later.invoice_id == Invoice.id,
-            later.attempt_number > PaymentAttempt.attempt_number,
-        ),
     )

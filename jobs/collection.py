@@ -1,6 +1,6 @@
 """Collection: open invoices are charged to the tenant's card, each by the charge protocol.
 
-Tenants whose invoices stay unpaid after the due date are marked past due on the way.
+Money that the tenant has with us already is used first.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session
-from invoices import dunning, payment
+from invoices import payment, settlement
 from invoices.models import Invoice
 from jobs import charging
 from jobs.steps import Step, anything_due, settle_each
-from tenants.models import Tenant
 
 CHUNK = 20
-TENANTS_AT_ONCE = 200
 
 
 def due(session: Session, now: datetime) -> bool:
-    """This function will tell whether an invoice is to be charged now, or a debtor marked."""
+    """This function will tell whether an invoice is to be charged now, or settled by credit."""
     return anything_due(session, Invoice, payment.due_invoices(now)) or bool(
-        session.scalar(select(exists().where(Tenant.id.is_not(None), dunning.overdue(now))))
+        session.scalar(select(exists().where(settlement.credit_due())))
     )
 
 
@@ -34,8 +32,8 @@ def work() -> int:
     """This function will charge a chunk of invoices and return how many it took up."""
     now = clock.now()
     with control_session() as session:
-        marked = dunning.mark_overdue(control_session=session, now=now, limit=TENANTS_AT_ONCE)
-    return marked + settle_each(
+        settled = settlement.use_credits(control_session=session, now=now, limit=CHUNK)
+    return settled + settle_each(
         step="collection",
         model=Invoice,
         due=payment.due_invoices(now),

@@ -1,4 +1,4 @@
-"""The lifecycle step: reminders, trials that end, debtors' grace, and retentions that are over."""
+"""The lifecycle step: reminders, trials that end, and retentions that are over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TENANTS_AT_ONCE = 200
 
 
 def _due(control_session: Session, now: datetime) -> bool:
-    moves = lifecycle.trial_over(now) | lifecycle.grace_over(now) | destruction.retention_over(now)
+    moves = lifecycle.trial_over(now) | destruction.retention_over(now)
     return bool(control_session.scalar(select(exists().where(Tenant.id.is_not(None), moves)))) or (
         reminders.anything_due(control_session=control_session, now=now)
     )

@@ -26,7 +26,13 @@ REASONS = ("trial_ended", "cancelled", "unpaid", "staff", "paused")
 # Nothing is owed and no contract runs: the data goes when the retention is over. A debtor's or a
 # held tenant's data waits for a person to say so (`schedule_destruction`).
 RETENTION_FOLLOWS = ("trial_ended", "cancelled")
-_OPEN_AGAIN = {"suspended_at": None, "suspend_reason": None, "destroy_after": None}
+_OPEN_AGAIN = {
+    "suspended_at": None,
+    "suspend_reason": None,
+    "destroy_after": None,
+    # Whoever is past due still is warned anew before the doors are shut again.
+    "suspend_after": None,
+}
 
 
 class TenantGone(Conflict):
@@ -149,8 +155,8 @@ def mark_past_due(
 ) -> bool:
     """This function will note that a tenant owes money, and tell whether that was new.
 
-    The workspace stays open for the days of grace. One that is past due, suspended or being
-    erased stays as it is.
+    The workspace stays open until a final warning has run out. One that is past due, suspended or
+    being erased stays as it is.
 
     Raises: NoSuchTenant, IllegalMove.
     """
@@ -334,20 +340,11 @@ def trial_over(now: datetime) -> ColumnElement[bool]:
     return (Tenant.state == "trialing") & (Tenant.trial_ends_at <= now)
 
 
-def grace_over(now: datetime) -> ColumnElement[bool]:
-    """This function will return the condition that a debtor's days of grace have run out."""
-    since = now - timedelta(days=settings().past_due_grace_days)
-    return (Tenant.state == "past_due") & (Tenant.past_due_at <= since)
-
-
 def due_for_suspension(*, control_session: Session, now: datetime, limit: int) -> list[UUID]:
-    """This function will list tenants whose trial or grace has run out, the oldest first."""
+    """This function will list tenants whose trial has run out, the oldest first."""
     return list(
         control_session.scalars(
-            select(Tenant.id)
-            .where(trial_over(now) | grace_over(now))
-            .order_by(Tenant.id)
-            .limit(limit)
+            select(Tenant.id).where(trial_over(now)).order_by(Tenant.id).limit(limit)
         )
     )
 
@@ -355,16 +352,19 @@ def due_for_suspension(*, control_session: Session, now: datetime, limit: int) -
 def suspend_due(*, control_session: Session, tenant_id: UUID, now: datetime) -> bool:
     """This function will suspend one tenant if that is still due, and tell whether it was.
 
-    Looked at again under the lock: an extension, a payment or a conversion may have come first.
+    Looked at again under the lock: an extension or a conversion may have come first.
     """
     tenant = locked(control_session, tenant_id)
-    if tenant.state == "trialing" and tenant.trial_ends_at and tenant.trial_ends_at <= now:
-        reason = "trial_ended"
-    elif control_session.scalar(select(Tenant.id).where(Tenant.id == tenant_id, grace_over(now))):
-        reason = "unpaid"
-    else:
+    over = tenant.state == "trialing" and tenant.trial_ends_at and tenant.trial_ends_at <= now
+    if not over:
         return False
-    suspend(control_session=control_session, tenant_id=tenant_id, reason=reason, actor=JOB, now=now)
+    suspend(
+        control_session=control_session,
+        tenant_id=tenant_id,
+        reason="trial_ended",
+        actor=JOB,
+        now=now,
+    )
     return True
 
 

@@ -136,6 +136,7 @@ class Tenant(Keyed, Base):
     __table_args__ = (
         TENANT.check(),
         CheckConstraint("(state = 'suspended') = (suspended_at IS NOT NULL)", name="suspended"),
+        CheckConstraint("suspend_after IS NULL OR past_due_at IS NOT NULL", name="warned"),
         Index(None, "state"),
         Index(None, "trial_ends_at"),
         Index(None, "destroy_after"),
@@ -163,6 +164,8 @@ class Tenant(Keyed, Base):
     trial_ends_at: Mapped[datetime | None]
     converted_at: Mapped[datetime | None]
     past_due_at: Mapped[datetime | None]
+    # Written with the final warning: nobody who owes is shut out without having had one.
+    suspend_after: Mapped[datetime | None]
     suspended_at: Mapped[datetime | None]
     suspend_reason: Mapped[str | None]  # trial_ended | cancelled | unpaid | staff | paused
     destroy_after: Mapped[datetime | None]

@@ -128,6 +128,14 @@ class Settings(BaseSettings):
     gateway_read_timeout_seconds: float = 60
     payment_retry_days: str = "2,5,7,7"
     past_due_grace_days: int = 7
+    # How long before its suspension a debtor has the final warning, at least.
+    suspension_warning_days: int = 2
+    card_link_days: int = 14
+    virtual_account_hours: int = 168
+    statement_rows_max: int = 5_000
+    # What becomes of a subscriber who did not agree to a dearer price by its day: nothing changes
+    # for them, or their subscription ends with the day before.
+    price_rise_unanswered: Literal["stay", "end"] = "stay"
 
     lease_seconds: int = 60
     work_attempts_max: int = 12

@@ -23,11 +23,13 @@ from invoices.models.catalogue import (
     PlanVersion,
     Price,
 )
+from invoices.models.consents import PRICE_CONSENT, PriceConsent
 from invoices.models.coupons import (
     CouponOffer,
     CouponRedemption,
     CouponUse,
 )
+from invoices.models.dunning import DunningHold, DunningRule, DunningWaiver
 from invoices.models.gateways import GatewayAccount
 from invoices.models.ledger import (
     LedgerEntry,
@@ -53,13 +55,26 @@ from invoices.models.runs import (
     RunRelease,
     UsageTotal,
 )
+from invoices.models.transfers import (
+    BANK_TRANSFER,
+    VIRTUAL_ACCOUNT,
+    BankStatement,
+    BankTransfer,
+    StatementLayout,
+    VirtualAccount,
+)
 
 __all__ = [
     "ATTEMPT",
+    "BANK_TRANSFER",
     "CURRENT",
     "DOCUMENT",
     "INVOICE",
+    "PRICE_CONSENT",
     "SUBSCRIPTION",
+    "VIRTUAL_ACCOUNT",
+    "BankStatement",
+    "BankTransfer",
     "BilledSpan",
     "CardRegistration",
     "CouponOffer",
@@ -69,6 +84,9 @@ __all__ = [
     "CreditUse",
     "Document",
     "DocumentBundle",
+    "DunningHold",
+    "DunningRule",
+    "DunningWaiver",
     "GatewayAccount",
     "GatewayEvent",
     "Invoice",
@@ -82,11 +100,14 @@ __all__ = [
     "Plan",
     "PlanVersion",
     "Price",
+    "PriceConsent",
     "RunRelease",
+    "StatementLayout",
     "StatutoryPaper",
     "Subscription",
     "SubscriptionItem",
     "TaxInvoice",
     "UsageTotal",
     "VatEvidence",
+    "VirtualAccount",
 ]

@@ -13,7 +13,7 @@ from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.messages import Message
 from app.base.money import Money
-from invoices import dunning, transfers
+from invoices import dunning, dunning_warnings, transfers
 from invoices.models import Invoice
 from tenants import lifecycle
 from tenants.models import Tenant
@@ -98,6 +98,7 @@ class TestADeclineByItsClass:
         assert invoice.collect_at is None
         (mail,) = mails(control_session, "payment_declined")
         assert "다른 카드를 등록" in mail
+        assert "/portal/card/" in mail
 
     def test_that_a_person_must_look_at_is_not_held_against_the_tenant(
         self, control_session: Session, sandbox: RunningSandbox
@@ -131,7 +132,9 @@ class TestADebt:
         late = NOW + DUE + timedelta(days=1)
         self.mark(control_session, late)
         ripe = late + timedelta(days=settings().past_due_grace_days)
-        assert lifecycle.suspend_due(
+        before = ripe - timedelta(days=settings().suspension_warning_days)
+        assert dunning_warnings.warn(control_session=control_session, now=before, limit=9) == 1
+        assert dunning_warnings.suspend(
             control_session=control_session, tenant_id=invoice.tenant_id, now=ripe
         )
         tenant = tenant_of(control_session, invoice)

@@ -16,7 +16,7 @@ from app.base.config import settings
 from app.base.db import control_session
 from app.base.money import Money
 from app.cli.seed.road import staff_id
-from invoices import dunning, evidence, invoicing, payment, transfers
+from invoices import dunning, dunning_warnings, evidence, invoicing, payment, transfers
 from invoices.models import Invoice
 from jobs import charging
 from tenants import lifecycle, metering, reminders
@@ -42,6 +42,11 @@ def live_through(now: datetime) -> None:
     _collect(now)
     with control_session() as session:
         dunning.mark_overdue(control_session=session, now=now, limit=AT_ONCE)
+        dunning_warnings.warn(control_session=session, now=now, limit=AT_ONCE)
+        for tenant_id in dunning_warnings.due_for_suspension(
+            control_session=session, now=now, limit=AT_ONCE
+        ):
+            dunning_warnings.suspend(control_session=session, tenant_id=tenant_id, now=now)
         for invoice_id in session.scalars(select(Invoice.id).where(evidence.due(now))).all():
             evidence.choose(control_session=session, invoice_id=invoice_id, now=now)
 

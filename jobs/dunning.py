@@ -1,0 +1,60 @@
+"""Dunning: debtors are marked past due, warned once more, and shut out after their grace."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from app.base import clock
+from app.base.db import control_session
+from invoices import dunning, dunning_warnings
+from jobs import stopping
+from jobs.steps import Step
+from tenants.models import Tenant
+
+log = structlog.get_logger(__name__)
+
+TENANTS_AT_ONCE = 200
+
+
+def due(session: Session, now: datetime) -> bool:
+    """This function will tell whether a debtor is to be marked, warned or shut out."""
+    debtors = dunning.overdue(now) | dunning_warnings.due(now) | dunning_warnings.ripe(now)
+    return bool(session.scalar(select(exists().where(Tenant.id.is_not(None), debtors))))
+
+
+def work() -> int:
+    """This function will follow up a chunk of debts and return how many tenants it concerned."""
+    now = clock.now()
+    with control_session() as session:
+        marked = dunning.mark_overdue(control_session=session, now=now, limit=TENANTS_AT_ONCE)
+    with control_session() as session:
+        warned = dunning_warnings.warn(control_session=session, now=now, limit=TENANTS_AT_ONCE)
+    return marked + warned + _shut_out(now)
+
+
+def _shut_out(now: datetime) -> int:
+    """Each in a transaction of its own; returns how many were, so a spared one never spins."""
+    with control_session() as session:
+        ripe = dunning_warnings.due_for_suspension(
+            control_session=session, now=now, limit=TENANTS_AT_ONCE
+        )
+    shut = 0
+    for tenant_id in ripe:
+        if stopping.asked():
+            break
+        try:
+            with control_session() as session:
+                shut += dunning_warnings.suspend(
+                    control_session=session, tenant_id=tenant_id, now=now
+                )
+        except Exception:
+            # The others have their turn; this one is looked at again at the next sweep.
+            log.exception("debtor.failed", tenant_id=str(tenant_id))
+    return shut
+
+
+STEP = Step("dunning", "default", due, work)
