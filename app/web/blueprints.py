@@ -16,6 +16,7 @@ from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention
 from app.web.console.billing import console_billing
 from app.web.console.catalogue import console_catalogue
+from app.web.console.corrections import console_corrections
 from app.web.console.coupons import console_coupons
 from app.web.console.credits import console_credits
 from app.web.console.invoices import console_invoices
@@ -42,6 +43,7 @@ BLUEPRINTS: list[Blueprint] = [
     console_tenants,
     console_subscription,
     console_credits,
+    console_corrections,
     console_coupons,
     console_invoices,
     console_billing,

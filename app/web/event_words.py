@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from app.web.chips import chip_face
 from app.web.db import control
 from app.web.format import day
 from app.web.i18n import gettext, lazy
+from tenants.usage_models import EventCorrection
 
 _ACTIONS = {
     "invoice.collected_again": lazy("Charged again by hand"),
@@ -47,6 +48,8 @@ _ACTIONS = {
     "admin.disabled": lazy("Administrator shut out of the portal"),
     "admin.enabled": lazy("Administrator let in again"),
     "export.requested": lazy("Export asked for"),
+    "event.amended": lazy("Usage event amended"),
+    "event.voided": lazy("Usage event voided"),
 }
 _KINDS = {
     "invoice": lazy("Invoice"),
@@ -59,6 +62,7 @@ _KINDS = {
 }
 _ACTORS = {
     "admin": lazy("The customer's administrator"),
+    "api_key": lazy("A program, by its API key"),
     "visitor": lazy("A visitor"),
     "system": lazy("The system"),
 }
@@ -124,5 +128,23 @@ def staff_names(events: list[AuditEvent]) -> dict[str, str]:
     ids = {UUID(each.actor_id) for each in events if each.actor_kind == "staff" and each.actor_id}
     if not ids:
         return {}
+    return _names(ids)
+
+
+def _names(ids: Collection[UUID]) -> dict[str, str]:
     rows = control().execute(select(Staff.id, Staff.name).where(Staff.id.in_(ids)))
     return {str(staff_id): name for staff_id, name in rows}
+
+
+def actor_names(made: Iterable[EventCorrection]) -> dict[str, str]:
+    """This function will name who made corrections, by what stands beside the events."""
+    actors = {each.actor for each in made}
+    ids = {UUID(actor.removeprefix("staff:")) for actor in actors if actor.startswith("staff:")}
+    names = {f"staff:{staff_id}": name for staff_id, name in (_names(ids) if ids else {}).items()}
+    former = gettext("A former colleague")
+    return {
+        actor: names.get(actor, former)
+        if actor.startswith("staff:")
+        else str(_ACTORS.get(actor.split(":")[0], actor))
+        for actor in actors
+    }

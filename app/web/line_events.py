@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
 from flask import render_template
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 
 from app.base.config import settings
 from app.base.db import usage_session
@@ -16,7 +17,7 @@ from app.web.i18n import language
 from app.web.paging import day_of, page_number, pages_of
 from invoices.invoice_papers import days_of
 from invoices.models import Invoice, InvoiceLine
-from tenants import meters, reading_events
+from tenants import corrections, meters, reading_events
 from tenants.usage_models import Event
 
 
@@ -24,8 +25,21 @@ class NoSuchEvents(NotFound):
     """The line counts nothing, or not on that day."""
 
 
-def show(*, invoice: Invoice, position: int, layout: str, back_url: str) -> str:
+# The address of the page on which one event is put right, where there is one.
+EventUrl = Callable[[str, str, datetime], str]
+
+
+def show(
+    *,
+    invoice: Invoice,
+    position: int,
+    layout: str,
+    back_url: str,
+    event_url: EventUrl | None = None,
+) -> str:
     """This function will show a page of the events behind a line of an invoice.
+
+    With an `event_url` each pushed event leads to its own page, and why it was corrected is told.
 
     Raises: NoSuchEvents; NoEventsKept, NoDatabase, TenantDatabaseUnavailable.
     """
@@ -40,6 +54,7 @@ def show(*, invoice: Invoice, position: int, layout: str, back_url: str) -> str:
         invoice=invoice,
         name=line.name_ko if language() == "ko" else line.name_en,
         page=page_number(),
+        event_url=event_url,
         **found,
     )
 
@@ -81,7 +96,8 @@ def _pushed(invoice: Invoice, line: InvoiceLine) -> dict[str, Any]:
     size, page = settings().page_size, page_number()
     with usage_session() as session:
         rows = session.execute(
-            select(Event.id, Event.at, Event.quantity, Event.properties)
+            # Properties as the database writes them: a number of theirs may be longer than a float.
+            select(Event.id, Event.at, Event.quantity, cast(Event.properties, Text).label("said"))
             .where(
                 Event.tenant_id == invoice.tenant_id,
                 Event.type == definition.event_type,
@@ -92,10 +108,29 @@ def _pushed(invoice: Invoice, line: InvoiceLine) -> dict[str, Any]:
             .offset((page - 1) * size)
             .limit(size + 1)
         ).all()
+        made = corrections.latest_of(
+            usage_session=session,
+            tenant_id=invoice.tenant_id,
+            event_ids=[row.id for row in rows[:size]],
+        )
+        gone = corrections.gone_from(
+            usage_session=session,
+            tenant_id=invoice.tenant_id,
+            event_type=definition.event_type,
+            start=start,
+            end=end,
+        )
     return {
         "day": None,
         "found": None,
         "stated": line.evidence["measured"],
         "pages": page + (len(rows) > size),
-        "pushed": {"rows": rows[:size], "start": start, "end": end, "type": definition.event_type},
+        "pushed": {
+            "rows": rows[:size],
+            "made": made,
+            "gone": [(each, datetime.fromisoformat(each.before["time"])) for each in gone],
+            "start": start,
+            "end": end,
+            "type": definition.event_type,
+        },
     }

@@ -81,6 +81,11 @@ def _settled(evidence: dict[str, Any], currency: str) -> Iterator[tuple[str, str
     if "committed_minor" in evidence:
         yield gettext("Minimum agreed upon"), money(evidence["committed_minor"], currency)
         yield gettext("Reached by other charges"), money(evidence["reached_minor"], currency)
+    if evidence.get("rule") == "adjustment":
+        was, is_ = evidence["was"], evidence["is"]
+        yield gettext("Corrects invoice"), str(evidence["invoice"])
+        yield gettext("Billed on it"), _total_words(was, currency)
+        yield gettext("It comes to now"), _total_words(is_, currency)
     if "coupon" in evidence:
         yield gettext("Coupon"), str(evidence["coupon"])
         yield gettext("Taken off this sum"), money(evidence.get("base_minor"), currency)
@@ -93,6 +98,10 @@ def _settled(evidence: dict[str, Any], currency: str) -> Iterator[tuple[str, str
         yield gettext("Credit good until"), str(evidence["expires_on"])
 
 
+def _total_words(told: dict[str, Any], currency: str) -> str:
+    return f"{number(Decimal(told['measured']))} · {money(told['amount_minor'], currency)}"
+
+
 def rule_words(rule: str) -> str:
     """This function will say in words how a price is made."""
     return {
@@ -103,6 +112,7 @@ def rule_words(rule: str) -> str:
         "package": gettext("By the package"),
         "stairstep": gettext("One price for each step"),
         "percentage": gettext("A percentage"),
+        "adjustment": gettext("What changed since it was billed"),
         "peak_over_included": gettext("Highest day of the period, less what is included"),
         "average_over_included": gettext("Average over the period, less what is included"),
     }.get(rule, rule)

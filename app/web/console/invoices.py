@@ -157,11 +157,21 @@ def _events_url(found: Invoice) -> why.EventsUrl:
 @staff_required()
 def line_events(invoice_id: UUID, position: int) -> str:
     """This function will show the events behind one line of an invoice."""
+    found = _invoice(invoice_id)
     return events_behind.show(
-        invoice=_invoice(invoice_id),
+        invoice=found,
         position=position,
         layout="layout/console.html",
         back_url=url_for(".details", invoice_id=invoice_id),
+        event_url=lambda event_id, kind, at: url_for(
+            "console_corrections.event",
+            tenant_id=found.tenant_id,
+            id=event_id,
+            type=kind,
+            time=at.isoformat(),
+            invoice=invoice_id,
+            line=position,
+        ),
     )
 
 
