@@ -12,14 +12,21 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 from urllib.parse import urlencode, urlsplit
-
-import stripe
+from zoneinfo import ZoneInfo
 
 from app.base.money import Money
 from invoices.gateways import port, stripe_reading, stripe_webhooks
 from invoices.gateways.bare import BareGateway
 from invoices.gateways.port import Capability, Declined, Succeeded, Unknown
-from invoices.gateways.stripe_client import Refused, answered, each, plain
+from invoices.gateways.stripe_client import (
+    PUBLIC_ADDRESS,
+    Refused,
+    Transport,
+    answered,
+    each,
+    open_client,
+    plain,
+)
 from invoices.gateways.stripe_declines import declined
 from invoices.gateways.stripe_intents import (
     PAGE_SIZE,
@@ -36,6 +43,26 @@ from invoices.gateways.stripe_reading import NotAnAmount
 KEY_WINDOW = timedelta(hours=24)
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,250}")
 _METHOD_GONE = frozenset({"resource_missing", "payment_method_unexpected_state"})
+
+
+def open_account(
+    credentials: Mapping[str, str],
+    *,
+    connect_timeout_seconds: float,
+    read_timeout_seconds: float,
+    timezone: str,
+) -> StripeGateway:
+    """This function will open an account by its `secret_key` and `webhook_secret`."""
+    return StripeGateway(
+        secret_key=credentials["secret_key"],
+        base_url=credentials.get("base_url") or PUBLIC_ADDRESS,
+        transport=Transport(
+            connect_timeout_seconds=connect_timeout_seconds,
+            read_timeout_seconds=read_timeout_seconds,
+        ),
+        webhook_secret=credentials["webhook_secret"],
+        zone=ZoneInfo(timezone),
+    )
 
 
 class StripeGateway(BareGateway):
@@ -65,13 +92,25 @@ class StripeGateway(BareGateway):
     key_window = KEY_WINDOW
 
     def __init__(
-        self, *, client: stripe.StripeClient, webhook_secret: str, zone: tzinfo = UTC
+        self,
+        *,
+        secret_key: str,
+        base_url: str,
+        transport: Transport,
+        webhook_secret: str,
+        zone: tzinfo = UTC,
     ) -> None:
         """`zone`: whose days the settlements are told by."""
+        client = open_client(secret_key=secret_key, base_url=base_url, transport=transport)
+        self._transport = transport
         self._stripe = client.v1
         self._intents = Intents(client)
         self._webhook_secret = webhook_secret
         self._zone = zone
+
+    def close(self) -> None:
+        """This function will close the connections; the gateway is not used afterwards."""
+        self._transport.close()
 
     def begin_registration(
         self, *, customer_key: str, return_url: str, language: str

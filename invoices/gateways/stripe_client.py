@@ -40,7 +40,7 @@ class Refused(Exception):
         super().__init__(self.code or self.message)
 
 
-class HttpxTransport(stripe.HTTPClient):
+class Transport(stripe.HTTPClient):
     """The SDK's way out, over the same HTTP library as our other adapters."""
 
     name = "httpx"
@@ -74,9 +74,7 @@ class HttpxTransport(stripe.HTTPClient):
         self._connections.close()
 
 
-def open_client(
-    *, secret_key: str, base_url: str, transport: stripe.HTTPClient
-) -> stripe.StripeClient:
+def open_client(*, secret_key: str, base_url: str, transport: Transport) -> stripe.StripeClient:
     """This function will open a client that asks `base_url` and never asks twice by itself."""
     return stripe.StripeClient(
         secret_key,

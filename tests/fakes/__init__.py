@@ -1,0 +1,1 @@
+"""Other companies' servers, as far as we speak with them: real HTTP, with state."""
