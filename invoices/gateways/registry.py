@@ -166,12 +166,32 @@ def _open_manual(credentials: Mapping[str, str]) -> Gateway:
     return ManualGateway(account=credentials["account"])
 
 
+def _open_stripe(credentials: Mapping[str, str]) -> Gateway:
+    # Here and not above: the SDK takes longer to load than the rest of a command.
+    from invoices.gateways import stripe  # noqa: PLC0415
+
+    return stripe.open_account(
+        credentials,
+        connect_timeout_seconds=settings().gateway_connect_timeout_seconds,
+        read_timeout_seconds=settings().gateway_read_timeout_seconds,
+        timezone=settings().contract_timezone,
+    )
+
+
 _OURS: dict[str, Kind] = {
     "manual": Kind(open=_open_manual, credentials=(Credential("account", secret=False),)),
     "sandbox": Kind(
         open=_open_sandbox,
         credentials=(
             Credential("base_url", secret=False, default="http://127.0.0.1:8010"),
+            Credential("secret_key"),
+            Credential("webhook_secret"),
+        ),
+    ),
+    "stripe": Kind(
+        open=_open_stripe,
+        credentials=(
+            Credential("base_url", secret=False, default="https://api.stripe.com"),
             Credential("secret_key"),
             Credential("webhook_secret"),
         ),
