@@ -180,13 +180,15 @@ def _papers(control_session: Session, invoice_ids: Sequence[UUID]) -> list[Row[A
                     and_(Document.kind == "invoice", Document.subject_id == Invoice.id),
                     and_(Document.kind == "receipt", Document.subject_id == Payment.id),
                     and_(
-                        Document.kind.in_(("tax_invoice_supplier", "tax_invoice_buyer")),
+                        Document.kind.startswith("tax_invoice_"),
                         Document.subject_id == TaxInvoice.id,
                     ),
                 )
                 & (Document.tenant_id == Invoice.tenant_id),
             )
             .where(Invoice.id.in_(invoice_ids))
+            # An invoice may have several payments and tax invoices: each paper is there once.
+            .distinct()
             .order_by(Invoice.number_text, Document.kind, Document.language)
         )
     )

@@ -1,11 +1,13 @@
 """VAT evidence: every supply has exactly one, chosen here once and for all.
 
-Paid by card: the card slip, and no tax invoice (VAT Act §33 ②). Paid by transfer: a tax invoice
-that says received (영수), at once. Unpaid when its deadline comes: a tax invoice that claims
-(청구); a later payment adds none. The deadline is the 10th of the month after the supply (§34); a
-bank holiday would move it later, which nobody needs to use. Claims are issued from the 9th, so
-that a whole day is left to whatever goes wrong. A charge on its way is waited for until noon of
-the 10th.
+Paid by card: the card slip, and no tax invoice (VAT Act §33 ②). Paid by transfer: a cash receipt
+where the customer asked for one, else a tax invoice that says received (영수), at once. Paid in
+part by card and in part otherwise: a person's business, since neither may cover the whole.
+
+Unpaid when its deadline comes: a tax invoice that claims (청구); a later payment adds none. The
+deadline is the 10th of the month after the supply (§34); a bank holiday would move it later, which
+nobody needs to use. Claims are issued from the 9th, so that a whole day is left to whatever goes
+wrong. A charge on its way is waited for until noon of the 10th.
 
 A supply in arrears of its deadline is claimed at once, but not before its card has had its turn.
 """
@@ -22,8 +24,8 @@ from sqlalchemy.orm import Session
 from app.base import audit
 from app.base.audit import Actor
 from app.base.config import settings
-from invoices import tax_invoices
-from invoices.models import Invoice, Payment, PaymentAttempt, VatEvidence
+from invoices import cash_receipts, tax_invoices
+from invoices.models import CashReceipt, Invoice, Payment, PaymentAttempt, VatEvidence
 from invoices.periods import months_after
 
 CHOOSER = Actor.job("evidence")
@@ -55,7 +57,11 @@ def due(now: datetime) -> ColumnElement[bool]:
     )
     return and_(
         Invoice.evidence_at.is_(None),
-        Invoice.state.in_(("issued", "paid")),
+        or_(
+            Invoice.state.in_(("issued", "paid", "written_off")),
+            # Taken back as a whole before any paper was made: there is nothing to prove.
+            and_(Invoice.state == "credited", Invoice.credited_minor < Invoice.total_minor),
+        ),
         Invoice.total_minor > 0,
         or_(
             Invoice.state == "paid",
@@ -71,7 +77,7 @@ def _supplied_before(today: date, day_of_month: int) -> date:
 
 
 def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatEvidence | None:
-    """This function will choose an invoice's evidence, and issue the tax invoice if it is one.
+    """This function will choose an invoice's evidence, and draw up the paper if it is one.
 
     None when it is not due (any more): looked at again under the invoice's lock.
     """
@@ -83,24 +89,31 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
     )
     if invoice is None:
         return None
-    # Of several payments a card's comes first: its slip is evidence by itself.
-    payment = control_session.scalar(
-        select(Payment)
-        .where(Payment.invoice_id == invoice_id)
-        .order_by((Payment.kind == "card").desc(), Payment.id)
-        .limit(1)
+    payments = list(
+        control_session.scalars(
+            select(Payment)
+            .where(Payment.invoice_id == invoice_id, Payment.settled_minor > 0)
+            .order_by(Payment.id)
+        )
     )
-    evidence = _evidence(invoice, payment, now)
+    wish = cash_receipts.of_invoice(control_session=control_session, invoice_id=invoice_id)
+    evidence = _evidence(invoice, payments, wish, now)
     control_session.add(evidence)
     invoice.evidence_at = now
     control_session.flush()
     if evidence.kind == "tax_invoice":
-        tax_invoices.issue(
+        tax_invoices.draw_up(
             control_session=control_session,
             invoice=invoice,
             evidence=evidence,
             purpose="receipt" if invoice.state == "paid" else "claim",
             now=now,
+        )
+    if evidence.kind == "cash_receipt" and wish is not None:
+        cash_receipts.choose(control_session=control_session, row=wish, evidence=evidence, now=now)
+    else:
+        cash_receipts.withdraw(
+            control_session=control_session, invoice_id=invoice_id, actor=CHOOSER, now=now
         )
     audit.append(
         control_session=control_session,
@@ -115,15 +128,28 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
     return evidence
 
 
-def _evidence(invoice: Invoice, payment: Payment | None, now: datetime) -> VatEvidence:
+def _evidence(
+    invoice: Invoice, payments: list[Payment], wish: CashReceipt | None, now: datetime
+) -> VatEvidence:
     evidence = VatEvidence(
         tenant_id=invoice.tenant_id, invoice_id=invoice.id, kind="tax_invoice", chosen_at=now
     )
-    if payment is not None and payment.kind == "card":
-        evidence.kind, evidence.payment_id = "card_slip", payment.id
+    kinds = {payment.kind for payment in payments}
+    if kinds == {"card"} and invoice.state == "paid":
+        evidence.kind, evidence.payment_id = "card_slip", payments[-1].id
+    elif "card" in kinds:
+        evidence.kind = "by_hand"
+        evidence.reason = "a card slip proves a part of it, and the rest was not paid by card"
+    elif _takes_cash_receipt(invoice, kinds, wish):
+        evidence.kind, evidence.payment_id = "cash_receipt", payments[-1].id
     elif reason := tax_invoices.hindrance(invoice):
         # We neither invent a number for a buyer abroad nor decide their tax: it stays as it was
         # charged, and a person sees that no paper of ours proves it.
         abroad = invoice.buyer["country"] != "KR"
         evidence.kind, evidence.reason = "none_foreign" if abroad else "by_hand", reason
     return evidence
+
+
+def _takes_cash_receipt(invoice: Invoice, kinds: set[str], wish: CashReceipt | None) -> bool:
+    paid_so = invoice.state == "paid" and bool(kinds) and kinds <= set(cash_receipts.BY_TRANSFER)
+    return wish is not None and wish.state == "wanted" and paid_so

@@ -25,6 +25,7 @@ GUARDS = (
     ("invoice", "invoice_is_frozen"),
     ("invoice_line", "invoice_line_is_frozen"),
     ("document", "document_is_frozen"),
+    ("tax_invoice", "tax_invoice_is_frozen"),
     ("ledger_entry", "row_is_final"),
     ("ledger_line", "row_is_final"),
     ("audit_event", "row_is_final"),
@@ -72,10 +73,24 @@ def _invoices(control_session: Session) -> Iterator[Wrong]:
 
 
 def _tax_invoices(control_session: Session) -> Iterator[Wrong]:
-    rows = select(TaxInvoice.id, TaxInvoice.issue_id, TaxInvoice.data, TaxInvoice.content_sha256)
+    """What it says, and the signed XML: its bytes, and that it says the same."""
+    rows = select(
+        TaxInvoice.id,
+        TaxInvoice.tenant_id,
+        TaxInvoice.issue_id,
+        TaxInvoice.management_key,
+        TaxInvoice.data,
+        TaxInvoice.content_sha256,
+        TaxInvoice.xml_sha256,
+    )
     for row in control_session.execute(rows.execution_options(yield_per=ROWS_AT_ONCE)):
+        name = row.issue_id or row.management_key
         if row.content_sha256 != fingerprints.sha256(row.data):
-            yield "tax_invoice", str(row.id), f"{row.issue_id} is not what was issued"
+            yield "tax_invoice", str(row.id), f"{name} is not what was issued"
+        if row.xml_sha256 is not None:
+            prefix = paper_files.prefix_of(row.tenant_id)
+            if wrong := _bytes_wrong(prefix, row.xml_sha256):
+                yield "tax_invoice", str(row.id), f"the signed XML of {name}: {wrong}"
 
 
 def _documents(control_session: Session) -> Iterator[Wrong]:

@@ -11,7 +11,7 @@ from app.base import clock, messages
 from app.base.config import settings
 from app.base.db import notify
 from app.base.money import Money
-from invoices import parties, tax_invoices
+from invoices import cash_receipts, parties, tax_invoices
 from invoices.documents import shelf
 from invoices.documents.papers import Evidence, PaidInvoice, ReceiptPaper
 from invoices.documents.papers import PaymentMethod as Means
@@ -137,9 +137,16 @@ def _evidence(control_session: Session, invoice: Invoice, payment: Payment) -> E
     )
     if chosen is None and payment.kind == "card":
         return Evidence.CARD_SLIP
+    if chosen == "cash_receipt" or (chosen is None and _wanted(control_session, invoice)):
+        return Evidence.CASH_RECEIPT
     if chosen == "tax_invoice" or (chosen is None and tax_invoices.hindrance(invoice) is None):
         return Evidence.TAX_INVOICE
     return Evidence.NONE
+
+
+def _wanted(control_session: Session, invoice: Invoice) -> bool:
+    wish = cash_receipts.of_invoice(control_session=control_session, invoice_id=invoice.id)
+    return wish is not None
 
 
 def _tell(

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from app.base.errors import Conflict, NotFound
 from invoices import fingerprints, paper_files
 from invoices.models import (
     CardRegistration,
+    CashReceipt,
     Document,
     Invoice,
     Payment,
@@ -42,6 +43,10 @@ from tenants.models import Tenant
 # Source: 국세기본법 §85의3, 법인세법 §116; 전자상거래법 시행령 §6; 상법 §33.
 YEARS_KEPT, YEARS_KEPT_ABROAD = 5, 7
 RETURN_DUE = (3, 31)  # for a business year that is the calendar year
+
+
+class PapersUnderWay(Conflict):
+    """A tax paper is on its way to the issuer or the tax service: set apart, it would stop."""
 
 
 class MoneyUnderWay(Conflict):
@@ -65,7 +70,8 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
     Twice is harmless. The files at `paper_files.prefix_of` stay: they go with the tenant's. It
     returns how many papers were set apart now.
 
-    Raises: MoneyUnderWay while a charge's outcome is open; FileMissing, StoreUnavailable.
+    Raises: MoneyUnderWay while a charge's outcome is open, PapersUnderWay while a tax paper's is;
+    FileMissing, StoreUnavailable.
     """
     invoices = list(
         control_session.scalars(
@@ -81,15 +87,30 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
     )
     if control_session.scalar(select(open_charge)):
         raise MoneyUnderWay("A card charge of this tenant is under way. Its outcome comes first.")
+    if control_session.scalar(select(_papers_under_way(tenant_id))):
+        raise PapersUnderWay("A tax paper of this tenant is under way. It has to arrive first.")
     abroad = control_session.get_one(Tenant, tenant_id).country != "KR"
     papers = [
         *(_invoice(control_session, row) for row in invoices if row.set_apart_at is None),
         *_tax_invoices(control_session, tenant_id),
+        *_cash_receipts(control_session, tenant_id),
         *_documents(control_session, tenant_id),
     ]
     kept = _keep(control_session, papers, abroad=abroad, now=now)
     _forget(control_session, tenant_id, now)
     return kept
+
+
+def _papers_under_way(tenant_id: UUID) -> ColumnElement[bool]:
+    """What is still to be issued, or not with the tax service yet, can't be once it is apart."""
+    tax_invoice = exists().where(
+        TaxInvoice.tenant_id == tenant_id,
+        or_(TaxInvoice.state.in_(("due", "sent", "failed")), TaxInvoice.look_at.is_not(None)),
+    )
+    cash_receipt = exists().where(
+        CashReceipt.tenant_id == tenant_id, CashReceipt.state.in_(("due", "issued", "failed"))
+    )
+    return or_(tax_invoice, cash_receipt)
 
 
 def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
@@ -125,9 +146,30 @@ def _tax_invoices(control_session: Session, tenant_id: UUID) -> list[dict[str, A
             "tenant_id": tenant_id,
             "kind": "tax_invoice",
             "source_id": row.id,
-            "number_text": row.issue_id,
+            "number_text": row.issue_id or row.management_key,
             "issued_on": row.written_on,
             "data": _plain(_columns(row)),
+            "file_sha256": _copied(tenant_id, row.xml_sha256),
+        }
+        for row in rows
+    ]
+
+
+def _cash_receipts(control_session: Session, tenant_id: UUID) -> list[dict[str, Any]]:
+    """To whom they were issued stays masked: the tax service has the number."""
+    rows = control_session.scalars(
+        select(CashReceipt).where(CashReceipt.tenant_id == tenant_id).order_by(CashReceipt.id)
+    )
+    return [
+        {
+            "tenant_id": tenant_id,
+            "kind": "cash_receipt",
+            "source_id": row.id,
+            "number_text": row.number or row.key,
+            "issued_on": row.traded_on or _day(row.created_at),
+            "data": _plain(
+                {name: each for name, each in _columns(row).items() if name != "identity_sealed"}
+            ),
         }
         for row in rows
     ]
@@ -219,7 +261,7 @@ def _forget(control_session: Session, tenant_id: UUID, now: datetime) -> None:
         ),
         **scrubbed,
     )
-    for model in (CardRegistration, Document, TaxInvoice):
+    for model in (CardRegistration, Document, CashReceipt, TaxInvoice):
         control_session.execute(delete(model).where(of(model.tenant_id)), **scrubbed)
     control_session.expire_all()
 
@@ -233,6 +275,9 @@ def open_paper(*, control_session: Session, paper_id: UUID) -> OpenPaper:
     if paper is None or paper.file_sha256 is None:
         raise NotFound("There is no such paper.")
     stream = files.open_stored(prefix=prefix_of(paper.tenant_id), sha256=paper.file_sha256)
+    if paper.kind == "tax_invoice":
+        name, size = f"TAX-{paper.number_text}.xml", paper.data["xml_size_bytes"]
+        return OpenPaper(stream, name, int(size), media_type="application/xml")
     return OpenPaper(stream, paper.number_text, int(paper.data["size_bytes"]))
 
 

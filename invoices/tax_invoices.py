@@ -1,17 +1,25 @@
-"""Tax invoices: issued here, numbered, printed in two copies; transmitted by nobody yet.
+"""Tax invoices: drawn up here once and for all, issued by an issuer, printed in two copies.
 
-The paper says 국세청 미전송 until something transmits it: an issue here is not an issue there.
+What one says is frozen when it is drawn up (`due`). It is printed once it is issued, and says
+국세청 미전송 then; once more when the tax service has accepted it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.base import clock, ids, states
+from app.base.audit import Actor
+from app.base.config import settings
 from app.base.db import notify
 from invoices import parties
 from invoices.documents import shelf
@@ -25,13 +33,22 @@ from invoices.documents.papers import (
     split_tax,
 )
 from invoices.invoice_papers import days_of
-from invoices.models import Document, Invoice, InvoiceLine, TaxInvoice, VatEvidence
+from invoices.models import (
+    TAX_INVOICE,
+    Document,
+    Invoice,
+    InvoiceLine,
+    TaxInvoice,
+    VatEvidence,
+)
+from invoices.tax_papers import standard_xml
 from tenants.identifiers import brn_is_valid, normalise_brn
 
-# Eight digits that the tax service gives to whoever may issue. Nobody has given us any; zeros are
-# given to nobody, so no number made here can be taken for a registered one.
-ISSUER_UNREGISTERED = "00000000"
+DRAFTER = Actor.job("evidence")
+# The printed copies of a tax invoice that the tax service has accepted.
+ACCEPTED_SUFFIX = "_accepted"
 _PURPOSES = {"receipt": Purpose.RECEIVED, "claim": Purpose.CHARGED}
+Writer = Callable[[str], TaxInvoicePaper]
 _COPIES = ((Copy.SUPPLIER, "tax_invoice_supplier"), (Copy.BUYER, "tax_invoice_buyer"))
 _NAMES = {Copy.SUPPLIER: "supplier", Copy.BUYER: "buyer"}
 
@@ -52,10 +69,22 @@ def hindrance(invoice: Invoice) -> str | None:
         return "an exempt supply takes a 계산서, not a tax invoice"
     if sum(1 for line in invoice.lines if line.amount_minor) > LINES_MAX:
         return f"the invoice has more than {LINES_MAX} lines"
+    return _nonstandard(invoice)
+
+
+def _nonstandard(invoice: Invoice) -> str | None:
+    """What the standard for electronic ones wants beyond the law: an address, and short names."""
+    email = str(invoice.buyer.get("email") or "")
+    if not email:
+        return "the buyer has no e-mail address, which an electronic tax invoice needs"
+    if len(email) > standard_xml.EMAIL_MAX:
+        return f"the buyer's e-mail address has more than {standard_xml.EMAIL_MAX} characters"
+    if len(str(invoice.buyer["name"])) > standard_xml.NAME_MAX:
+        return f"the buyer's name has more than {standard_xml.NAME_MAX} characters"
     return None
 
 
-def issue(
+def draw_up(
     *,
     control_session: Session,
     invoice: Invoice,
@@ -63,32 +92,82 @@ def issue(
     purpose: str,
     now: datetime,
 ) -> TaxInvoice:
-    """This function will issue the tax invoice that was chosen as a supply's evidence.
+    """This function will draw up the tax invoice that was chosen as a supply's evidence.
 
     `purpose`: `receipt` (영수) when it is paid, `claim` (청구) when it is to be paid. The date on
-    it is the day of supply, whenever it is issued.
+    it is the day of supply, whenever it is issued. A step issues it.
+    """
+
+    def written(key: str) -> TaxInvoicePaper:
+        return tax_invoice_paper(invoice=invoice, number=key, purpose=_PURPOSES[purpose])
+
+    return add(
+        control_session=control_session,
+        write=written,
+        evidence_id=evidence.id,
+        invoice=invoice,
+        issuer=settings().tax_issuer,
+        actor=DRAFTER,
+        now=now,
+    )
+
+
+def add(
+    *,
+    control_session: Session,
+    write: Writer,
+    evidence_id: UUID,
+    invoice: Invoice,
+    issuer: str,
+    actor: Actor,
+    now: datetime,
+    **more: Any,
+) -> TaxInvoice:
+    """This function will store what a tax invoice says; `write` is handed its management key.
+
+    `more`: what an amending one has beside.
     """
     serial = control_session.execute(text("SELECT nextval('tax_invoice_serial')")).scalar_one()
-    number = f"{invoice.supplied_on:%Y%m%d}{ISSUER_UNREGISTERED}{serial:08d}"
-    paper = tax_invoice_paper(invoice=invoice, number=number, purpose=_PURPOSES[purpose])
-    issued = TaxInvoice(
-        evidence_id=evidence.id,
+    row_id = ids.uuid7()
+    # Unique for the seller even where a serial is dealt twice, by a database that was restored.
+    key = f"{serial:08d}-{row_id.hex[-12:]}"
+    paper = write(key)
+    row = TaxInvoice(
+        id=row_id,
+        evidence_id=evidence_id,
         tenant_id=invoice.tenant_id,
         invoice_id=invoice.id,
-        issue_id=number,
-        purpose=purpose,
+        issuer=issuer,
+        management_key=key,
+        serial=serial,
+        purpose=next(name for name, word in _PURPOSES.items() if word is paper.purpose),
         written_on=paper.written_on,
-        issued_at=now,
+        created_at=now,
         supply_minor=paper.supply_minor,
         tax_minor=paper.tax_minor,
         total_minor=paper.total_minor,
         data=shelf.to_json(paper),
         content_sha256=shelf.content_sha256(paper),
+        **more,
     )
-    control_session.add(issued)
-    control_session.flush()
-    _lay_out(control_session, issued, paper, now)
-    return issued
+    states.begin(
+        control_session=control_session,
+        machine=TAX_INVOICE,
+        row=row,
+        actor=actor,
+        now=now,
+        why=more.get("reason"),
+    )
+    notify(control_session, TAX_INVOICE.wakes["due"])
+    return row
+
+
+def paper_of(row: TaxInvoice) -> TaxInvoicePaper:
+    """This function will return what a tax invoice says, as it was drawn up."""
+    paper = shelf.from_json(row.data)
+    if not isinstance(paper, TaxInvoicePaper):
+        raise TypeError(f"tax invoice {row.id} holds another kind of paper")
+    return paper
 
 
 def tax_invoice_paper(*, invoice: Invoice, number: str, purpose: Purpose) -> TaxInvoicePaper:
@@ -141,26 +220,35 @@ def _line(invoice: Invoice, line: InvoiceLine, tax_minor: int) -> TaxInvoiceLine
     )
 
 
-def _lay_out(
-    control_session: Session, issued: TaxInvoice, paper: TaxInvoicePaper, now: datetime
-) -> None:
+def lay_out(*, control_session: Session, row: TaxInvoice, now: datetime) -> None:
     """This function will write the two copies to print: the seller's in red, the buyer's in blue.
 
-    Only Korean ones: the form is the law's.
+    Only Korean ones: the form is the law's. Called when it is issued, and again when it was
+    accepted: the second pair bears the approval number and the day of transmission.
     """
+    paper = paper_of(row)
+    suffix = ""
+    if row.accepted_at is not None:
+        suffix = ACCEPTED_SUFFIX
+        sent_on = clock.today(row.sent_at or row.accepted_at, settings().contract_timezone)
+        paper = replace(paper, approval_number=row.issue_id or "", transmitted_on=sent_on)
     for copy, kind in _COPIES:
         sheet = replace(paper, copy=copy)
-        control_session.add(
-            Document(
-                tenant_id=issued.tenant_id,
-                kind=kind,
-                subject_id=issued.id,
+        control_session.execute(
+            insert(Document)
+            .values(
+                id=ids.uuid7(),
+                state="due",
+                tenant_id=row.tenant_id,
+                kind=kind + suffix,
+                subject_id=row.id,
                 language="ko",
-                file_name=f"TAX-{issued.issue_id}-{_NAMES[copy]}.pdf",
+                file_name=f"TAX-{row.issue_id}-{_NAMES[copy]}{suffix.replace('_', '-')}.pdf",
                 data=shelf.to_json(sheet),
                 data_sha256=shelf.content_sha256(sheet),
                 created_at=now,
             )
+            .on_conflict_do_nothing(index_elements=["kind", "subject_id", "language"])
         )
     control_session.flush()
     notify(control_session, "documents")

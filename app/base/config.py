@@ -137,6 +137,24 @@ class Settings(BaseSettings):
     # for them, or their subscription ends with the day before.
     price_rise_unanswered: Literal["stay", "end"] = "stay"
 
+    # Who issues tax invoices: this machine, which transmits nothing, or an agent of the seller's.
+    tax_issuer: Literal["offline", "popbill"] = "offline"
+    # Eight digits that the tax service gives to whoever may issue. Zeros are given to nobody.
+    tax_issuer_registration: str = Field(default="00000000", pattern=r"^[0-9]{8}$")
+    tax_certificate_file: Path | None = None
+    tax_certificate_password: SecretStr = SecretStr("")
+    # Who issues cash receipts: nobody, popbill, or the code of a gateway's merchant account.
+    cash_receipt_issuer: str = ""
+    popbill_link_id: str = ""
+    popbill_secret_key: SecretStr = SecretStr("")
+    popbill_user_id: str = ""
+    popbill_test: bool = True
+    popbill_url: str = ""
+    popbill_auth_url: str = "https://auth.linkhub.co.kr"
+    tax_issuer_timeout_seconds: float = 30
+    # How often an issuer is asked what the tax service made of a paper.
+    tax_paper_look_minutes: int = 60
+
     lease_seconds: int = 60
     work_attempts_max: int = 12
     sweep_seconds: float = 3
@@ -156,7 +174,7 @@ class Settings(BaseSettings):
         amounts_by_currency(value)
         return value
 
-    @field_validator("public_url", "sandbox_gateway_url")
+    @field_validator("public_url", "sandbox_gateway_url", "popbill_url", "popbill_auth_url")
     @classmethod
     def _no_trailing_slash(cls, value: str) -> str:
         return value.rstrip("/")

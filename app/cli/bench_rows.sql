@@ -93,10 +93,12 @@ FROM invoice WHERE state = 'paid';
 INSERT INTO vat_evidence (id, tenant_id, invoice_id, kind, chosen_at)
 SELECT uuidv7(), tenant_id, id, 'tax_invoice', issued_at FROM invoice;
 
-INSERT INTO tax_invoice (id, evidence_id, tenant_id, invoice_id, state, issue_id, purpose,
-    written_on, issued_at, supply_minor, tax_minor, total_minor, data, content_sha256)
-SELECT uuidv7(), e.id, i.tenant_id, i.id, 'issued', i.number_text, 'receipt', i.supplied_on,
-    i.issued_at, i.subtotal_minor, i.tax_minor, i.total_minor, '{}', repeat('0', 64)
+INSERT INTO tax_invoice (id, evidence_id, tenant_id, invoice_id, state, issuer, management_key,
+    serial, issue_id, purpose, written_on, created_at, issued_at, supply_minor, tax_minor,
+    total_minor, data, content_sha256, xml_sha256, xml_size_bytes)
+SELECT uuidv7(), e.id, i.tenant_id, i.id, 'issued', 'offline', i.number_text, 1, i.number_text,
+    'receipt', i.supplied_on, i.issued_at, i.issued_at, i.subtotal_minor, i.tax_minor,
+    i.total_minor, '{}', repeat('0', 64), repeat('0', 64), 1
 FROM vat_evidence e JOIN invoice i ON i.id = e.invoice_id;
 
 INSERT INTO document (id, state, tenant_id, kind, subject_id, language, file_name, data,

@@ -40,8 +40,6 @@ from invoices.models.papers import (
     Document,
     DocumentBundle,
     StatutoryPaper,
-    TaxInvoice,
-    VatEvidence,
 )
 from invoices.models.payments import (
     ATTEMPT,
@@ -55,6 +53,13 @@ from invoices.models.runs import (
     RunRelease,
     UsageTotal,
 )
+from invoices.models.tax import (
+    CASH_RECEIPT,
+    TAX_INVOICE,
+    CashReceipt,
+    TaxInvoice,
+    VatEvidence,
+)
 from invoices.models.transfers import (
     BANK_TRANSFER,
     VIRTUAL_ACCOUNT,
@@ -67,16 +72,19 @@ from invoices.models.transfers import (
 __all__ = [
     "ATTEMPT",
     "BANK_TRANSFER",
+    "CASH_RECEIPT",
     "CURRENT",
     "DOCUMENT",
     "INVOICE",
     "PRICE_CONSENT",
     "SUBSCRIPTION",
+    "TAX_INVOICE",
     "VIRTUAL_ACCOUNT",
     "BankStatement",
     "BankTransfer",
     "BilledSpan",
     "CardRegistration",
+    "CashReceipt",
     "CouponOffer",
     "CouponRedemption",
     "CouponUse",

@@ -1,4 +1,4 @@
-"""The tables of papers: the VAT evidence of a supply, tax invoices, and files to render."""
+"""The tables of papers: files to render, bundles of them, and what the law has us keep."""
 
 from __future__ import annotations
 
@@ -14,58 +14,6 @@ from app.base.leases import Leased
 from app.base.states import machine
 
 DOCUMENT = machine("document", {"due": ("ready",), "ready": ()}, wakes={"due": "documents"})
-
-
-class VatEvidence(Keyed, Base):
-    """The one VAT evidence of a supply: a card slip or a tax invoice, never both.
-
-    Where we can make neither, `reason` says why: `none_foreign` for a buyer abroad whom no Korean
-    tax invoice can name, `by_hand` for one that a person has to issue elsewhere.
-    """
-
-    __tablename__ = "vat_evidence"
-    __table_args__ = (
-        CheckConstraint(
-            "kind IN ('card_slip', 'tax_invoice', 'none_foreign', 'by_hand')", name="kind"
-        ),
-        CheckConstraint("(kind = 'card_slip') = (payment_id IS NOT NULL)", name="card_slip"),
-        CheckConstraint(
-            "(kind IN ('none_foreign', 'by_hand')) = (reason IS NOT NULL)", name="reason"
-        ),
-        Index("ix_vat_evidence_by_hand", "invoice_id", postgresql_where="kind = 'by_hand'"),
-    )
-
-    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
-    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
-    kind: Mapped[str]
-    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"))
-    reason: Mapped[str | None]
-    chosen_at: Mapped[datetime]
-
-
-class TaxInvoice(Keyed, Base):
-    """A Korean tax invoice, issued; `issue_id` is 작성일 + registration no. + serial."""
-
-    __tablename__ = "tax_invoice"
-    __table_args__ = (
-        CheckConstraint("purpose IN ('receipt', 'claim')", name="purpose"),  # 영수 | 청구
-        CheckConstraint("supply_minor + tax_minor = total_minor", name="adds_up"),
-        CheckConstraint("state IN ('issued')", name="state"),
-    )
-
-    evidence_id: Mapped[UUID] = mapped_column(ForeignKey("vat_evidence.id"), unique=True)
-    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
-    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
-    state: Mapped[str] = mapped_column(default="issued")
-    issue_id: Mapped[str] = mapped_column(unique=True)
-    purpose: Mapped[str]
-    written_on: Mapped[date]
-    issued_at: Mapped[datetime]
-    supply_minor: Mapped[int]
-    tax_minor: Mapped[int]
-    total_minor: Mapped[int]
-    data: Mapped[dict[str, Any]]
-    content_sha256: Mapped[str]
 
 
 class Document(Keyed, Leased, Base):

@@ -20,6 +20,7 @@ from invoices.documents.papers import Copy, Purpose, TaxInvoicePaper
 from invoices.models import Document, Invoice, Payment, TaxInvoice, VatEvidence
 from tests.factories import NOW, make_invoice, make_staff, make_subscription, make_tenant
 from tests.invoices.collecting import collect, gateway_at, owing
+from tests.invoices.issuing import issue
 from tests.sandbox.running import RunningSandbox
 
 # The supply is on 10 March 2026; its deadline is the end of 10 April in Seoul.
@@ -63,7 +64,11 @@ def transfer(session: Session, invoice: Invoice, now: datetime = NOW) -> Payment
 
 
 def tax_invoice_of(session: Session, invoice: Invoice) -> TaxInvoice | None:
-    return session.scalar(select(TaxInvoice).where(TaxInvoice.invoice_id == invoice.id))
+    """The supply's tax invoice, issued by the offline issuer if it is still due."""
+    row = session.scalar(select(TaxInvoice).where(TaxInvoice.invoice_id == invoice.id))
+    if row is not None and row.state == "due":
+        issue(session, row)
+    return row
 
 
 def assert_refused(session: Session, row: Any) -> None:

@@ -19,10 +19,11 @@ from app.base.errors import NotFound
 from app.base.money import Money
 from invoices import evidence, paper_files, transfers
 from invoices.documents import press
-from invoices.models import Document, Invoice
+from invoices.models import Document, Invoice, TaxInvoice
 from jobs import documents
 from tests.conftest import Scenario
 from tests.factories import NOW, make_invoice, make_staff, make_tenant
+from tests.invoices.issuing import issue
 
 
 def invoice_with_every_paper(session: Session) -> Invoice:
@@ -40,6 +41,7 @@ def invoice_with_every_paper(session: Session) -> Invoice:
         now=NOW,
     )
     evidence.choose(control_session=session, invoice_id=invoice.id, now=NOW)
+    issue(session, *session.scalars(select(TaxInvoice).where(TaxInvoice.state == "due")))
     return invoice
 
 

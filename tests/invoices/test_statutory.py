@@ -28,6 +28,7 @@ from invoices.models import (
 )
 from tests.factories import NOW, make_card, make_invoice, make_staff, make_tenant
 from tests.invoices.collecting import gateway_at, owing
+from tests.invoices.issuing import issue
 from tests.sandbox.running import RunningSandbox
 
 NAME, ADDRESS, PAYER = "한빛정밀 주식회사", "서울특별시 어딘가 1-2-3", "송금한 사람"
@@ -60,6 +61,7 @@ def traded(session: Session) -> Invoice:
         now=NOW,
     )
     evidence.choose(control_session=session, invoice_id=invoice.id, now=NOW)
+    issue(session, *session.scalars(select(TaxInvoice).where(TaxInvoice.state == "due")))
     document = session.scalars(select(Document).order_by(Document.id)).first()
     assert document is not None
     stored = files.put(

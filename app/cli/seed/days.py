@@ -16,8 +16,16 @@ from app.base.config import settings
 from app.base.db import control_session
 from app.base.money import Money
 from app.cli.seed.road import staff_id
-from invoices import dunning, dunning_warnings, evidence, invoicing, payment, transfers
-from invoices.models import Invoice
+from invoices import (
+    dunning,
+    dunning_warnings,
+    evidence,
+    invoicing,
+    payment,
+    tax_issuing,
+    transfers,
+)
+from invoices.models import Invoice, TaxInvoice
 from jobs import charging
 from tenants import lifecycle, metering, reminders
 from tenants.models import MeteringDay, Tenant
@@ -49,6 +57,22 @@ def live_through(now: datetime) -> None:
             dunning_warnings.suspend(control_session=session, tenant_id=tenant_id, now=now)
         for invoice_id in session.scalars(select(Invoice.id).where(evidence.due(now))).all():
             evidence.choose(control_session=session, invoice_id=invoice_id, now=now)
+    _issue_tax_invoices(now)
+
+
+def _issue_tax_invoices(now: datetime) -> None:
+    with control_session() as session:
+        due = session.scalars(select(TaxInvoice.id).where(tax_issuing.due())).all()
+        orders = tax_issuing.begin(
+            control_session=session, row_ids=due, now=now, real_now=clock.real_now()
+        )
+    for batch in tax_issuing.batches(orders):
+        answers = tax_issuing.perform(orders=batch)
+        with control_session() as session:
+            for order in batch:
+                tax_issuing.record(
+                    control_session=session, order=order, answer=answers[order.row_id], now=now
+                )
 
 
 def read_meters(now: datetime) -> None:

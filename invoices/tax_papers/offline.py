@@ -1,0 +1,38 @@
+"""The issuer that needs nobody: writes the standard XML, signs it, checks it, and stops there.
+
+It transmits nothing and never says it did: whoever uses it takes the signed XML to the tax service
+some other way. What is signed may be in the buyer's hands, so it takes nothing back either.
+"""
+
+from __future__ import annotations
+
+from invoices.tax_papers import port, signing, standard_xml
+from invoices.tax_papers.bare import BareIssuer
+from invoices.tax_papers.seals import Seal
+
+
+class OfflineIssuer(BareIssuer):
+    """Signs here; knows nothing of the tax service."""
+
+    name = "offline"
+    abilities = frozenset[port.Ability]()
+
+    def __init__(self, *, registration: str, seal: Seal) -> None:
+        self._registration = registration
+        self._seal = seal
+
+    def issue(self, *, sheet: port.Sheet) -> port.IssueResult:
+        """This function will build, sign and check one tax invoice.
+
+        The number follows from the sheet, so the same sheet is the same tax invoice again.
+        """
+        if refused := self._wrong_way(sheet):
+            return refused
+        issue_id = f"{sheet.paper.written_on:%Y%m%d}{self._registration}{sheet.serial:08d}"
+        try:
+            root = standard_xml.tree(sheet=sheet, issue_id=issue_id)
+        except standard_xml.NotStandard as error:
+            return port.Refused("not_standard", str(error))
+        xml = signing.sign(root=root, seal=self._seal)
+        signing.verify(document=xml, seal=self._seal)
+        return port.Issued(issue_id, xml)

@@ -1,0 +1,105 @@
+"""The step `tax_papers`: has tax invoices issued, looks after them, and takes back what it must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from sqlalchemy import or_
+from sqlalchemy.orm import Session
+
+from app.base import clock, leases
+from app.base.db import control_session
+from app.base.errors import TenantryError
+from invoices import tax_amendments, tax_issuing
+from invoices.models import TaxInvoice
+from invoices.tax_papers.port import BULK_MAX
+from jobs.steps import Step, anything_due, settle_each
+
+log = structlog.get_logger(__name__)
+
+
+def due(session: Session, now: datetime) -> bool:
+    """This function will tell whether a tax invoice is to be issued or looked after."""
+    wanted = or_(tax_issuing.due(), tax_issuing.look_due(now))
+    return anything_due(session, TaxInvoice, wanted)
+
+
+def work() -> int:
+    """This function will issue a chunk, a hundred in one call, then ask after a chunk."""
+    with control_session() as session:
+        keys = leases.claim(
+            control_session=session,
+            model=TaxInvoice,
+            due=tax_issuing.due(),
+            limit=BULK_MAX,
+            order_by=TaxInvoice.written_on,
+        )
+    if keys:
+        _issue(keys)
+    return len(keys) + settle_each(
+        step="tax_papers",
+        model=TaxInvoice,
+        due=tax_issuing.look_due(clock.now()),
+        perform_one=_look,
+        limit=BULK_MAX,
+        order_by=TaxInvoice.look_at,
+    )
+
+
+def _issue(keys: Sequence[UUID]) -> None:
+    try:
+        with control_session() as session:
+            orders = tax_issuing.begin(
+                control_session=session, row_ids=keys, now=clock.now(), real_now=clock.real_now()
+            )
+    except TenantryError as error:
+        _park(keys, error)
+        return
+    for batch in tax_issuing.batches(orders):
+        try:
+            answers = tax_issuing.perform(orders=batch)
+        except TenantryError as error:
+            _park([order.row_id for order in batch], error)
+            continue
+        for order in batch:
+            _record(order, answers[order.row_id])
+
+
+def _record(order: tax_issuing.Order, answer: tax_issuing.Answer) -> None:
+    """Each on its own: one that can't be written down stops no other."""
+    try:
+        with control_session() as session:
+            tax_issuing.record(control_session=session, order=order, answer=answer, now=clock.now())
+            leases.release(control_session=session, model=TaxInvoice, keys=[order.row_id])
+    except TenantryError as error:
+        _park([order.row_id], error)
+
+
+def _park(keys: Sequence[UUID], error: TenantryError) -> None:
+    log.warning("tax_papers.parked", rows=len(keys), error=type(error).__name__)
+    with control_session() as session:
+        for key in keys:
+            words = f"tax_papers: {type(error).__name__}: {error}"
+            leases.fail(control_session=session, model=TaxInvoice, key=key, error=words)
+
+
+def _look(row_id: UUID) -> None:
+    with control_session() as session:
+        question = tax_issuing.begin_look(control_session=session, row_id=row_id, now=clock.now())
+    if question is None:
+        return
+    answer = tax_issuing.look(question=question)
+    with control_session() as session:
+        too_late = tax_issuing.record_look(
+            control_session=session, question=question, answer=answer, now=clock.now()
+        )
+        if too_late is not None:
+            tax_amendments.after_too_late(
+                control_session=session, original=too_late, now=clock.now()
+            )
+
+
+STEP = Step("tax_papers", "default", due, work)
