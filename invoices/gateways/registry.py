@@ -25,9 +25,13 @@ from app.base import secrets
 from app.base.config import settings
 from app.base.db import control_session
 from app.base.errors import NotFound
+from invoices.gateways import toss
 from invoices.gateways.manual import ManualGateway
 from invoices.gateways.port import Gateway
+from invoices.gateways.portone import SCRIPT, PortOneGateway
+from invoices.gateways.portone_wire import API
 from invoices.gateways.sandbox import SandboxGateway
+from invoices.gateways.toss import TossGateway
 from invoices.models.gateways import GatewayAccount
 
 ENTRY_POINT_GROUP = "tenantry.gateways"
@@ -178,8 +182,50 @@ def _open_stripe(credentials: Mapping[str, str]) -> Gateway:
     )
 
 
+def _open_toss(credentials: Mapping[str, str]) -> Gateway:
+    return TossGateway(
+        base_url=credentials.get("base_url") or toss.API_URL,
+        script_url=credentials.get("script_url") or toss.SCRIPT_URL,
+        secret_key=credentials["secret_key"],
+        client_key=credentials["client_key"],
+        security_key=credentials.get("security_key", ""),
+        connect_timeout_seconds=settings().gateway_connect_timeout_seconds,
+        read_timeout_seconds=settings().gateway_read_timeout_seconds,
+    )
+
+
+def _open_portone(credentials: Mapping[str, str]) -> Gateway:
+    # Elsewhere than at PortOne there is a simulator, which brings its own script.
+    base_url = credentials["base_url"]
+    return PortOneGateway(
+        store_id=credentials["store_id"],
+        channel_key=credentials["channel_key"],
+        channel=credentials["channel"],
+        api_secret=credentials["api_secret"],
+        webhook_secret=credentials["webhook_secret"],
+        base_url=base_url,
+        script_url=SCRIPT if base_url == API else f"{base_url}/v2/browser-sdk.js",
+        notice_url=credentials.get("notice_url", ""),
+        connect_timeout_seconds=settings().gateway_connect_timeout_seconds,
+        read_timeout_seconds=settings().gateway_read_timeout_seconds,
+    )
+
+
 _OURS: dict[str, Kind] = {
     "manual": Kind(open=_open_manual, credentials=(Credential("account", secret=False),)),
+    "portone": Kind(
+        open=_open_portone,
+        credentials=(
+            Credential("base_url", secret=False, default=API),
+            Credential("channel", secret=False, default="kakaopay"),
+            Credential("store_id", secret=False),
+            Credential("channel_key", secret=False),
+            Credential("api_secret"),
+            Credential("webhook_secret"),
+            # Where payments of this account report to, when the store's own webhook goes elsewhere.
+            Credential("notice_url", secret=False, required=False),
+        ),
+    ),
     "sandbox": Kind(
         open=_open_sandbox,
         credentials=(
@@ -194,6 +240,17 @@ _OURS: dict[str, Kind] = {
             Credential("base_url", secret=False, default="https://api.stripe.com"),
             Credential("secret_key"),
             Credential("webhook_secret"),
+        ),
+    ),
+    "toss": Kind(
+        open=_open_toss,
+        credentials=(
+            Credential("base_url", secret=False, default=toss.API_URL),
+            Credential("script_url", secret=False, default=toss.SCRIPT_URL),
+            Credential("client_key", secret=False),
+            Credential("secret_key"),
+            # Checks payout.changed, the one thing that Toss signs.
+            Credential("security_key", required=False),
         ),
     ),
 }

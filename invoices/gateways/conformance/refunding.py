@@ -44,9 +44,12 @@ class RefundCases(Cases):
 
     def test_of_what_is_refunded_already_moves_nothing_more(self, till: Till) -> None:
         payment = paid(till)
-        refunded(till, payment, None)
+        first = refunded(till, payment, None)
         again = refund(till, payment, None)
-        assert isinstance(again, Declined), again
+        # A gateway may tell of the refund that there was; it must be told by the same id.
+        if not isinstance(again, Declined):
+            assert isinstance(again, Refunded), again
+            assert again.gateway_refund_id == first.gateway_refund_id
         assert given_back(till, payment) in (AMOUNT, None)
 
     @needs(Capability.REFUND_IN_PART)

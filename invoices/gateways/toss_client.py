@@ -1,0 +1,112 @@
+"""Asking Toss Payments over HTTP, and telling its refusals from answers that never came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from invoices.gateways import toss_declines
+from invoices.gateways.port import Declined, GatewayUnavailable
+
+# Of a request with one of these statuses nothing is known, whatever its body says.
+_UNCERTAIN_STATUSES = frozenset({408, 409, 425, 429})
+
+
+class Refused(Exception):
+    """Toss Payments' refusal, by its code. It never leaves the adapter."""
+
+    def __init__(self, *, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code, self.message = code, message
+
+    @property
+    def declined(self) -> Declined:
+        """What it asks of us."""
+        return toss_declines.declined(code=self.code, message=self.message)
+
+    @property
+    def unexpected(self) -> GatewayUnavailable:
+        """The same where a refusal is nothing that the caller could act on."""
+        return GatewayUnavailable(f"Toss Payments refused: {self.code}. {self.message}")
+
+
+class Client:
+    """The connections of one merchant account."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        secret_key: str,
+        connect_timeout_seconds: float,
+        read_timeout_seconds: float,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            auth=(secret_key, ""),
+            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds),
+            # A proxy named in the environment has no business between us and the gateway.
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """This function will close the connections."""
+        self._http.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """This function will return the answer's JSON; None if it is empty.
+
+        Raises: Refused (Toss said no), GatewayUnavailable (it may have said yes).
+        """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        try:
+            response = self._http.request(method, path, json=body, params=query, headers=headers)
+        except httpx.HTTPError as error:
+            raise GatewayUnavailable(
+                f"Toss Payments gave no answer ({type(error).__name__})."
+            ) from error
+        if response.status_code >= 500 or response.status_code in _UNCERTAIN_STATUSES:
+            code = _stated(response)[0]
+            raise GatewayUnavailable(f"Toss Payments answered {response.status_code} {code}.")
+        if response.is_success:
+            return _json(response)
+        code, message = _stated(response)
+        if not code or code in toss_declines.UNCERTAIN:
+            raise GatewayUnavailable(f"Toss Payments answered {response.status_code} {code}.")
+        raise Refused(code=code, message=message)
+
+
+def in_path(identifier: str) -> str:
+    """This function will write an id so that in an address it can be nothing but an id."""
+    # Dots are not quoted by anybody, and two of them are a way up.
+    return quote(identifier, safe="").replace(".", "%2E")
+
+
+def _json(response: httpx.Response) -> Any:
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except (ValueError, RecursionError) as error:
+        raise GatewayUnavailable("Toss Payments' answer is not readable.") from error
+
+
+def _stated(response: httpx.Response) -> tuple[str, str]:
+    try:
+        answer = response.json()
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(answer, dict):
+        return "", ""
+    return str(answer.get("code") or ""), str(answer.get("message") or "")
