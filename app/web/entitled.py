@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from app.web import granted
 from app.web.db import control
-from app.web.format import filesize, number
+from app.web.format import day, filesize, number
 from app.web.i18n import gettext, language, lazy
 from tenants import entitlement_sheet, grants, meters, quotas
 from tenants.entitlement_models import QuotaAlert
@@ -57,10 +59,9 @@ def of(*, tenant: Tenant, now: datetime) -> Entitled | None:
     lines = [_limit(each) for each in sheet.limits]
     lines += [_quota(each, names.get(each.meter, each.meter)) for each in sheet.quotas]
     for each in sheet.features:
-        words = {True: gettext("On"), False: gettext("Off")}
-        value = words[each.value] if isinstance(each.value, bool) else each.value
-        lines.append(Line("feature", each.code, each.code, value, "", "", each.override))
-    return Entitled(lines, _alerts(tenant.id))
+        name, value = granted.feature(each.code), granted.worth(each.value)
+        lines.append(Line("feature", each.code, name, value, "", "", each.override))
+    return Entitled(lines, _alerts(tenant.id, names))
 
 
 def _limit(limit: Limit) -> Line:
@@ -86,19 +87,19 @@ def _quota(state: QuotaState, name: str) -> Line:
     return Line("quota", state.meter, name, " · ".join(bounds), str(used), tone, state.override)
 
 
-def _alerts(tenant_id: UUID) -> list[str]:
+def _alerts(tenant_id: UUID, names: Mapping[str, str]) -> list[str]:
     rows = quotas.alerts(control_session=control(), tenant_id=tenant_id, limit=ALERTS_SHOWN)
-    return [_said(row) for row in rows]
+    return [_said(row, names.get(row.meter, row.meter)) for row in rows]
 
 
-def _said(alert: QuotaAlert) -> str:
+def _said(alert: QuotaAlert, name: str) -> str:
     return gettext(
         "%(day)s: %(percent)s%% of the %(bound)s quota of %(meter)s reached"
         " (%(used)s of %(quota)s)",
-        day=f"{alert.reached_at:%Y-%m-%d}",
+        day=day(alert.reached_at),
         percent=alert.percent,
         bound=gettext("hard") if alert.bound == "hard" else gettext("soft"),
-        meter=alert.meter,
+        meter=name,
         used=number(alert.used),
         quota=number(alert.quota),
     )

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.base import clock
 from app.base.db import usage_session
+from app.web import granted
 from app.web.db import control
 from app.web.i18n import gettext, language
 from app.web.parts import url_with
@@ -110,7 +111,7 @@ def _tile(course: Course, step: str, timezone: str, now: datetime) -> Tile:
 
     return Tile(
         name=definition.name_ko if language() == "ko" else definition.name_en,
-        unit=definition.unit,
+        unit=granted.unit(definition.unit),
         quantity=round(course.quantity, DIGITS),
         transactions=course.transactions,
         series=[shown(point) for point in course.points if point.start <= now],

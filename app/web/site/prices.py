@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from app.base.config import settings
+from app.web import granted
 from app.web.db import control
 from app.web.i18n import gettext, language
 from invoices import catalogue, price_words
@@ -60,12 +61,21 @@ class Offer:
 
     @property
     def points(self) -> list[Point]:
-        """What it charges beside the headline, then what can be added."""
+        """What it charges beside the headline, what can be added, and what it grants."""
         found = [Point(*each) for each in price_words.points(self.words.points)]
-        return found + [
-            Point(gettext("Optional: %(charge)s", charge=each.line), each.tiers)
-            for each in self.words.extras
-        ]
+        return (
+            found
+            + [
+                Point(gettext("Optional: %(charge)s", charge=each.line), each.tiers)
+                for each in self.words.extras
+            ]
+            + [Point(line) for line in self.grants]
+        )
+
+    @property
+    def grants(self) -> list[str]:
+        """What it grants beside its limits: features, and quotas a month."""
+        return granted.lines(self.terms)
 
 
 def currency_of(wish: str | None) -> str:

@@ -67,8 +67,8 @@ class TestSection:
     @pytest.mark.parametrize(
         ("language", "words"),
         [
-            ("en", ["weekdays", "soft 1,000 · hard 2,000", "80% of the soft quota of api_calls"]),
-            ("ko", ["weekdays", "약한 한도 1,000 · 강한 한도 2,000", "약한 할당량 80%에 이름"]),
+            ("en", ["on weekdays", "soft 1,000 · hard 2,000", "80% of the soft quota of Usage"]),
+            ("ko", ["평일", "약한 한도 1,000 · 강한 한도 2,000", "약한 할당량 80%에 이름"]),
         ],
     )
     def test_tells_every_value_and_what_filled(
