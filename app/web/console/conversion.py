@@ -21,7 +21,15 @@ from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
 from app.web.wishes import FIELD_LENGTH_MAX
-from invoices import catalogue, fingerprints, forecast, payment_methods, periods, subscriptions
+from invoices import (
+    catalogue,
+    coupons,
+    fingerprints,
+    forecast,
+    payment_methods,
+    periods,
+    subscriptions,
+)
 from invoices.catalogue import PlanNotOffered
 from invoices.forecast import ComingBill
 from invoices.models import Subscription
@@ -31,7 +39,7 @@ from tenants.models import Tenant
 from tenants.texts import one_line
 
 BILLS_SHOWN_MAX = 6
-FIELDS = ("plan", "starts_on", "method")
+FIELDS = ("plan", "starts_on", "method", "coupon")
 
 
 class NothingToConvert(Conflict):
@@ -158,7 +166,7 @@ def _convert(
     accepted: bool,
     text_sha256: str,
 ) -> Subscription:
-    return subscriptions.convert(
+    subscription = subscriptions.convert(
         control_session=control(),
         tenant_id=tenant.id,
         plan_code=terms.typed["plan"],
@@ -175,6 +183,25 @@ def _convert(
         now=now,
         starts_on=terms.starts_on,
     )
+    if terms.typed["coupon"]:
+        _redeem(tenant, terms, now)
+    return subscription
+
+
+def _redeem(tenant: Tenant, terms: Terms, now: datetime) -> None:
+    """The coupon holds from the first bill, also of a subscription that began before today."""
+    try:
+        coupons.redeem(
+            control_session=control(),
+            code=terms.typed["coupon"],
+            tenant_id=tenant.id,
+            actor=g.actor,
+            now=now,
+            starts_on=min(terms.starts_on, clock.today(now, tenant.timezone)),
+        )
+    except (Invalid, Conflict) as error:
+        error.field = "coupon"
+        raise
 
 
 def _bills(tenant: Tenant, terms: Terms, now: datetime) -> list[ComingBill]:

@@ -19,11 +19,22 @@ from app.web.db import control
 from app.web.i18n import gettext, language, lazy
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import version_of
+from app.web.security import limiter
 from app.web.site.prices import Offer, charges, offer, offers
 from app.web.subscribed import require_right
-from invoices import catalogue, changes, parties, payment_methods, periods, rating, subscriptions
+from invoices import (
+    catalogue,
+    changes,
+    coupons,
+    parties,
+    payment_methods,
+    periods,
+    rating,
+    subscriptions,
+)
 from invoices.catalogue import PlanNotOffered
 from invoices.charges import Charge
+from invoices.coupons import CouponRefused
 from invoices.models import PlanVersion
 from invoices.periods import Period
 from invoices.rating import Stretch
@@ -31,6 +42,7 @@ from invoices.subscriptions import METHODS, ConversionConsent
 from tenants.consents import Notice
 from tenants.lifecycle import RETENTION_FOLLOWS
 
+COUPON_LENGTH_MAX = 100
 METHOD_NAMES = {"card": lazy("Card"), "transfer": lazy("Bank transfer")}
 
 
@@ -89,6 +101,7 @@ def may_convert() -> bool:
 
 @portal.route("/plan/convert", methods=["GET", "POST"])
 @portal_required
+@limiter.limit("10/minute", methods=["POST"])
 def convert() -> Any:
     """This function will show what subscribing means, and subscribe whoever agrees to it."""
     if not may_convert():
@@ -110,12 +123,31 @@ def convert() -> Any:
             actor=g.actor,
             now=clock.now(),
         )
-    except (Invalid, subscriptions.TermsChanged) as error:
+        _redeem(request.form.get("coupon", ""))
+    except (Invalid, CouponRefused, subscriptions.TermsChanged) as error:
         control().rollback()
         return _convert_page(error), error.status
     control().commit()
     flash(gettext("Thank you. The subscription has begun and the workspace is open."), "good")
     return see_other(url_for("portal.plan"))
+
+
+def _redeem(typed: str) -> None:
+    """This function will give a coupon with the subscription: both begin, or neither does."""
+    code = typed.replace("\x00", "").strip()[:COUPON_LENGTH_MAX]
+    if not code:
+        return
+    try:
+        coupons.redeem(
+            control_session=control(),
+            code=code,
+            tenant_id=g.tenant.id,
+            actor=g.actor,
+            now=clock.now(),
+        )
+    except (Invalid, CouponRefused) as error:
+        error.field = "coupon"
+        raise
 
 
 def _convert_page(error: TenantryError | None = None) -> str:
@@ -155,6 +187,7 @@ def _convert_page(error: TenantryError | None = None) -> str:
         vat_percent=vat_percent(),
         term_days=settings().payment_term_days,
         error=error,
+        coupon=request.form.get("coupon", ""),
     )
 
 

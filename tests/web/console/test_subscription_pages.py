@@ -11,12 +11,12 @@ from sqlalchemy import select
 
 from app.base.audit import AuditEvent
 from app.base.db import control_session
-from invoices.models import Subscription
+from invoices.models import CouponRedemption, Subscription
 from tenants.models import Consent, Tenant
 from tests.factories import NOW, make_tenant
 from tests.naughty import naughty
 from tests.web.forms import csrf_token, sign_in_staff
-from tests.web.portal.parts import customer
+from tests.web.portal.parts import customer, make_coupon
 from tests.web.portal.test_changes import confirmation, items_of, subscriber, subscription_of
 
 WHY = {"why": "agreed by mail"}
@@ -202,6 +202,16 @@ class TestSubscribingForSomebody:
         assert consent.details["given_by"] == CONSENT["given_by"]
         assert consent.details["language"] == tenant.language
 
+    def test_shows_what_a_coupon_takes_off_and_takes_it_along(self, client: Any) -> None:
+        tenant = customer()
+        make_coupon("SALES20")
+        sign_in_staff(client, "sales")
+        page = self.page(client, tenant, coupon="sales20")
+        assert "Discount: Offer" in page.text
+        assert self.send(client, tenant, page).status_code == 303
+        with control_session() as session:
+            assert session.scalars(select(CouponRedemption.tenant_id)).all() == [tenant.id]
+
     @pytest.mark.parametrize("field", ["accept", "given_by"])
     def test_needs_the_consent_and_its_giver(self, client: Any, field: str) -> None:
         tenant = customer()
@@ -222,6 +232,7 @@ class TestSubscribingForSomebody:
             ({"plan": "moon"}, "plan"),
             ({"method": "shells"}, "method"),
             ({"method": "card"}, "method"),
+            ({"coupon": "NOBODY-KNOWS"}, "coupon"),
         ],
     )
     def test_tells_what_is_wrong_at_its_field(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, TypeVar
 
+from app.base.audit import SYSTEM
 from app.base.db import control_session
+from invoices import coupons
+from invoices.coupons import Availability
+from invoices.discounts import Coupon
 from tenants.models import Tenant, TenantAdmin
-from tests.factories import PASSWORD, make_catalogue, make_tenant
+from tests.factories import NOW, PASSWORD, make_catalogue, make_tenant
 from tests.web.forms import send
 
 Made = TypeVar("Made")
@@ -37,3 +42,18 @@ def sign_in(client: Any, tenant: Tenant) -> Any:
     answer = send(client, SIGN_IN, {"email": admin_of(tenant).email, "password": PASSWORD})
     assert answer.status_code == 303, answer.text
     return client
+
+
+def make_coupon(code: str, **terms: Any) -> None:
+    """This function will offer a fifth off one bill."""
+    coupon = Coupon(
+        code=code, name_ko="할인", name_en="Offer", kind="percentage", percent=Decimal(20), **terms
+    )
+    with control_session() as session:
+        coupons.create(
+            control_session=session,
+            coupon=coupon,
+            availability=Availability(),
+            actor=SYSTEM,
+            now=NOW,
+        )

@@ -17,6 +17,7 @@ from invoices import catalogue, paper_files
 from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import (
     CardRegistration,
+    CouponRedemption,
     Document,
     Invoice,
     PaymentMethod,
@@ -29,7 +30,7 @@ from tests.invoices.collecting import NUMBERS, gateway_at
 from tests.naughty import naughty
 from tests.sandbox.running import RunningSandbox, type_card
 from tests.web.forms import csrf_token, send
-from tests.web.portal.parts import committed, customer, sign_in
+from tests.web.portal.parts import committed, customer, make_coupon, sign_in
 from tests.web.portal.stage import PDF, long_life
 
 CONVERT = "/portal/plan/convert"
@@ -119,6 +120,34 @@ class TestConversion:
         assert answer.status_code == 409
         assert "₩290,000" in answer.text
         assert again(tenant).state == "trialing"
+
+    def test_takes_a_coupon_along_from_the_first_bill(self, client: Any) -> None:
+        tenant = customer()
+        make_coupon("FIRST20")
+        sign_in(client, tenant)
+        fields = self.fields(client, f"{CONVERT}?plan=starter&method=transfer")
+        answer = client.post(CONVERT, data={**fields, "accept": "y", "coupon": " first20 "})
+        assert answer.status_code == 303
+        with control_session() as session:
+            redeemed = session.scalars(select(CouponRedemption)).one()
+            assert redeemed.tenant_id == tenant.id
+            assert redeemed.subscription_id == session.scalars(select(Subscription.id)).one()
+            assert str(redeemed.starts_on) == "2026-03-10"
+
+    @pytest.mark.parametrize(("code", "status"), [("NOBODY-KNOWS", 422), ("DOLLARS", 409)])
+    def test_begins_nothing_with_a_coupon_that_is_refused(
+        self, client: Any, code: str, status: int
+    ) -> None:
+        tenant = customer()
+        make_coupon("DOLLARS", currency="USD")
+        sign_in(client, tenant)
+        fields = self.fields(client, f"{CONVERT}?plan=starter&method=transfer")
+        answer = client.post(CONVERT, data={**fields, "accept": "y", "coupon": code})
+        assert answer.status_code == status
+        assert 'id="coupon-error"' in answer.text
+        assert f'value="{code}"' in answer.text
+        assert again(tenant).state == "trialing"
+        assert subscription_of(tenant) is None
 
     def test_opens_a_workspace_that_closed_with_its_trial(self, client: Any) -> None:
         tenant = customer(state="suspended", suspend_reason="trial_ended")
