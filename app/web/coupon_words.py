@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from app.base.money import Money
+from app.web.contract_words import charge_names, plan_names
 from app.web.format import number
 from app.web.i18n import gettext, lazy, ngettext
 from invoices.fingerprints import plain_decimal
@@ -42,7 +43,7 @@ SOURCE_NAMES = {
 
 def off(offer: CouponOffer) -> str:
     """This function will say what a coupon takes off, and of what."""
-    scope = ", ".join(offer.charges)
+    scope = charge_names(offer.charges, offer.plans)
     if offer.kind == "free_units":
         return gettext(
             "%(units)s units of %(charge)s free", units=_plain(offer.units), charge=scope
@@ -70,7 +71,7 @@ def lasts(offer: CouponOffer) -> str:
 
 def for_whom(offer: CouponOffer) -> str:
     """This function will say whom a coupon is for, or nothing when it is for everybody."""
-    said = [", ".join(offer.plans)] if offer.plans else []
+    said = [plan_names(offer.plans)] if offer.plans else []
     if offer.currency and offer.kind != "amount":
         said.append(offer.currency)
     if offer.first_time_only:

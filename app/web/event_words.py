@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from app.base.accounts import Staff
 from app.base.audit import AuditEvent
+from app.web import contract_words
 from app.web.chips import chip_face
 from app.web.db import control
 from app.web.format import day
@@ -66,6 +67,21 @@ _ACTORS = {
     "visitor": lazy("A visitor"),
     "system": lazy("The system"),
 }
+# Steps of ours, as the timeline names who acted.
+_STEPS = {
+    "bundles": lazy("bundles"),
+    "credits": lazy("credit"),
+    "destruction": lazy("erasure"),
+    "documents": lazy("papers"),
+    "dunning": lazy("dunning"),
+    "evidence": lazy("tax papers"),
+    "invoicing": lazy("billing"),
+    "lifecycle": lazy("terms of accounts"),
+    "payment": lazy("payment"),
+    "provisioning": lazy("provisioning"),
+    "quotas": lazy("quotas"),
+    "receipt": lazy("receipts"),
+}
 _TONES = {"good": "good", "bad": "bad", "warn": "warn"}
 
 
@@ -86,7 +102,8 @@ def actor(event: AuditEvent, names: dict[str, str]) -> str:
     if event.actor_kind == "staff":
         return names.get(event.actor_id or "", gettext("A former colleague"))
     if event.actor_kind == "job":
-        return gettext("Job: %(step)s", step=event.actor_id or "")
+        step = event.actor_id or ""
+        return gettext("Job: %(step)s", step=_STEPS.get(step, step))
     return str(_ACTORS.get(event.actor_kind, event.actor_kind))
 
 
@@ -94,7 +111,7 @@ def what(event: AuditEvent) -> str:
     """This function will say what happened; an unforeseen action shows its own name."""
     known = _ACTIONS.get(event.action)
     if known is not None:
-        return _filled(str(known), event.details) + _from(event.details)
+        return _filled(str(known), contract_words.named(event)) + _from(event.details)
     kind = _KINDS.get(event.subject_kind)
     if event.to_state and kind:
         return f"{kind}: {chip_face(event.subject_kind, event.to_state).word}"
@@ -116,7 +133,7 @@ class _Known(dict[str, Any]):
 def _from(details: Mapping[str, Any]) -> str:
     """From when it holds, where that is written down."""
     if details.get("ends_on"):
-        return gettext(", ends on %(day)s", day=details["ends_on"])
+        return gettext(", ends on %(day)s", day=day(date.fromisoformat(details["ends_on"])))
     moment = details.get("effective_at")
     if not moment:
         return ""

@@ -147,7 +147,7 @@ class TestFinance:
         assert (made.code, made.percent, made.months) == ("SPRING-26", Decimal("12.5"), 3)
         assert (made.charges, made.max_redemptions, made.priority) == (["base", "seats"], 30, 10)
         assert made.expires_at == datetime(2026, 12, 30, 15, tzinfo=UTC)
-        assert "12.5% off (base, seats)" in client.get(f"{COUPONS}?lang=en").text
+        assert "12.5% off (base, Additional seats)" in client.get(f"{COUPONS}?lang=en").text
 
     @pytest.mark.parametrize(
         ("wrong", "field"),
