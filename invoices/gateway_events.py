@@ -16,7 +16,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Unavailable
-from invoices import payment
+from invoices import payment, virtual_accounts
 from invoices.gateways.port import GatewayEvent as Heard
 from invoices.gateways.port import LookupResult, Succeeded, Unknown
 from invoices.models import GatewayEvent, PaymentAttempt
@@ -29,7 +29,13 @@ class NotConfirmed(Unavailable):
 
 
 def store(*, control_session: Session, gateway: str, event: Heard, now: datetime) -> bool:
-    """This function will keep an event; True when it is new, False for a repeated delivery."""
+    """This function will keep an event; True when it is new, False for a repeated delivery.
+
+    One about a virtual account has that looked at, at once.
+
+    Raises: NewsForged when the sender does not know the account's secret: then nothing is kept.
+    """
+    virtual_accounts.heard(control_session=control_session, gateway=gateway, event=event, now=now)
     written = control_session.scalar(
         postgresql.insert(GatewayEvent)
         .values(

@@ -24,6 +24,7 @@ STEP_MODULES = (
     "payment",
     "dunning",
     "gateway_events",
+    "transfers",
     "evidence",
     "tax_papers",
     "cash_receipts",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from app.sandbox import payments
+from app.sandbox import accounts, payments
 from app.sandbox.journal import Book
 from app.sandbox.payments import Delivery, Outcome, Refused, Reply
 from app.sandbox.state import Sandbox
@@ -142,6 +142,30 @@ def create_charge() -> Response:
     if asked["tax_amount"] > asked["amount"]:
         raise Refused(400, "tax_amount_invalid", "The tax is more than the amount.")
     return _once(lambda book: payments.charge(book=book, request=asked, now=_now()))
+
+
+@api.post("/virtual-accounts")
+def open_account() -> Response:
+    """This function will open an account for one transfer, once for each idempotency key."""
+    body = _body()
+    asked: dict[str, Any] = {
+        "order_id": _matching(body, "order_id", _ORDER_ID),
+        "amount": _amount(body, "amount", least=1),
+        "currency": _matching(body, "currency", _CURRENCY),
+        "name": _text(body, "name", 100),
+        "payer": _text(body, "payer", 200),
+        "bank": _text(body, "bank", 20),
+        "expires_at": _text(body, "expires_at", 40),
+    }
+    return _once(lambda book: accounts.open_one(book=book, request=asked, now=_now()))
+
+
+@api.post("/virtual-accounts/<order_id>/<act>")
+def account_act(order_id: str, act: str) -> Response:
+    """This function will let money come into an account, or let the bank take it back."""
+    if act not in ("deposit", "take-back"):
+        raise Refused(404, "act_unknown", "Accounts know `deposit` and `take-back`.")
+    return _json(accounts.act(book=sandbox().book, order_id=order_id, act=act, now=_now()))
 
 
 @api.post("/payments/<payment_id>/refunds")

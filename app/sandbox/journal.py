@@ -15,7 +15,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-TABLES = ("registrations", "methods", "payments", "refunds", "replies", "events")
+TABLES = ("registrations", "methods", "accounts", "payments", "refunds", "replies", "events")
 
 
 class DirectoryTaken(Exception):

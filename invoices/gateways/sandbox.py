@@ -35,6 +35,9 @@ _EVENTS = {
     "payment.succeeded": EventKind.PAYMENT_SUCCEEDED,
     "payment.declined": EventKind.PAYMENT_DECLINED,
     "payment.refunded": EventKind.PAYMENT_REFUNDED,
+    "account.deposited": EventKind.ACCOUNT_DEPOSITED,
+    # What was deposited is not there any more: the account is looked at like any other news.
+    "account.taken_back": EventKind.ACCOUNT_DEPOSITED,
     "method.registered": EventKind.METHOD_REGISTERED,
     "method.revoked": EventKind.METHOD_REVOKED,
 }
@@ -55,6 +58,7 @@ class SandboxGateway(BareGateway):
             Capability.LOOKUP_BY_ORDER,
             Capability.LOOKUP_BY_PAYMENT,
             Capability.LIST_PAYMENTS,
+            Capability.VIRTUAL_ACCOUNTS,
             Capability.WEBHOOKS,
             Capability.SIGNED_WEBHOOKS,
             Capability.CHARGE_WEBHOOKS,
@@ -234,6 +238,46 @@ class SandboxGateway(BareGateway):
             return paid[0]
         return found[-1] if found else port.Absent()
 
+    def open_virtual_account(
+        self,
+        *,
+        order_id: str,
+        amount: Money,
+        name: str,
+        payer: str,
+        bank: str,
+        expires_at: datetime,
+        idempotency_key: str,
+    ) -> port.VirtualAccountResult:
+        """This function will open an account that waits for one transfer."""
+        body = {
+            "order_id": order_id,
+            "amount": amount.amount_minor,
+            "currency": amount.currency,
+            "name": name,
+            "payer": payer,
+            "bank": bank,
+            "expires_at": expires_at.isoformat(),
+        }
+        try:
+            opened = self._ask(
+                "POST", "/v1/virtual-accounts", body=body, idempotency_key=idempotency_key
+            )
+            return port.VirtualAccount(
+                gateway_payment_id=_text(opened, "id"),
+                order_id=_text(opened, "order_id"),
+                bank=_text(opened, "bank"),
+                number=_text(opened, "number"),
+                holder=_text(opened, "holder"),
+                amount=Money(_whole(opened, "amount"), _text(opened, "currency")),
+                expires_at=_moment(opened, "expires_at"),
+                secret=_text(opened, "secret"),
+            )
+        except _Refused as refusal:
+            return _declined(refusal)
+        except port.GatewayUnavailable as error:
+            return port.Unknown(error.message)
+
     def list_payments(self, *, start: datetime, end: datetime) -> Iterator[port.Succeeded]:
         """This function will yield every payment approved in [start, end), oldest first."""
         query = {
@@ -272,6 +316,7 @@ class SandboxGateway(BareGateway):
                 occurred_at=_moment(told, "created_at"),
                 gateway_payment_id=data.get("payment_id"),
                 order_id=data.get("order_id"),
+                secret=data.get("secret"),
             )
         # Nested without end is as unreadable as broken; both are signed, neither is an event.
         except (

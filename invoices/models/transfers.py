@@ -74,6 +74,7 @@ class VirtualAccount(Keyed, Leased, Base):
     secret_sealed: Mapped[str | None]
     # When the gateway is next asked whether the money came; news of it make that now.
     look_at: Mapped[datetime | None]
+    heard_at: Mapped[datetime | None]  # news that no look has borne out yet
     refusal: Mapped[str | None]
 
 

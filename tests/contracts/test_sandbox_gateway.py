@@ -101,6 +101,16 @@ class SandboxTill:
         assert self._sandbox.ask("POST", f"/v1/events/{event_id}/deliveries").status_code == 202
         eventually(lambda: len(self._ear.of_kind(event_id)) > before)
 
+    def deposit(self, order_id: str) -> None:
+        self._bank(order_id, "deposit")
+
+    def take_deposit_back(self, order_id: str) -> None:
+        self._bank(order_id, "take-back")
+
+    def _bank(self, order_id: str, act: str) -> None:
+        answer = self._sandbox.ask("POST", f"/v1/virtual-accounts/{order_id}/{act}")
+        assert answer.status_code == 200, answer.text
+
     def kill_and_restart(self) -> None:
         self._sandbox.kill()
         self._sandbox.start()

@@ -162,6 +162,7 @@ def _transfers() -> None:
         sa.Column("holder", sa.Text(), nullable=True),
         sa.Column("secret_sealed", sa.Text(), nullable=True),
         sa.Column("look_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("heard_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("refusal", sa.Text(), nullable=True),
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
