@@ -28,6 +28,8 @@ from app.base.errors import NotFound
 from invoices.gateways import toss
 from invoices.gateways.manual import ManualGateway
 from invoices.gateways.port import Gateway
+from invoices.gateways.portone import SCRIPT, PortOneGateway
+from invoices.gateways.portone_wire import API
 from invoices.gateways.sandbox import SandboxGateway
 from invoices.gateways.toss import TossGateway
 from invoices.models.gateways import GatewayAccount
@@ -192,8 +194,38 @@ def _open_toss(credentials: Mapping[str, str]) -> Gateway:
     )
 
 
+def _open_portone(credentials: Mapping[str, str]) -> Gateway:
+    # Elsewhere than at PortOne there is a simulator, which brings its own script.
+    base_url = credentials["base_url"]
+    return PortOneGateway(
+        store_id=credentials["store_id"],
+        channel_key=credentials["channel_key"],
+        channel=credentials["channel"],
+        api_secret=credentials["api_secret"],
+        webhook_secret=credentials["webhook_secret"],
+        base_url=base_url,
+        script_url=SCRIPT if base_url == API else f"{base_url}/v2/browser-sdk.js",
+        notice_url=credentials.get("notice_url", ""),
+        connect_timeout_seconds=settings().gateway_connect_timeout_seconds,
+        read_timeout_seconds=settings().gateway_read_timeout_seconds,
+    )
+
+
 _OURS: dict[str, Kind] = {
     "manual": Kind(open=_open_manual, credentials=(Credential("account", secret=False),)),
+    "portone": Kind(
+        open=_open_portone,
+        credentials=(
+            Credential("base_url", secret=False, default=API),
+            Credential("channel", secret=False, default="kakaopay"),
+            Credential("store_id", secret=False),
+            Credential("channel_key", secret=False),
+            Credential("api_secret"),
+            Credential("webhook_secret"),
+            # Where payments of this account report to, when the store's own webhook goes elsewhere.
+            Credential("notice_url", secret=False, required=False),
+        ),
+    ),
     "sandbox": Kind(
         open=_open_sandbox,
         credentials=(

@@ -1,0 +1,1 @@
+"""PortOne V2 as its merchants see it, without any money."""
