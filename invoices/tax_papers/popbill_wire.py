@@ -59,7 +59,7 @@ class PopbillWire:
         self._auth_url, self._link_id, self._secret_key = auth_url, link_id, secret_key
         self._registration_number, self._user_id = registration_number, user_id
         self._service = "POPBILL_TEST" if test else "POPBILL"
-        self._token, self._token_until = "", datetime.min.replace(tzinfo=UTC)
+        self._token, self._token_until = "", datetime(1970, 1, 2, tzinfo=UTC)
         self._renewing = threading.Lock()
         self._client = httpx.Client(
             base_url=url,
