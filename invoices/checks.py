@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.base.invariants import Invariant
+from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE, REFUNDS_FIT
 from invoices.paper_checks import changed_papers
 
 _CHARGED_ONCE = """
@@ -95,18 +96,14 @@ _BOOKS_BALANCE = """
         FROM ledger_line WHERE entry_id = e.id) s
     WHERE (e.currency, s.came, s.settled)
         IS DISTINCT FROM (p.currency, p.amount_minor::numeric, p.settled_minor::numeric)
-    UNION ALL
-    SELECT 'ledger_entry', e.id, format('of a %s that is not there', e.kind)
-    FROM ledger_entry e
-    WHERE NOT EXISTS (SELECT FROM invoice i WHERE i.id = e.cause_id)
-      AND NOT EXISTS (SELECT FROM payment p WHERE p.id = e.cause_id)
-      AND NOT EXISTS (SELECT FROM statutory.paper s WHERE s.source_id = e.cause_id)
 """
 
 # Numbers of a destroyed tenant's invoices live on among the papers set apart.
 _NUMBERS_RUN_ON = """
     WITH numbered AS (
         SELECT series, year, number FROM invoice WHERE number IS NOT NULL
+        UNION ALL
+        SELECT series, year, number FROM credit_note
     ), counted AS (
         SELECT series, year, count(*) AS many, count(DISTINCT number) AS unlike,
             min(number) AS first, max(number) AS last
@@ -282,6 +279,15 @@ _LINKS = (
     ("credit_grant", "invoice", "carried_by"),
     ("credit_grant", "credit_grant", "rolled_from"),
     ("coupon_redemption", "subscription", "subscription_id"),
+    ("credit_note", "invoice", "invoice_id"),
+    ("credit_grant", "credit_note", "credit_note_id"),
+    ("credit_grant", "payment", "payment_id"),
+    ("refund", "credit_note", "credit_note_id"),
+    ("refund", "payment", "payment_id"),
+    ("write_off", "invoice", "invoice_id"),
+    ("deferral", "invoice", "invoice_id"),
+    ("document", "credit_note", "subject_id"),
+    ("ledger_entry", "credit_note", "cause_id"),
     ("document", "invoice", "subject_id"),
     ("document", "tax_invoice", "subject_id"),
     ("document", "payment", "subject_id"),
@@ -324,19 +330,20 @@ INVARIANTS = (
         code="I2",
         name="the books balance",
         says="debits equal credits in each entry, and every issue, payment and void is booked once",
-        sql=_BOOKS_BALANCE,
+        sql=f"{_BOOKS_BALANCE} UNION ALL {CAUSES_ARE_THERE}",
     ),
     Invariant(
         code="I3",
         name="numbers run on",
-        says="invoice numbers of a series and year are unique and have no gap",
+        says="numbers of a series and year are unique and have no gap",
         sql=_NUMBERS_RUN_ON,
     ),
     Invariant(
         code="I4",
-        name="credits and coupons are used once",
-        says="no more is used of a credit than was granted, and of a coupon than was offered",
-        sql=f"{_CREDIT_USED_ONCE} UNION ALL {_COUPONS_USED_ONCE}",
+        name="credits, coupons and refunds are used once",
+        says="no more is used of a credit than was granted, of a coupon than was offered, and sent "
+        "back of a payment than it brought",
+        sql=f"{_CREDIT_USED_ONCE} UNION ALL {_COUPONS_USED_ONCE} UNION ALL {REFUNDS_FIT}",
     ),
     Invariant(
         code="I5",
@@ -368,4 +375,5 @@ INVARIANTS = (
         says="invoices, payments, papers and bookings name the same tenant at both ends",
         sql=_NOTHING_CROSSES,
     ),
+    ACCOUNTS_STAND,
 )

@@ -11,12 +11,13 @@ from uuid import UUID
 from sqlalchemy import Date, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.base import audit, clock
+from app.base import audit, clock, ids
 from app.base.audit import Actor
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
-from invoices import credits
-from invoices.models import CreditGrant, CreditUse, Invoice, Subscription
+from invoices import credits, ledger
+from invoices.ledger import Booking, credit, debit
+from invoices.models import CreditEnd, CreditGrant, CreditUse, Invoice, Subscription
 from tenants.models import Tenant
 
 # What people grant; `change` is carried over by bills, `rollover` by `lapse`.
@@ -99,9 +100,12 @@ def grant(
         rollover_percent=rollover.percent if rollover else None,
         rollover_max_minor=rollover.most_minor if rollover else None,
         rollover_days=rollover.days if rollover else None,
+        paid_for=source == "purchase",
     )
     control_session.add(row)
     control_session.flush()
+    if row.paid_for:
+        _book_purchase(control_session, row, now)
     _note(control_session, row, "credit.granted", actor, now, why=row.note)
     return row
 
@@ -162,6 +166,8 @@ def revoke(
     left = row.left_minor
     row.lapsed_minor += left
     row.revoked_at = now
+    end = CreditEnd(kind="revoked", amount_minor=left, carried_minor=0)
+    _book_end(control_session, row, end, now)
     control_session.flush()
     _note(control_session, row, "credit.revoked", actor, now, why=why, amount_minor=left)
     return row
@@ -204,6 +210,8 @@ def _lapse_one(control_session: Session, row: CreditGrant, now: datetime) -> Non
     left = row.left_minor
     row.lapsed_minor += left
     carried = _carried(row, left)
+    end = CreditEnd(kind="lapsed", amount_minor=left, carried_minor=carried)
+    _book_end(control_session, row, end, now)
     _note(
         control_session,
         row,
@@ -231,8 +239,46 @@ def _lapse_one(control_session: Session, row: CreditGrant, now: datetime) -> Non
             expires_on=expires_on,
             note=row.note,
             rolled_from=row.id,
+            paid_for=row.paid_for,
         )
     )
+
+
+def _book_purchase(control_session: Session, row: CreditGrant, now: datetime) -> None:
+    """What was paid for a credit came to our own bank; we owe the service for it."""
+    booking = Booking(
+        kind="grant",
+        cause_id=row.id,
+        tenant_id=row.tenant_id,
+        currency=row.currency,
+        sides=(debit("cash", row.amount_minor, "manual"), credit("credits", row.amount_minor)),
+    )
+    ledger.post(control_session=control_session, bookings=[booking], now=now)
+
+
+def _book_end(
+    control_session: Session,
+    row: CreditGrant,
+    end: CreditEnd,
+    now: datetime,
+) -> None:
+    """What expires of paid credit is earned; what is taken back is paid back by our bank."""
+    if not row.paid_for:
+        return
+    end.id, end.grant_id, end.ended_at = ids.uuid7(), row.id, now
+    control_session.add(end)
+    gone = end.amount_minor - end.carried_minor
+    booking = Booking(
+        kind="grant_end",
+        cause_id=end.id,
+        tenant_id=row.tenant_id,
+        currency=row.currency,
+        sides=(
+            debit("credits", gone),
+            credit("revenue", gone) if end.kind == "lapsed" else credit("cash", gone, "manual"),
+        ),
+    )
+    ledger.post(control_session=control_session, bookings=[booking], now=now)
 
 
 def _carried(row: CreditGrant, left_minor: int) -> int:

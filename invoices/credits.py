@@ -53,7 +53,7 @@ def open_grants(
     rows = control_session.scalars(query.with_for_update() if lock else query)
     found: dict[tuple[UUID, str], list[Grant]] = defaultdict(list)
     for row in rows:
-        grant = Grant(row.id, row.left_minor, row.source, row.expires_on)
+        grant = Grant(row.id, row.left_minor, row.source, row.expires_on, row.paid_for)
         found[row.tenant_id, row.currency].append(grant)
     return found
 
@@ -132,6 +132,7 @@ def keep(
     actor: Actor,
     now: datetime,
     payment_id: UUID | None = None,
+    credit_note_id: UUID | None = None,
 ) -> CreditGrant:
     """This function will keep money for a customer that settles later invoices, after tax."""
     row = CreditGrant(
@@ -144,7 +145,9 @@ def keep(
         granted_at=now,
         granted_by=f"{actor.kind} {actor.id or ''}".strip(),
         note=invoice.number_text or "",
+        paid_for=True,
         payment_id=payment_id,
+        credit_note_id=credit_note_id,
     )
     control_session.add(row)
     control_session.flush()

@@ -327,12 +327,14 @@ def _read_uses(control_session: Session, invoice_ids: Sequence[UUID], found: Exh
             CreditGrant.id,
             CreditGrant.source,
             CreditGrant.expires_on,
+            CreditGrant.paid_for,
         )
         .join(CreditGrant, CreditGrant.id == CreditUse.grant_id)
-        .where(CreditUse.invoice_id.in_(invoice_ids))
+        # Credit that paid an invoice after tax stands on no line.
+        .where(CreditUse.invoice_id.in_(invoice_ids), CreditUse.line_id.is_not(None))
     )
     for row in rows:
-        grant = Grant(row.id, row.amount_minor, row.source, row.expires_on)
+        grant = Grant(row.id, row.amount_minor, row.source, row.expires_on, row.paid_for)
         found.uses[row.invoice_id][row.line_id] = Use(grant, row.amount_minor)
 
 

@@ -20,6 +20,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import (
+    bookings,
     changes,
     composing,
     coupon_uses,
@@ -29,7 +30,6 @@ from invoices import (
     issuing,
     judging,
     late_usage,
-    ledger,
     parties,
     subscribers,
 )
@@ -330,7 +330,7 @@ def void(
     credits.give_back(control_session=control_session, invoice_id=invoice_id)
     coupon_uses.give_back(control_session=control_session, invoice_id=invoice_id)
     if was_issued:
-        ledger.book_void(control_session=control_session, invoice=invoice, now=now)
+        bookings.book_void(control_session=control_session, invoice=invoice, now=now)
         # Whoever was shut out for want of this money owes it no longer.
         dunning.after_payment(
             control_session=control_session, invoice=invoice, actor=actor, now=now

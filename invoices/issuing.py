@@ -19,7 +19,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.money import Money
-from invoices import fingerprints, ledger, numbering, writing
+from invoices import bookings, deferrals, fingerprints, ledger, numbering, writing
 from invoices.documents import shelf
 from invoices.invoice_papers import days_of, invoice_paper
 from invoices.models import INVOICE, Invoice, InvoiceLine, PaymentMethod
@@ -67,9 +67,10 @@ def write(
     if issued:
         ledger.append(
             control_session=control_session,
-            bookings=[ledger.issue_of(sheet) for sheet in issued],
+            bookings=[bookings.issue_of_sheet(sheet) for sheet in issued],
             now=now,
         )
+        deferrals.write(control_session=control_session, sheets=issued)
         _lay_out(control_session, issued, carded, now)
         _announce(control_session, issued, carded, now)
         _note(control_session, issued, actor, now)

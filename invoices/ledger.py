@@ -1,9 +1,26 @@
 """The ledger: balanced double entries, appended once for each cause and never changed.
 
-| kind    | debit                | credit               | cause        |
-| issue   | receivable           | revenue, vat_payable | the invoice  |
-| payment | cash                 | receivable           | the payment  |
-| void    | revenue, vat_payable | receivable           | the invoice  |
+| kind        | debit                             | credit                          | cause       |
+| issue       | receivable, credits (used)        | revenue, deferred_revenue,      | invoice     |
+|             |                                   | vat_payable, credits (carried)  |             |
+| void        | what the issue credits, as it is earned by then | receivable        | invoice     |
+| recognition | deferred_revenue                  | revenue                         | recognition |
+| payment     | cash, or credits where those paid | receivable, credits (too much)  | payment     |
+| credit_note | revenue, deferred_revenue,        | receivable, refunds, credits    | credit_note |
+|             | vat_payable                       |                                 |             |
+| refund      | refunds                           | cash                            | refund      |
+| refund_kept | refunds                           | credits                         | refund      |
+| write_off   | write_offs                        | receivable                      | write_off   |
+| grant       | cash                              | credits                         | credit_grant|
+| grant_end   | credits                           | revenue, or cash if taken back  | credit_end  |
+| fee         | fees, vat_receivable              | cash                            | settlement  |
+| payout      | cash (the bank)                   | cash (the gateway)              | settlement  |
+| dispute     | differences                       | cash                            | settlement  |
+| difference  | differences, or the opposite      | what it was booked on           | settlement  |
+
+`cash` has a place: the merchant account's code, or "manual" for our own bank. `credits` is what we
+owe customers: paid ahead, paid too much, or carried over; what was given for nothing is not in it
+and makes revenue smaller where it is used. `refunds` is what we have still to send back.
 """
 
 from __future__ import annotations
@@ -20,8 +37,7 @@ from sqlalchemy.orm import Session
 
 from app.base import bulk, clock, ids
 from app.base.config import settings
-from invoices.models import Invoice, LedgerEntry, LedgerLine, Payment
-from invoices.sheets import Sheet
+from invoices.models import LedgerEntry, LedgerLine, Payment
 
 
 class Side(NamedTuple):
@@ -88,36 +104,6 @@ def book_payment(*, control_session: Session, payment: Payment, now: datetime) -
         ),
     )
     post(control_session=control_session, bookings=[booking], now=now)
-
-
-def book_void(*, control_session: Session, invoice: Invoice, now: datetime) -> None:
-    """This function will book the opposite of an invoice's issue."""
-    issued = issue_of(invoice)
-    booking = Booking(
-        kind="void",
-        cause_id=invoice.id,
-        tenant_id=invoice.tenant_id,
-        currency=invoice.currency,
-        sides=tuple(
-            Side(side.account, side.credit_minor, side.debit_minor) for side in issued.sides
-        ),
-    )
-    post(control_session=control_session, bookings=[booking], now=now)
-
-
-def issue_of(invoice: Invoice | Sheet) -> Booking:
-    """This function will return the entry that an invoice's issue makes."""
-    return Booking(
-        kind="issue",
-        cause_id=invoice.id,
-        tenant_id=invoice.tenant_id,
-        currency=invoice.currency,
-        sides=(
-            debit("receivable", invoice.total_minor),
-            credit("revenue", invoice.subtotal_minor),
-            credit("vat_payable", invoice.tax_minor),
-        ),
-    )
 
 
 def post(*, control_session: Session, bookings: Sequence[Booking], now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -19,6 +19,7 @@ class Grant:
     left_minor: int
     source: str
     expires_on: date | None
+    paid_for: bool = False  # money of the customer's own, not a gift
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def carry(*, grants: list[Grant], grant_id: UUID, amount_minor: int) -> None:
     """
     if amount_minor:
         place = sum(grant.source == CARRIED for grant in grants)
-        grants.insert(place, Grant(grant_id, amount_minor, CARRIED, None))
+        grants.insert(place, Grant(grant_id, amount_minor, CARRIED, None, paid_for=True))
 
 
 def spend(*, grants: list[Grant], due_minor: int, bill_on: date) -> list[Use]:
@@ -55,6 +56,6 @@ def spend(*, grants: list[Grant], due_minor: int, bill_on: date) -> list[Use]:
         if amount > 0:
             uses.append(Use(grant, amount))
             left = grant.left_minor - amount
-            grants[place] = Grant(grant.grant_id, left, grant.source, grant.expires_on)
+            grants[place] = replace(grant, left_minor=left)
             due_minor -= amount
     return uses

@@ -17,12 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base.errors import NotFound
-from invoices import composing, differences, exhibits, ledger, parties, rating, schedule
+from invoices import bookings, composing, differences, exhibits, parties, rating, schedule
 from invoices.composing import Asked, BillLine
 from invoices.differences import Difference
-from invoices.exhibits import Booked, Exhibits
+from invoices.exhibits import Booked, Exhibits, Sides
 from invoices.issuing import content_sha256
-from invoices.ledger import Side
+from invoices.ledger import Booking
 from invoices.models import Invoice, InvoiceLine
 from invoices.schedule import Span
 
@@ -103,7 +103,8 @@ def _verdict(invoice: Invoice, found: Exhibits) -> Verdict:
         lines_minor = [line.amount_minor for line in expected]
     if issued is not None:
         wrong += _of_sums(issued, invoice, lines_minor)
-    wrong += _of_ledger(invoice, found.booked[invoice.id])
+    paid = {use.grant.grant_id for use in found.uses[invoice.id].values() if use.grant.paid_for}
+    wrong += _of_ledger(bookings.issue_of(invoice, paid_grants=paid), invoice, found)
     if not as_issued and issued is not None:
         stored = str(invoice.content_sha256)
         now = content_sha256(invoice=issued, lines=invoice.lines)
@@ -269,27 +270,40 @@ def _of_sums(issued: Invoice, invoice: Invoice, lines_minor: Sequence[int]) -> I
             yield Difference(line.position, "tax", str(right), str(line.tax_minor))
 
 
-def _of_ledger(invoice: Invoice, booked: dict[str, Booked]) -> Iterator[Difference]:
-    issue = ledger.issue_of(invoice).sides
+def _of_ledger(right: Booking, invoice: Invoice, found: Exhibits) -> Iterator[Difference]:
+    booked = found.booked[invoice.id]
+    issue = {side.account: (side.debit_minor, side.credit_minor) for side in right.sides}
     wanted = {"issue": issue}
     if invoice.state == "void":
-        wanted["void"] = tuple(
-            Side(side.account, side.credit_minor, side.debit_minor) for side in issue
-        )
+        wanted["void"] = {account: (credit, debit) for account, (debit, credit) in issue.items()}
     nothing = Booked(invoice.tenant_id, invoice.currency, {})
     for kind in ("issue", "void"):
-        right = {
-            side.account: (side.debit_minor, side.credit_minor) for side in wanted.get(kind, ())
-        }
+        sides = wanted.get(kind, {})
         entry = booked.get(kind, nothing)
         if (entry.tenant_id, entry.currency) != (invoice.tenant_id, invoice.currency):
             yield Difference(None, f"ledger {kind}", "of this invoice", "of another")
-        for account in sorted({*right, *entry.sides}):
-            expected = right.get(account, (0, 0))
-            found = entry.sides.get(account, (0, 0))
-            if expected != found:
+        stored = entry.sides
+        if kind == "void":
+            # How much was earned by the day of the void is the deferrals' matter.
+            sides, stored = _earned_or_not(sides), _earned_or_not(stored)
+        for account in sorted({*sides, *stored}):
+            expected = sides.get(account, (0, 0))
+            told = stored.get(account, (0, 0))
+            if expected != told:
                 what = f"ledger {kind} {account}"
-                yield Difference(None, what, _sides(expected), _sides(found))
+                yield Difference(None, what, _sides(expected), _sides(told))
+
+
+def _earned_or_not(sides: Sides) -> Sides:
+    """This function will take revenue and what is deferred of it for one account."""
+    parts = [sides.get(account, (0, 0)) for account in ("revenue", "deferred_revenue")]
+    net = sum(debit - credit for debit, credit in parts)
+    others = {
+        account: both
+        for account, both in sides.items()
+        if account not in ("revenue", "deferred_revenue")
+    }
+    return others | {"revenue": (max(net, 0), max(-net, 0))}
 
 
 def _sides(sides: tuple[int, int]) -> str:

@@ -29,7 +29,7 @@ _LINE = (
 _SPAN = ("id", "subscription_id", "item_id", "kind", "span", "invoice_id", "line_id", "state")
 _GRANT = (
     *("id", "tenant_id", "currency", "amount_minor", "used_minor", "lapsed_minor"),
-    *("source", "priority", "granted_at", "note", "granted_by", "carried_by"),
+    *("source", "priority", "granted_at", "note", "granted_by", "carried_by", "paid_for"),
 )
 _TOTAL = (
     *("id", "subscription_id", "tenant_id", "item_id", "invoice_id", "line_id", "revision"),
@@ -152,7 +152,7 @@ def _carry_over(control_session: Session, sheets: Sequence[Sheet], now: datetime
     rows = [
         (
             *(sheet.grant_id, sheet.tenant_id, sheet.currency, sheet.carried_minor, 0, 0),
-            *(CARRIED, CARRIED_PRIORITY, now, "", "", sheet.id),
+            *(CARRIED, CARRIED_PRIORITY, now, "", "", sheet.id, True),
         )
         for sheet in sheets
         if sheet.carried_minor

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import text
 
+from app.base import clock
+from app.base.config import settings
 from app.base.db import control_session, notify, usage_session
-from invoices import credit_grants
+from invoices import credit_grants, deferrals
 from tenants import application_erasure, events, metering, reconcile
 
 log = structlog.get_logger(__name__)
@@ -75,6 +77,13 @@ def lapse_credits(_due_at: datetime, now: datetime) -> None:
     while ended:
         with control_session() as session:
             ended = credit_grants.lapse(control_session=session, now=now)
+
+
+def recognise_revenue(due_at: datetime, now: datetime) -> None:
+    """This function will book what of the amounts billed ahead was earned on the day before."""
+    day = clock.today(due_at, settings().contract_timezone) - timedelta(days=1)
+    with control_session() as session:
+        deferrals.recognise(control_session=session, day=day, now=now)
 
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:

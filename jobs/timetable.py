@@ -55,6 +55,7 @@ TIMETABLE: tuple[Entry, ...] = (
     Entry("trials", Hourly(5), False, tasks.wake("lifecycle")),
     Entry("billing", Hourly(15), False, tasks.wake("invoicing")),
     Entry("quotas", Hourly(10), False, tasks.wake("quotas")),
+    Entry("revenue", Daily("00:20"), True, tasks.recognise_revenue),
     Entry("credits", Daily("00:30"), False, tasks.lapse_credits),
     Entry("dunning", Hourly(20), False, tasks.wake("dunning")),
     Entry("tax_evidence", Daily("09:00"), False, tasks.wake("evidence")),

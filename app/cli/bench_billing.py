@@ -56,14 +56,15 @@ WRITES = (
     ("billed_span", "invoice_id = ANY(%(ids)s)"),
     ("usage_total", "invoice_id = ANY(%(ids)s)"),
     ("ledger_entry", "cause_id = ANY(%(ids)s)"),
+    ("deferral", "invoice_id = ANY(%(ids)s)"),
     ("ledger_line", "entry_id IN (SELECT id FROM ledger_entry WHERE cause_id = ANY(%(ids)s))"),
     ("document", "subject_id = ANY(%(ids)s)"),
     ("message", "dedupe_key = ANY(%(mails)s)"),
     ("audit_event", "subject_id = ANY(%(texts)s) AND subject_kind = 'invoice'"),
 )
 TRUNCATED = (
-    "invoice, invoice_line, billed_span, usage_total, ledger_entry, ledger_line, document,"
-    " message, audit_event, number_series"
+    "invoice, invoice_line, billed_span, usage_total, deferral, ledger_entry, ledger_line,"
+    " document, message, audit_event, number_series"
 )
 
 

@@ -32,8 +32,11 @@ from invoices.models.coupons import (
 from invoices.models.dunning import DunningHold, DunningRule, DunningWaiver
 from invoices.models.gateways import GatewayAccount
 from invoices.models.ledger import (
+    CreditEnd,
+    Deferral,
     LedgerEntry,
     LedgerLine,
+    Recognition,
 )
 from invoices.models.papers import (
     DOCUMENT,
@@ -48,6 +51,13 @@ from invoices.models.payments import (
     Payment,
     PaymentAttempt,
     PaymentMethod,
+)
+from invoices.models.refunds import (
+    REFUND,
+    CorrectionRequest,
+    CreditNote,
+    Refund,
+    WriteOff,
 )
 from invoices.models.runs import (
     RunRelease,
@@ -77,6 +87,7 @@ __all__ = [
     "DOCUMENT",
     "INVOICE",
     "PRICE_CONSENT",
+    "REFUND",
     "SUBSCRIPTION",
     "TAX_INVOICE",
     "VIRTUAL_ACCOUNT",
@@ -85,11 +96,15 @@ __all__ = [
     "BilledSpan",
     "CardRegistration",
     "CashReceipt",
+    "CorrectionRequest",
     "CouponOffer",
     "CouponRedemption",
     "CouponUse",
+    "CreditEnd",
     "CreditGrant",
+    "CreditNote",
     "CreditUse",
+    "Deferral",
     "Document",
     "DocumentBundle",
     "DunningHold",
@@ -109,6 +124,8 @@ __all__ = [
     "PlanVersion",
     "Price",
     "PriceConsent",
+    "Recognition",
+    "Refund",
     "RunRelease",
     "StatementLayout",
     "StatutoryPaper",
@@ -118,4 +135,5 @@ __all__ = [
     "UsageTotal",
     "VatEvidence",
     "VirtualAccount",
+    "WriteOff",
 ]

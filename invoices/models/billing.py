@@ -314,6 +314,9 @@ class CreditGrant(Keyed, Base):
             name="source",
         ),
         CheckConstraint("(source = 'overpayment') = (payment_id IS NOT NULL)", name="payment"),
+        CheckConstraint(
+            "(source = 'credit_note') = (credit_note_id IS NOT NULL)", name="credit_note"
+        ),
         Index(
             "ix_credit_grant_open",
             "tenant_id",
@@ -337,8 +340,12 @@ class CreditGrant(Keyed, Base):
     rollover_max_minor: Mapped[int | None]
     rollover_days: Mapped[int | None]
     rolled_from: Mapped[UUID | None] = mapped_column(ForeignKey("credit_grant.id"))
+    # Money of the customer's own, which the ledger owes them; a gift is a smaller price.
+    paid_for: Mapped[bool] = mapped_column(default=False, server_default="false")
     # What was paid beyond an invoice.
     payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"), unique=True)
+    # What a credit note left with the customer: by its own sum, or by a refund that was not sent.
+    credit_note_id: Mapped[UUID | None] = mapped_column(ForeignKey("credit_note.id"))
     revoked_at: Mapped[datetime | None]
 
     @property

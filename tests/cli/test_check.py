@@ -128,7 +128,7 @@ class TestHonestBooks:
     def test_list_names_every_invariant(self) -> None:
         listed = CliRunner().invoke(check_command, ["--list"]).stdout
         codes = {line.split()[0] for line in listed.splitlines()}
-        assert codes == {"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I12", "M1"}
+        assert codes == {"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I12", "I13", "M1"}
         assert len(listed.splitlines()) == len(all_invariants())
 
     def test_an_unknown_code_is_refused(self) -> None:
@@ -368,6 +368,39 @@ class TestI12NothingCrossesTenants:
             tenant=books.tenant,
         )
         assert_named("I12", "web_session", "a" * 12, "another tenant than its user")
+
+
+class TestI13AccountsStandForRows:
+    def test_names_an_invoice_that_is_open_by_another_amount(self, books: Books) -> None:
+        books.plant("UPDATE invoice SET paid_minor = 9 WHERE id = %(id)s", id=books.open)
+        assert_named("I13", "invoice", books.open, "208991 is open, but the ledger has 209000")
+
+    def test_names_what_is_deferred_and_not_in_the_ledger(self, books: Books) -> None:
+        books.plant(
+            "UPDATE deferral SET amount_minor = amount_minor + 1 WHERE invoice_id = %(id)s",
+            id=books.open,
+        )
+        assert_named("I13", "ledger", "deferred_revenue in KRW", "its rows come to 380001")
+
+    def test_names_what_was_earned_too_fast(self, books: Books) -> None:
+        books.plant(
+            "UPDATE deferral SET recognised_minor = 7, recognised_on = starts_on"
+            " WHERE invoice_id = %(id)s",
+            id=books.open,
+        )
+        assert_named("I13", "ledger", "deferred_revenue in KRW", "its rows come to 379993")
+        found = CliRunner().invoke(check_command, ["--only", "I13"]).stdout
+        assert "7 of 190000 earned by 2026-03-10" in found
+
+    def test_names_credit_that_the_ledger_does_not_owe(self, books: Books) -> None:
+        books.plant(
+            "INSERT INTO credit_grant (id, tenant_id, currency, amount_minor, used_minor, source,"
+            " priority, granted_at, note, lapsed_minor, granted_by, paid_for) SELECT"
+            " gen_random_uuid(), tenant_id, 'KRW', 5, 0, 'purchase', 1, now(), '', 0, '', true"
+            " FROM invoice WHERE id = %(id)s",
+            id=books.open,
+        )
+        assert_named("I13", "ledger", "credits in KRW", "says 0, its rows come to 5")
 
 
 class TestM1RollupsAreWhatTheEventsComeTo:

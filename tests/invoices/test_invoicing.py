@@ -562,7 +562,7 @@ class TestWhatIsIssued:
             balance.account: balance.debit_minor - balance.credit_minor
             for balance in ledger.trial_balance(control_session=control_session)
         }
-        assert sums == {"receivable": 209_000, "revenue": -190_000, "vat_payable": -19_000}
+        assert sums == {"receivable": 209_000, "deferred_revenue": -190_000, "vat_payable": -19_000}
         moves = control_session.scalars(
             select(AuditEvent.action).where(AuditEvent.tenant_id == subscription.tenant_id)
         ).all()
