@@ -39,7 +39,8 @@ class StripeTill:
         return started.redirect_url
 
     def browser_returns(self, *, customer_key: str, card: Card) -> dict[str, str]:
-        return type_card(self._page(customer_key), BEHAVIOURS.get(card, str(card)))
+        answer = type_card(self._page(customer_key), BEHAVIOURS.get(card, str(card)))
+        return returned(answer)
 
     def browser_cancels(self, *, customer_key: str) -> dict[str, str]:
         return returned(httpx.post(f"{self._page(customer_key)}/cancel", trust_env=False))

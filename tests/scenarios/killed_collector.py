@@ -34,6 +34,8 @@ BOUNDARIES = (
     "recorded, not committed",
     "recorded and committed",
 )
+# Passed only where the gateway knows a payment before it is charged.
+PREPARED_BOUNDARIES = ("prepared, not stored", "stored, not committed")
 
 
 def _let_leases_run_out() -> None:
@@ -70,6 +72,8 @@ def _watch(boundary: int, passes: int) -> None:
         setattr(payment, name, watched)
 
     between("begin", None, 0)
+    between("prepare", None, len(BOUNDARIES))
+    between("keep_prepared", None, len(BOUNDARIES) + 1)
     between("perform", 1, 2)
     between("record", None, 3)
     settle = collection._collect
@@ -81,8 +85,7 @@ def _watch(boundary: int, passes: int) -> None:
     collection._collect = settled
 
 
-def _plant(bug: str) -> None:
-    assert bug == "new key on retry"
+def _new_key_on_retry() -> None:
     find_out = payment.find_out
 
     def mistaken(*, order: payment.Order, real_now: Any) -> Any:
@@ -90,6 +93,21 @@ def _plant(bug: str) -> None:
         return find_out(order=fresh, real_now=real_now)
 
     payment.find_out = mistaken
+
+
+def _stored_id_ignored() -> None:
+    reopen = payment.reopen
+
+    def forgetful(**given: Any) -> payment.Order:
+        return replace(reopen(**given), prepared_id=None, idempotency_key=str(ids.uuid7()))
+
+    def careless(*, order: payment.Order, prepared: Any, **_given: Any) -> payment.Order:
+        return replace(order, prepared_id=prepared.gateway_payment_id)
+
+    payment.reopen, payment.keep_prepared = forgetful, careless
+
+
+_BUGS = {"new key on retry": _new_key_on_retry, "stored id ignored": _stored_id_ignored}
 
 
 def _work(worker: dict[str, Any]) -> None:
@@ -132,7 +150,7 @@ def _round(workers: list[dict[str, Any]]) -> list[int]:
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     if len(sys.argv) > 1:
-        _plant(sys.argv[1])
+        _BUGS[sys.argv[1]]()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     for line in sys.stdin:
         endings = [_round(workers) for workers in json.loads(line)]

@@ -103,17 +103,17 @@ def running(*, directory: Path, webhook_url: str = "") -> Iterator[RunningStripe
             stripe.end(signal.SIGTERM)
 
 
-def type_card(page_url: str, behaviour: str) -> dict[str, str]:
-    """This function will do what a person does on the page, and return what comes back with it."""
+def type_card(page_url: str, behaviour: str) -> httpx.Response:
+    """This function will do what a person does on the page."""
     with httpx.Client(timeout=WAIT_SECONDS, trust_env=False) as browser:
         shown = browser.get(page_url)
         number = BY_BEHAVIOUR[behaviour].number
         assert re.search(rf'value="{number}"', shown.text), "the page offers no such card"
-        return returned(browser.post(page_url, data={"number": number}))
+        return browser.post(page_url, data={"number": number})
 
 
-def returned(answer: httpx.Response) -> dict[str, str]:
+def returned(answer: httpx.Response, to: str = RETURN_URL) -> dict[str, str]:
     """This function will return the parameters with which the browser was sent back."""
     assert answer.status_code == 303, answer.text
-    assert answer.headers["location"].startswith(RETURN_URL)
+    assert answer.headers["location"].startswith(to)
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
