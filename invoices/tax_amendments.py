@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, states
@@ -139,52 +139,57 @@ def correct(*, control_session: Session, correction: Correction, now: datetime) 
     """This function will bring a supply's tax papers down with a credit note: reason 02, or 04.
 
     Where nothing remains and the tax service does not have the paper yet, it is taken back at the
-    issuer instead. False while it has to wait for the paper to get that far; twice is harmless.
-    Raises: NotFound; AmendmentWrong where more is taken back than there is.
+    issuer instead. False while it has to wait, for the paper to get that far or for the issuer to
+    say that it took it back; twice is harmless.
+
+    Raises: AmendmentWrong where more is taken back than there is.
     """
-    done = select(TaxInvoice.id).where(TaxInvoice.cause_id == correction.cause_id)
-    if control_session.scalar(done) is not None:
+    settled = select(TaxInvoice.id).where(
+        or_(
+            TaxInvoice.cause_id == correction.cause_id,
+            and_(
+                TaxInvoice.cancel_cause_id == correction.cause_id, TaxInvoice.state == "cancelled"
+            ),
+        )
+    )
+    if control_session.scalar(settled.limit(1)) is not None:
         return True
     stands = standing(control_session=control_session, invoice_id=correction.invoice_id)
     left = (stands.supply_minor - correction.supply_minor, stands.tax_minor - correction.tax_minor)
-    if min(left) < 0 or (stands.basis.cancel_cause_id == correction.cause_id):
-        if stands.basis.cancel_cause_id == correction.cause_id:
-            return True
+    if min(left) < 0:
         raise AmendmentWrong("The credit note takes back more than the tax papers say.")
     everything = left == (0, 0)
-    if everything and not stands.since and _take_back(control_session, stands, correction, now):
+    if everything and not stands.since and _never_made(stands.basis):
+        _cancel_here(control_session, stands.basis, correction, now)
         return True
+    if everything and not stands.since and _can_be_taken_back(stands.basis):
+        _ask_back(control_session, stands.basis, correction)
+        return False
     if hindrance(stands) is not None:
         return False
-    _amend(
-        control_session,
-        stands,
-        Amendment.CONTRACT_ENDED if everything else Amendment.PRICE_CHANGE,
-        correction,
-        now,
-    )
+    reason = Amendment.CONTRACT_ENDED if everything else Amendment.PRICE_CHANGE
+    _amend(control_session, stands, reason, correction, now)
     return True
 
 
-def _take_back(
-    control_session: Session, stands: Standing, correction: Correction, now: datetime
-) -> bool:
-    """Cancels what nobody has seen; asks the issuer to, where it has it and can."""
-    row = stands.basis
-    never_asked = row.state in ("due", "failed") and row.issue_id is None
-    if never_asked and (row.asked_at is None or row.state == "failed"):
-        _cancel_here(control_session, row, correction.reason, now)
-        return True
-    if row.state == "issued" and Ability.CANCEL in registry.issuer(row.issuer).abilities:
-        row.cancel_reason, row.cancel_on = correction.reason, correction.on
-        row.cancel_cause_id = correction.cause_id
-        control_session.flush()
-        notify(control_session, TAX_INVOICE.wakes["due"])
-        return True
-    return False
+def _never_made(row: TaxInvoice) -> bool:
+    """Nobody was asked for it, or whoever was made none."""
+    return row.issue_id is None and (row.asked_at is None or row.state == "failed")
 
 
-def _cancel_here(control_session: Session, row: TaxInvoice, why: str, now: datetime) -> None:
+def _can_be_taken_back(row: TaxInvoice) -> bool:
+    return row.state == "issued" and Ability.CANCEL in registry.issuer(row.issuer).abilities
+
+
+def _ask_back(control_session: Session, row: TaxInvoice, correction: Correction) -> None:
+    row.cancel_reason, row.cancel_cause_id = correction.reason, correction.cause_id
+    control_session.flush()
+    notify(control_session, TAX_INVOICE.wakes["due"])
+
+
+def _cancel_here(
+    control_session: Session, row: TaxInvoice, correction: Correction, now: datetime
+) -> None:
     states.move(
         control_session=control_session,
         machine=TAX_INVOICE,
@@ -192,19 +197,14 @@ def _cancel_here(control_session: Session, row: TaxInvoice, why: str, now: datet
         to="cancelled",
         actor=SYSTEM,
         now=now,
-        why=why,
-        values={"cancelled_at": now, "look_at": None},
+        why=correction.reason,
+        values={
+            "cancelled_at": now,
+            "look_at": None,
+            "cancel_reason": correction.reason,
+            "cancel_cause_id": correction.cause_id,
+        },
     )
-
-
-def after_too_late(*, control_session: Session, original: TaxInvoice, now: datetime) -> None:
-    """This function will wait with a paper that can't be taken back any more until it is accepted.
-
-    Its cause is due again: `correct` amends it then, on the day that the cause bears.
-    """
-    original.cancel_reason = original.cancel_on = original.cancel_cause_id = None
-    original.look_at = now
-    control_session.flush()
 
 
 def amend(

@@ -265,22 +265,19 @@ def record_look(
     question: Question,
     answer: port.LookupResult | port.CancelResult,
     now: datetime,
-) -> TaxInvoice | None:
-    """This function will write down what the issuer said.
-
-    It returns the tax invoice where taking it back came too late: it is to be amended instead.
-    Raises: IssuerSilent.
-    """
+) -> None:
+    """This function will write down what the issuer said. Raises: IssuerSilent."""
     row = control_session.get(TaxInvoice, question.row_id, with_for_update=True)
     if row is None or row.state not in (*_WITH_ISSUER, "failed"):
-        return None
+        return
     match answer:
         case port.Unknown(reason):
             raise IssuerSilent(f"The issuer did not say: {reason}.")
         case port.Absent():
             raise IssuerSilent("The issuer has nothing under this key any more.")
         case port.Refused(code, message):
-            row.error_code, row.error, row.cancel_reason = code, message, None
+            row.error_code, row.error = code, message
+            row.cancel_reason = row.cancel_cause_id = None
         case port.Done():
             _move(
                 control_session,
@@ -291,11 +288,11 @@ def record_look(
                 values={"cancelled_at": now, "look_at": None},
             )
         case port.TooLate():
+            # What asked for it finds it accepted one day, and amends it then.
+            row.cancel_reason = row.cancel_cause_id = None
             row.look_at = now
-            return row
         case port.Standing():
             _stands(control_session, row, answer, now)
-    return None
 
 
 def _stands(control_session: Session, row: TaxInvoice, found: port.Standing, now: datetime) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.base import clock, leases
 from app.base.db import control_session
 from app.base.errors import TenantryError
-from invoices import tax_amendments, tax_issuing
+from invoices import tax_issuing
 from invoices.models import TaxInvoice
 from invoices.tax_papers.port import BULK_MAX
 from jobs.steps import Step, anything_due, settle_each
@@ -93,13 +93,9 @@ def _look(row_id: UUID) -> None:
         return
     answer = tax_issuing.look(question=question)
     with control_session() as session:
-        too_late = tax_issuing.record_look(
+        tax_issuing.record_look(
             control_session=session, question=question, answer=answer, now=clock.now()
         )
-        if too_late is not None:
-            tax_amendments.after_too_late(
-                control_session=session, original=too_late, now=clock.now()
-            )
 
 
 STEP = Step("tax_papers", "default", due, work)

@@ -155,9 +155,8 @@ class TaxInvoice(Keyed, Leased, Base):
     accepted_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]
     look_at: Mapped[datetime | None]
-    # Asked to be taken back: why, on which day, and for what; amended on that day if it's too late.
+    # Asked to be taken back: why, and by which credit note, which amends it if it's too late.
     cancel_reason: Mapped[str | None]
-    cancel_on: Mapped[date | None]
     cancel_cause_id: Mapped[UUID | None]
     error_code: Mapped[str | None]
     error: Mapped[str | None]

@@ -25,11 +25,12 @@ def issue(session: Session, *rows: TaxInvoice, now: datetime = NOW) -> None:
             )
 
 
-def look(session: Session, row: TaxInvoice, *, now: datetime) -> TaxInvoice | None:
-    """Asks the issuer about a tax invoice; the row again where taking it back came too late."""
+def look(session: Session, row: TaxInvoice, *, now: datetime) -> None:
+    """Asks the issuer about a tax invoice, or to take it back."""
+    session.flush()
     question = tax_issuing.begin_look(control_session=session, row_id=row.id, now=now)
     assert question is not None, "there is nothing to ask"
-    return tax_issuing.record_look(
+    tax_issuing.record_look(
         control_session=session,
         question=question,
         answer=tax_issuing.look(question=question),

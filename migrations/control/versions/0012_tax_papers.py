@@ -56,7 +56,7 @@ END $$;
 CREATE FUNCTION tax_invoice_is_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     fate text[] := ARRAY['state', 'asked_at', 'batch_key', 'sent_at', 'accepted_at',
-        'cancelled_at', 'look_at', 'cancel_reason', 'cancel_on', 'cancel_cause_id', 'error_code',
+        'cancelled_at', 'look_at', 'cancel_reason', 'cancel_cause_id', 'error_code',
         'error', 'lease_until', 'retry_at', 'attempts', 'last_error'];
     number text[] := ARRAY['issue_id', 'issued_at', 'xml_sha256', 'xml_size_bytes'];
 BEGIN
@@ -170,7 +170,6 @@ def _tax_invoices() -> None:
         ("cancelled_at", MOMENT),
         ("look_at", MOMENT),
         ("cancel_reason", sa.Text()),
-        ("cancel_on", sa.Date()),
         ("cancel_cause_id", sa.UUID()),
         ("error_code", sa.Text()),
         ("error", sa.Text()),
