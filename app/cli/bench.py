@@ -69,7 +69,7 @@ class Asked:
     "name",
     type=click.Choice(
         [
-            *("provision", "documents", "pages", "ingest", "rollup", "live-usage"),
+            *("provision", "documents", "papers", "pages", "ingest", "rollup", "live-usage"),
             *("entitlements", "model", "billing", "crash-billing"),
         ]
     ),
@@ -160,6 +160,21 @@ def documents(asked: Asked) -> Iterator[Figure]:
     times = asked.n or 50
     ours, floor = compare_render(times)
     yield compared("documents", ours * 1000, floor * 1000, 1.3, times)
+
+
+def papers(asked: Asked) -> Iterator[Figure]:
+    """This function will compare making tax invoices with the bare signature of the same bytes."""
+    from invoices.tax_papers.bench import compare_signing  # noqa: PLC0415 - likewise
+
+    times = asked.n or 1000
+    ours, floor = compare_signing(times)
+    yield compared(
+        "papers: tax invoices built, signed and verified",
+        statistics.median(ours) * 1000,
+        statistics.median(floor) * 1000,
+        2.0,
+        times,
+    )
 
 
 def pages(asked: Asked) -> Iterator[Figure]:
@@ -287,6 +302,7 @@ def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure
 BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "provision": provision,
     "documents": documents,
+    "papers": papers,
     "pages": pages,
     "ingest": ingest,
     "rollup": rollup,

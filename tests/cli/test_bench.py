@@ -21,7 +21,7 @@ def bench_objects() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["provision", "pages", "ingest", "rollup", "live-usage", "entitlements"]
+    "name", ["provision", "papers", "pages", "ingest", "rollup", "live-usage", "entitlements"]
 )
 def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str) -> None:
     small = ("--n", "3", "--months", "2", "--stored", "2000", "--events", "20000")
