@@ -15,6 +15,7 @@ from app.sandbox.journal import Row
 from tests.fakes.toss import payments
 from tests.fakes.toss.box import KST, Box, Reply, Rows, new_key, now
 from tests.fakes.toss.cards import ERRORS, Refusal
+from tests.fakes.toss.shapes import REQUESTS, misfits
 
 api = Blueprint("api", __name__, url_prefix="/v1")
 DROP_CONNECTION = "tests.fakes.toss.drop"
@@ -66,14 +67,14 @@ def trace(response: Response) -> Response:
 @api.post("/billing/authorizations/issue")
 def issue() -> Response:
     """This function will exchange a one-time key for a billing key."""
-    body = _body()
+    body = _body("/v1/billing/authorizations/issue")
     return _once(lambda: payments.issue(box(), g.merchant, body))
 
 
 @api.post("/billing/<billing_key>")
 def charge(billing_key: str) -> Response:
     """This function will charge a billing key."""
-    body = _body()
+    body = _body("/v1/billing/{billingKey}")
     return _once(lambda: payments.charge(box(), g.merchant, billing_key, body))
 
 
@@ -102,28 +103,28 @@ def show_order(order_id: str) -> Response:
 @api.post("/payments/<payment_key>/cancel")
 def cancel(payment_key: str) -> Response:
     """This function will cancel a payment in whole or in part."""
-    body = _body()
+    body = _body("/v1/payments/{paymentKey}/cancel")
     return _once(lambda: payments.cancel(box(), g.merchant, payment_key, body))
 
 
 @api.post("/virtual-accounts")
 def open_account() -> Response:
     """This function will open a virtual account."""
-    body = _body()
+    body = _body("/v1/virtual-accounts")
     return _once(lambda: payments.open_account(box(), g.merchant, body))
 
 
 @api.post("/cash-receipts")
 def issue_receipt() -> Response:
     """This function will issue a cash receipt."""
-    body = _body()
+    body = _body("/v1/cash-receipts")
     return _once(lambda: payments.issue_receipt(box(), g.merchant, body))
 
 
 @api.post("/cash-receipts/<receipt_key>/cancel")
 def cancel_receipt(receipt_key: str) -> Response:
     """This function will cancel a cash receipt."""
-    body = _body()
+    body = _body("/v1/cash-receipts/{receiptKey}/cancel")
     return _once(lambda: payments.cancel_receipt(box(), g.merchant, receipt_key, body))
 
 
@@ -267,9 +268,10 @@ def _json(reply: Reply) -> Response:
     return response
 
 
-def _body() -> dict[str, Any]:
+def _body(published: str) -> dict[str, Any]:
+    """The request's body, refused where it is not of the shape that Toss publishes."""
     body = request.get_json(silent=True)
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or misfits(body, REQUESTS[published]):
         raise Refusal("INVALID_REQUEST")
     return body
 
