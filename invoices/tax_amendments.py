@@ -17,12 +17,11 @@ Source: VAT Act 시행령 §70; 표준 AmendmentStatusCode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, states
@@ -30,18 +29,19 @@ from app.base.audit import SYSTEM, Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
-from invoices import tax_invoices
-from invoices.documents.papers import (
-    Amendment,
-    Party,
-    Purpose,
-    TaxInvoiceLine,
-    TaxInvoicePaper,
-    TaxTreatment,
+from invoices import cash_receipts, tax_invoices, tax_sheets
+from invoices.documents.papers import Amendment, Party, TaxInvoicePaper
+from invoices.models import (
+    TAX_INVOICE,
+    CashReceipt,
+    CreditNote,
+    Invoice,
+    TaxInvoice,
+    VatEvidence,
 )
-from invoices.models import TAX_INVOICE, Invoice, TaxInvoice
 from invoices.tax_papers import registry, standard_xml
 from invoices.tax_papers.port import Ability
+from invoices.tax_sheets import Correction, Standing
 
 BY_HAND = (
     Amendment.CLERICAL_ERROR,
@@ -49,14 +49,9 @@ BY_HAND = (
     Amendment.LETTER_OF_CREDIT,
     Amendment.ISSUED_TWICE,
 )
-_ON_THE_DAY = (Amendment.PRICE_CHANGE, Amendment.RETURN, Amendment.CONTRACT_ENDED)
 # A letter of credit counts when it is opened until so long after the end of the tax period.
 LETTER_OF_CREDIT_DAYS = 25
 REASON_LENGTH_MAX = 500
-_ITEMS = {
-    Amendment.PRICE_CHANGE: "공급가액 변동",
-    Amendment.RETURN: "환입",
-}
 
 
 class NotAmendable(Conflict):
@@ -65,36 +60,6 @@ class NotAmendable(Conflict):
 
 class AmendmentWrong(Invalid):
     """The amendment does not fit the tax invoice: its amount, its day or its reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
-    """A supply that became smaller: `supply_minor` and `tax_minor` are what it lost, positive."""
-
-    cause_id: UUID
-    invoice_id: UUID
-    supply_minor: int
-    tax_minor: int
-    on: date
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What tax papers say of a supply now: the one that counts, and all that changed it since."""
-
-    basis: TaxInvoice
-    since: tuple[TaxInvoice, ...]
-
-    @property
-    def supply_minor(self) -> int:
-        """What is left of the supply, by paper."""
-        return self.basis.supply_minor + sum(row.supply_minor for row in self.since)
-
-    @property
-    def tax_minor(self) -> int:
-        """What is left of its tax, by paper."""
-        return self.basis.tax_minor + sum(row.tax_minor for row in self.since)
 
 
 def standing(*, control_session: Session, invoice_id: UUID) -> Standing:
@@ -119,6 +84,92 @@ def standing(*, control_session: Session, invoice_id: UUID) -> Standing:
 def _counts(row: TaxInvoice) -> bool:
     corrected = (Amendment.CLERICAL_ERROR.value, Amendment.LETTER_OF_CREDIT.value)
     return row.amends_id is None or (row.amendment in corrected and row.sheet_number == 2)
+
+
+def due() -> ColumnElement[bool]:
+    """This function will return the condition that a credit note's tax paper is to follow it now.
+
+    Not while the paper that it amends is on its way: then there is nothing to do but wait.
+    """
+    mine = TaxInvoice.invoice_id == CreditNote.invoice_id
+    on_its_way = exists().where(
+        mine,
+        or_(
+            TaxInvoice.state.in_(("due", "sent")),
+            and_(
+                TaxInvoice.state == "failed",
+                or_(TaxInvoice.issue_id.is_not(None), CreditNote.is_whole.is_(False)),
+            ),
+            TaxInvoice.cancel_reason.is_not(None) & (TaxInvoice.state != "cancelled"),
+            and_(
+                TaxInvoice.state == "issued",
+                TaxInvoice.issuer != "offline",
+                CreditNote.is_whole.is_(False),
+            ),
+        ),
+    )
+    unnumbered = exists().where(
+        CashReceipt.invoice_id == CreditNote.invoice_id,
+        CashReceipt.state.in_(("due", "failed")),
+    )
+    # Taken back before any evidence was chosen: there is none to follow.
+    none_needed = exists().where(
+        Invoice.id == CreditNote.invoice_id,
+        Invoice.state == "credited",
+        Invoice.credited_minor == Invoice.total_minor,
+    )
+    chosen = exists().where(VatEvidence.invoice_id == CreditNote.invoice_id)
+    return and_(
+        CreditNote.evidence_at.is_(None), or_(chosen, none_needed), ~on_its_way, ~unnumbered
+    )
+
+
+def after_credit_note(*, control_session: Session, credit_note: CreditNote, now: datetime) -> bool:
+    """This function will have the supply's evidence follow a credit note, and say whether it has.
+
+    A tax invoice is amended or taken back, a cash receipt cancelled; a card's slip follows by
+    itself, since the refund goes through the card. False while it has to wait: a step comes back.
+
+    Raises: AmendmentWrong, NoCashReceipt where more is taken back than the papers say.
+    """
+    if credit_note.evidence_at is not None:
+        return True
+    invoice = control_session.get_one(Invoice, credit_note.invoice_id)
+    kind = control_session.scalar(
+        select(VatEvidence.kind).where(VatEvidence.invoice_id == invoice.id)
+    )
+    if kind is None:
+        followed = invoice.state == "credited" and invoice.credited_minor == invoice.total_minor
+    elif kind == "tax_invoice":
+        followed = _tax_invoice_follows(control_session, credit_note, now)
+    elif kind == "cash_receipt":
+        followed = cash_receipts.cancel(
+            control_session=control_session,
+            invoice_id=invoice.id,
+            cause_id=credit_note.id,
+            supply_minor=credit_note.subtotal_minor,
+            tax_minor=credit_note.tax_minor,
+            reason=credit_note.reason,
+            now=now,
+        )
+    else:
+        followed = True
+    if followed:
+        credit_note.evidence_at = now
+        control_session.flush()
+    return followed
+
+
+def _tax_invoice_follows(control_session: Session, credit_note: CreditNote, now: datetime) -> bool:
+    correction = Correction(
+        cause_id=credit_note.id,
+        invoice_id=credit_note.invoice_id,
+        supply_minor=credit_note.subtotal_minor,
+        tax_minor=credit_note.tax_minor,
+        on=clock.today(credit_note.issued_at, settings().contract_timezone),
+        reason=credit_note.reason,
+    )
+    return correct(control_session=control_session, correction=correction, now=now)
 
 
 def hindrance(stands: Standing) -> str | None:
@@ -294,7 +345,9 @@ def _amend(
     actor: Actor = SYSTEM,
 ) -> list[TaxInvoice]:
     invoice = control_session.get_one(Invoice, correction.invoice_id)
-    sheets = papers(stands=stands, amendment=amendment, correction=correction, buyer=buyer)
+    sheets = tax_sheets.papers(
+        stands=stands, amendment=amendment, correction=correction, buyer=buyer
+    )
     for sheet in sheets:
         if wrong := standard_xml.faults(sheet):
             raise AmendmentWrong("This amendment is not standard: " + "; ".join(wrong) + ".")
@@ -319,98 +372,3 @@ def _amend(
 
 def _numbered(sheet: TaxInvoicePaper) -> tax_invoices.Writer:
     return lambda key: replace(sheet, number=key)
-
-
-def papers(
-    *, stands: Standing, amendment: Amendment, correction: Correction, buyer: Party | None = None
-) -> list[TaxInvoicePaper]:
-    """This function will write the sheets of an amendment, their numbers still to come."""
-    original = tax_invoices.paper_of(stands.basis)
-    day = correction.on if amendment in _ON_THE_DAY else original.written_on
-    noted = f"당초 작성일자 {original.written_on:%Y-%m-%d}" if amendment in _ON_THE_DAY else ""
-    frame = replace(
-        original,
-        written_on=day,
-        amendment=amendment,
-        original_approval_number=stands.basis.issue_id or "",
-        approval_number="",
-        transmitted_on=None,
-        remark=" ".join(filter(None, (noted, original.remark))),
-    )
-    if amendment in _ITEMS:
-        part = _part(original, amendment, correction)
-        return [_with(frame, [part])]
-    negative = _with(frame, _undone(stands, original, day))
-    if amendment is Amendment.CLERICAL_ERROR:
-        return [negative, replace(_turned(negative), buyer=buyer or original.buyer)]
-    if amendment is Amendment.LETTER_OF_CREDIT:
-        return [negative, _zero_rated(negative)]
-    return [negative]
-
-
-def _part(
-    original: TaxInvoicePaper, amendment: Amendment, correction: Correction
-) -> TaxInvoiceLine:
-    return TaxInvoiceLine(
-        supplied_on=correction.on,
-        item=f"{_ITEMS[amendment]}: {original.lines[0].item}"[: standard_xml.ITEM_MAX],
-        supply_minor=-correction.supply_minor,
-        tax_minor=-correction.tax_minor,
-        remark=correction.reason,
-    )
-
-
-def _undone(stands: Standing, original: TaxInvoicePaper, day: date) -> list[TaxInvoiceLine]:
-    """Every line with its sign turned; one line over the rest where amendments came between."""
-    if not stands.since:
-        return [replace(_minus(line), supplied_on=day) for line in original.lines]
-    return [
-        TaxInvoiceLine(
-            supplied_on=day,
-            item=f"{original.lines[0].item} 외 잔액"[: standard_xml.ITEM_MAX],
-            supply_minor=-stands.supply_minor,
-            tax_minor=-stands.tax_minor,
-        )
-    ]
-
-
-def _minus(line: TaxInvoiceLine) -> TaxInvoiceLine:
-    return replace(
-        line,
-        quantity=None if line.quantity is None else -line.quantity,
-        supply_minor=-line.supply_minor,
-        tax_minor=-line.tax_minor,
-    )
-
-
-def _turned(paper: TaxInvoicePaper) -> TaxInvoicePaper:
-    return _with(paper, [_minus(line) for line in paper.lines])
-
-
-def _zero_rated(negative: TaxInvoicePaper) -> TaxInvoicePaper:
-    lines = [replace(_minus(line), tax_minor=0) for line in negative.lines]
-    return _with(negative, lines, treatment=TaxTreatment.ZERO_RATED)
-
-
-def _with(
-    paper: TaxInvoicePaper,
-    lines: Sequence[TaxInvoiceLine],
-    *,
-    treatment: TaxTreatment | None = None,
-) -> TaxInvoicePaper:
-    """The same paper over other lines: sums and means of payment follow from them."""
-    supply = sum(line.supply_minor for line in lines)
-    tax = sum(line.tax_minor for line in lines)
-    received = paper.purpose is Purpose.RECEIVED
-    return replace(
-        paper,
-        lines=tuple(lines),
-        supply_minor=supply,
-        tax_minor=tax,
-        total_minor=supply + tax,
-        tax_treatment=treatment or paper.tax_treatment,
-        cash_minor=supply + tax if received else 0,
-        cheque_minor=0,
-        note_minor=0,
-        credit_minor=0 if received else supply + tax,
-    )

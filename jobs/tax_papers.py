@@ -1,4 +1,4 @@
-"""The step `tax_papers`: has tax invoices issued, looks after them, and takes back what it must."""
+"""The step `tax_papers`: has tax invoices issued and asked after, and lets credit notes follow."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import or_
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, leases
 from app.base.db import control_session
 from app.base.errors import TenantryError
-from invoices import tax_issuing
-from invoices.models import TaxInvoice
+from invoices import tax_amendments, tax_issuing
+from invoices.models import CreditNote, TaxInvoice
 from invoices.tax_papers.port import BULK_MAX
 from jobs.steps import Step, anything_due, settle_each
 
@@ -24,11 +24,14 @@ log = structlog.get_logger(__name__)
 def due(session: Session, now: datetime) -> bool:
     """This function will tell whether a tax invoice is to be issued or looked after."""
     wanted = or_(tax_issuing.due(), tax_issuing.look_due(now))
-    return anything_due(session, TaxInvoice, wanted)
+    return anything_due(session, TaxInvoice, wanted) or bool(
+        session.scalar(select(exists().where(tax_amendments.due())))
+    )
 
 
 def work() -> int:
-    """This function will issue a chunk, a hundred in one call, then ask after a chunk."""
+    """This function will amend for credit notes, issue a chunk in one call, and ask after one."""
+    followed = _follow_credit_notes()
     with control_session() as session:
         keys = leases.claim(
             control_session=session,
@@ -39,14 +42,47 @@ def work() -> int:
         )
     if keys:
         _issue(keys)
-    return len(keys) + settle_each(
-        step="tax_papers",
-        model=TaxInvoice,
-        due=tax_issuing.look_due(clock.now()),
-        perform_one=_look,
-        limit=BULK_MAX,
-        order_by=TaxInvoice.look_at,
+    return (
+        followed
+        + len(keys)
+        + settle_each(
+            step="tax_papers",
+            model=TaxInvoice,
+            due=tax_issuing.look_due(clock.now()),
+            perform_one=_look,
+            limit=BULK_MAX,
+            order_by=TaxInvoice.look_at,
+        )
     )
+
+
+def _follow_credit_notes() -> int:
+    with control_session() as session:
+        waiting = session.scalars(
+            select(CreditNote.id)
+            .where(tax_amendments.due())
+            .order_by(CreditNote.issued_at)
+            .limit(BULK_MAX)
+        ).all()
+    followed = 0
+    for credit_note_id in waiting:
+        try:
+            followed += _follow(credit_note_id)
+        except TenantryError as error:
+            log.warning(
+                "credit_note.without_paper",
+                credit_note_id=str(credit_note_id),
+                error=f"{type(error).__name__}: {error}",
+            )
+    return followed
+
+
+def _follow(credit_note_id: UUID) -> bool:
+    with control_session() as session:
+        credit_note = session.get(CreditNote, credit_note_id, with_for_update={"skip_locked": True})
+        return credit_note is not None and tax_amendments.after_credit_note(
+            control_session=session, credit_note=credit_note, now=clock.now()
+        )
 
 
 def _issue(keys: Sequence[UUID]) -> None:

@@ -16,7 +16,8 @@ from app.base.audit import SYSTEM
 from invoices import tax_amendments, tax_invoices
 from invoices.documents.papers import Amendment, Party, TaxTreatment
 from invoices.models import TaxInvoice
-from invoices.tax_amendments import AmendmentWrong, Correction, NotAmendable
+from invoices.tax_amendments import AmendmentWrong, NotAmendable
+from invoices.tax_sheets import Correction
 from tests.factories import NOW
 from tests.fakes.popbill.running import RunningPopbill, running
 from tests.invoices.issuing import issue, look
