@@ -110,7 +110,7 @@ def deliver() -> dict[str, int]:
 
 @control.post("/events/forge")
 def forge() -> dict[str, bool]:
-    """`{"how": "wrong_key" | "stale" | "future", "event": …}`: sends what Stripe never would."""
+    """`{"how": "wrong_key" | "stale" | "future" | "signed", "event": …}`."""
     told = request.get_json()
     return {"taken": _messenger().forge(told["event"], how=told["how"])}
 

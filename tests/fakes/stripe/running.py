@@ -69,9 +69,9 @@ class RunningStripe:
         assert answer.is_success, answer.text
         return answer.json()
 
-    def tell(self, path: str, **said: Any) -> Any:
+    def tell(self, door: str, **said: Any) -> Any:
         """This function will tell the simulator through its control door."""
-        return self.ask("POST", f"/_simulator/{path}", json=said)
+        return self.ask("POST", f"/_simulator/{door}", json=said)
 
     def adapter(
         self,

@@ -27,7 +27,8 @@ def shaped(kind: str, **values: Any) -> Row:
     row = copy.deepcopy(FIXTURES[kind])
     unknown = {name for name in values if not name.startswith("_")} - set(row)
     assert not unknown, f"Stripe publishes no {unknown} of a {kind}"
-    return {**row, "created": now(), "livemode": False, **values}
+    always = {"created": now(), "livemode": False}
+    return {**row, **{name: value for name, value in always.items() if name in row}, **values}
 
 
 def customer(metadata: Row | None = None, email: str | None = None) -> Row:

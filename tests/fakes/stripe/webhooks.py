@@ -15,6 +15,7 @@ from tests.fakes.stripe.wire import Row, shown
 
 ATTEMPTS_MAX = 9
 _TIMEOUT_S = 10.0
+_SECONDS_OFF = {"signed": 0, "stale": -3_600, "future": 864_000}
 
 
 def sign(*, secret: str, timestamp: int, body: bytes) -> str:
@@ -60,10 +61,13 @@ class Messenger(threading.Thread):
             return False
 
     def forge(self, event: Row, *, how: str) -> bool:
-        """This function will send what Stripe never would: wrongly signed, stale or too early."""
+        """This function will send what Stripe never would: wrongly signed, stale or too early.
+
+        "signed" is right in all this, and may say what no event says.
+        """
         with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
-            if how in ("stale", "future"):
-                return self.send(client, event, seconds_off=864_000 if how == "future" else -3_600)
+            if how in _SECONDS_OFF:
+                return self.send(client, event, seconds_off=_SECONDS_OFF[how])
             stranger = Messenger(
                 box=self._box, url=self._url, secret="whsec_of_somebody_else", retry_seconds=0
             )
