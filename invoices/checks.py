@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.base.invariants import Invariant
 from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE, REFUNDS_FIT
 from invoices.paper_checks import changed_papers
+from invoices.tax_checks import ASKED_AND_UNKNOWN, ONE_EVIDENCE
 
 _CHARGED_ONCE = """
     SELECT 'invoice' AS kind, invoice_id AS id,
@@ -260,7 +261,7 @@ _SUMS_ADD_UP = """
         IS DISTINCT FROM (i.subtotal_minor::numeric, i.tax_minor::numeric, i.total_minor)
     UNION ALL
     SELECT 'tax_invoice', t.id, 'its sums are not its invoice''s'
-    FROM tax_invoice t JOIN invoice i ON i.id = t.invoice_id
+    FROM tax_invoice t JOIN invoice i ON i.id = t.invoice_id AND t.amends_id IS NULL
     WHERE (t.supply_minor, t.tax_minor, t.total_minor)
         IS DISTINCT FROM (i.subtotal_minor, i.tax_minor, i.total_minor)
 """
@@ -276,6 +277,9 @@ _LINKS = (
     ("vat_evidence", "payment", "payment_id"),
     ("tax_invoice", "invoice", "invoice_id"),
     ("tax_invoice", "vat_evidence", "evidence_id"),
+    ("tax_invoice", "tax_invoice", "amends_id"),
+    ("cash_receipt", "invoice", "invoice_id"),
+    ("cash_receipt", "vat_evidence", "evidence_id"),
     ("credit_grant", "invoice", "carried_by"),
     ("credit_grant", "credit_grant", "rolled_from"),
     ("coupon_redemption", "subscription", "subscription_id"),
@@ -355,7 +359,7 @@ INVARIANTS = (
         code="I7",
         name="nothing stays unknown",
         says="a charge of unknown outcome is resolved or handed to a person within 24 hours",
-        sql=_UNKNOWN_RESOLVED,
+        sql=_UNKNOWN_RESOLVED + ASKED_AND_UNKNOWN,
     ),
     Invariant(
         code="I8",
@@ -376,4 +380,5 @@ INVARIANTS = (
         sql=_NOTHING_CROSSES,
     ),
     ACCOUNTS_STAND,
+    ONE_EVIDENCE,
 )

@@ -13,13 +13,14 @@ from click.testing import CliRunner
 from psycopg import sql
 from sqlalchemy import select
 
-from app.base import ids
+from app.base import files, ids
 from app.base.audit import SYSTEM
 from app.base.db import control_session, usage_session
 from app.base.money import Money
 from app.cli.check import all_invariants, check_command
-from invoices import transfers
-from invoices.models import LedgerEntry
+from invoices import evidence, paper_files, tax_amendments, transfers
+from invoices.documents.papers import Amendment
+from invoices.models import LedgerEntry, TaxInvoice
 from jobs import rollups
 from tenants import meters
 from tests.conftest import Scenario, administrator
@@ -32,6 +33,7 @@ from tests.factories import (
     make_staff,
     make_tenant,
 )
+from tests.invoices.issuing import issue
 from tests.tenants.counting import all_kinds, generate, store
 
 
@@ -128,7 +130,21 @@ class TestHonestBooks:
     def test_list_names_every_invariant(self) -> None:
         listed = CliRunner().invoke(check_command, ["--list"]).stdout
         codes = {line.split()[0] for line in listed.splitlines()}
-        assert codes == {"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I12", "I13", "M1"}
+        assert codes == {
+            "I1",
+            "I2",
+            "I3",
+            "I4",
+            "I5",
+            "I7",
+            "I8",
+            "I9",
+            "I10",
+            "I12",
+            "I13",
+            "I14",
+            "M1",
+        }
         assert len(listed.splitlines()) == len(all_invariants())
 
     def test_an_unknown_code_is_refused(self) -> None:
@@ -416,3 +432,79 @@ class TestM1RollupsAreWhatTheEventsComeTo:
         assert check("--only", "M1") == (0, {})
         books.plant("UPDATE usage_rollup SET events = events + 1 WHERE meter = 'units'")
         assert_named("M1", "tenant", books.tenant, "units v1 [] of 2026-03")
+
+
+class TestI14OneEvidenceForASupply:
+    def issued(self, books: Books) -> TaxInvoice:
+        """The paid supply's tax invoice, issued here."""
+        with control_session() as session:
+            assert evidence.choose(control_session=session, invoice_id=books.paid, now=NOW)
+            row = session.scalars(select(TaxInvoice)).one()
+            issue(session, row)
+            return row
+
+    def test_says_nothing_of_an_amended_one(self, books: Books) -> None:
+        row = self.issued(books)
+        with control_session() as session:
+            sheets = tax_amendments.amend(
+                control_session=session,
+                tax_invoice_id=row.id,
+                amendment=Amendment.ISSUED_TWICE,
+                reason="issued elsewhere too",
+                actor=SYSTEM,
+                now=NOW,
+            )
+            issue(session, *sheets)
+        assert check() == (0, {})
+
+    def test_names_a_second_evidence(self, books: Books) -> None:
+        row = self.issued(books)
+        books.unguard("vat_evidence", "uq_vat_evidence_invoice_id")
+        books.plant(
+            "INSERT INTO vat_evidence (id, tenant_id, invoice_id, kind, chosen_at)"
+            " SELECT uuidv7(), tenant_id, invoice_id, kind, chosen_at FROM vat_evidence"
+        )
+        assert_named("I14", "vat_evidence", row.evidence_id, "2 evidences for one supply")
+
+    def test_names_a_tax_invoice_beside_a_card_slip(self, books: Books) -> None:
+        row = self.issued(books)
+        books.plant(
+            "UPDATE vat_evidence SET kind = 'card_slip', payment_id = %(payment)s",
+            payment=books.payment,
+        )
+        assert_named("I14", "tax_invoice", row.id, "is a card_slip")
+
+    def test_names_an_evidence_without_its_paper(self, books: Books) -> None:
+        row = self.issued(books)
+        books.plant("DELETE FROM tax_invoice")
+        assert_named("I14", "vat_evidence", row.evidence_id, "there is no such paper")
+
+    def test_names_one_that_nothing_amended(self, books: Books) -> None:
+        row = self.issued(books)
+        books.plant("UPDATE tax_invoice SET state = 'amended'")
+        assert_named("I14", "tax_invoice", row.id, "no amendment of it is issued")
+
+    def test_names_amendments_over_more_than_there_was(self, books: Books) -> None:
+        row = self.issued(books)
+        books.plant(
+            "INSERT INTO tax_invoice (id, evidence_id, tenant_id, invoice_id, state, issuer,"
+            " management_key, serial, purpose, written_on, created_at, supply_minor, tax_minor,"
+            " total_minor, data, content_sha256, amends_id, amendment)"
+            " SELECT uuidv7(), evidence_id, tenant_id, invoice_id, 'due', issuer, 'another', 1,"
+            " purpose, written_on, created_at, -2 * supply_minor, -2 * tax_minor,"
+            " -2 * total_minor, data, content_sha256, id, '02' FROM tax_invoice"
+        )
+        assert_named("I14", "tax_invoice", row.id, f"leave {-row.total_minor} of it")
+
+    def test_i8_names_signed_xml_that_is_gone(self, books: Books) -> None:
+        row = self.issued(books)
+        files.delete(prefix=paper_files.prefix_of(row.tenant_id), sha256=str(row.xml_sha256))
+        assert_named("I8", "tax_invoice", row.id, "file is gone")
+
+    def test_i7_names_one_whose_fate_is_unknown_for_a_day(self, books: Books) -> None:
+        row = self.issued(books)
+        books.plant(
+            "UPDATE tax_invoice SET state = 'due', issue_id = NULL, issued_at = NULL,"
+            " xml_sha256 = NULL, asked_at = now() - interval '25 hours'"
+        )
+        assert_named("I7", "tax_invoice", row.id, "not known since")
