@@ -170,7 +170,7 @@ def use_credit(
 
     None when there is none. Nothing is used while a charge is under way: it may cover all.
     """
-    if not invoice.open_minor or _charge_under_way(control_session, invoice.id):
+    if not invoice.open_minor or charge_under_way(control_session, invoice.id):
         return None
     payment_id = ids.uuid7()
     uses = credits.on_account(
@@ -202,7 +202,8 @@ def use_credit(
     return payment
 
 
-def _charge_under_way(control_session: Session, invoice_id: UUID) -> bool:
+def charge_under_way(control_session: Session, invoice_id: UUID) -> bool:
+    """This function will tell whether money for an invoice may be moving by card."""
     return bool(
         control_session.scalar(
             select(

@@ -22,6 +22,7 @@ STEP_MODULES = (
     "invoicing",
     "collection",
     "payment",
+    "refunds",
     "dunning",
     "gateway_events",
     "transfers",

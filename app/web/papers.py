@@ -20,13 +20,14 @@ from app.web.format import money, number
 from app.web.i18n import gettext, language, lazy
 from invoices import paper_files
 from invoices.line_details import PLAIN_KINDS, plain_detail
-from invoices.models import Document, Invoice, InvoiceLine, Payment, TaxInvoice
+from invoices.models import CreditNote, Document, Invoice, InvoiceLine, Payment, TaxInvoice
 
 NAMES = {
     "invoice": lazy("Invoice"),
     "tax_invoice_supplier": lazy("Tax invoice, supplier's copy"),
     "tax_invoice_buyer": lazy("Tax invoice, buyer's copy"),
     "receipt": lazy("Payment receipt"),
+    "credit_note": lazy("Credit note"),
 }
 PAYMENT_KIND_NAMES = {
     "card": lazy("Card"),
@@ -35,7 +36,7 @@ PAYMENT_KIND_NAMES = {
     "credit": lazy("Credit"),
 }
 # What a customer is handed: the supplier's copy stays with us.
-CUSTOMER_KINDS = ("invoice", "tax_invoice_buyer", "receipt")
+CUSTOMER_KINDS = ("invoice", "tax_invoice_buyer", "receipt", "credit_note")
 _ORDER = tuple(NAMES)
 _BOUNDS = (("lower", "upper"), ("start", "end"), ("period_start", "period_end"))
 _LANGUAGES = {"ko": "한국어", "en": "English"}
@@ -63,6 +64,7 @@ def of_invoice(
     subjects = [
         select(Payment.id).where(Payment.invoice_id == invoice_id),
         select(TaxInvoice.id).where(TaxInvoice.invoice_id == invoice_id),
+        select(CreditNote.id).where(CreditNote.invoice_id == invoice_id),
     ]
     found = control().scalars(
         select(Document)
@@ -73,7 +75,8 @@ def of_invoice(
             Document.kind.in_(kinds),
             (Document.subject_id == invoice_id)
             | Document.subject_id.in_(subjects[0])
-            | Document.subject_id.in_(subjects[1]),
+            | Document.subject_id.in_(subjects[1])
+            | Document.subject_id.in_(subjects[2]),
         )
     )
     mine = language()
