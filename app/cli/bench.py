@@ -57,6 +57,8 @@ class Asked:
     months: int
     stored: int
     events: int
+    calls: int = 0
+    tenants: int = 0
     subscriptions: int = 0
     schedules: int = 0
     seeds: int = 0
@@ -89,6 +91,20 @@ class Asked:
     default=5_000_000,
     show_default=True,
     help="ingest only: events that lie there before; less is a quick look.",
+)
+@click.option(
+    "--calls",
+    type=click.IntRange(4, 10_000),
+    default=150,
+    show_default=True,
+    help="ingest only: calls a round; less is a quick look.",
+)
+@click.option(
+    "--tenants",
+    type=click.IntRange(1, 100_000),
+    default=1_000,
+    show_default=True,
+    help="entitlements only: tenants that are asked for; less is a quick look.",
 )
 @click.option(
     "--events",
@@ -199,7 +215,7 @@ def ingest(asked: Asked) -> Iterator[Figure]:
     with scratch_control(), opened() as empty, scratch_control():
         fill(asked.stored)
         with opened() as filled:
-            measured = in_turn(empty=empty, filled=filled, rounds=rounds)
+            measured = in_turn(empty=empty, filled=filled, rounds=rounds, calls=asked.calls)
     yield rates("ingest", measured.ours, measured.floor, 0.6, rounds)
     yield compared("ingest p99 of a call", measured.p99_ms, LATENCY_LIMIT_MS, 1.0, rounds)
     name = f"ingest with {asked.stored} stored, against none"
@@ -239,7 +255,7 @@ def entitlements(asked: Asked) -> Iterator[Figure]:
 
     seconds = asked.n or 20
     with scratch_control():
-        took = ask_steadily(seconds=seconds)
+        took = ask_steadily(seconds=seconds, tenants=asked.tenants)
     name = f"entitlements p99 at {CALLS_A_SECOND} calls a second"
     yield compared(name, statistics.quantiles(took, n=100)[98], LIMIT_MS, 1.0, seconds)
 

@@ -36,9 +36,7 @@ from tenants.event_bodies import Body, read_all
 from tenants.models import Tenant
 
 LATENCY_LIMIT_MS = 50.0
-WARM_UP_CALLS = 60
 EVENTS_A_CALL = 100
-CALLS_A_ROUND = 150
 CONNECTIONS = 4
 WEB_WORKERS = 2
 WEB_THREADS = 4
@@ -118,15 +116,15 @@ class Measured:
     p99_ms: float
 
 
-def in_turn(*, empty: Opened, filled: Opened, rounds: int) -> Measured:
+def in_turn(*, empty: Opened, filled: Opened, rounds: int, calls: int) -> Measured:
     """This function will let the three take turns and put their medians side by side."""
     for warming in (empty.push, empty.write_bare, filled.push):
-        warming(WARM_UP_CALLS)
+        warming(calls // 2)
     ours, floor, full = [], [], []
     for _ in range(rounds):
-        ours.append(empty.push(CALLS_A_ROUND))
-        floor.append(empty.write_bare(CALLS_A_ROUND))
-        full.append(filled.push(CALLS_A_ROUND))
+        ours.append(empty.push(calls))
+        floor.append(empty.write_bare(calls))
+        full.append(filled.push(calls))
     latencies = [took for each in ours for took in each.latencies_ms]
     return Measured(
         ours=_median(ours),

@@ -25,6 +25,7 @@ def bench_objects() -> list[str]:
 )
 def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str) -> None:
     small = ("--n", "3", "--months", "2", "--stored", "2000", "--events", "20000")
+    small += ("--calls", "8", "--tenants", "20")
     done = scenario.flask("bench", name, "--json", *small)
     assert done.returncode == 0, done.stderr
     figures = [json.loads(line) for line in done.stdout.splitlines()]

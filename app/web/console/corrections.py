@@ -209,7 +209,8 @@ def _act(place: Place, name: str, act: Callable[[Session], Corrected], said: str
         return _page(_place(place.tenant.id), error=error, failed=name), error.status
     control().commit()
     flash(said, "good")
-    return see_other(url_for(".event", tenant_id=made.tenant_id, **_address(*_lies(made))))
+    address: dict[str, Any] = {"tenant_id": made.tenant_id, **_address(*_lies(made))}
+    return see_other(url_for(".event", **address))
 
 
 def _lies(made: EventCorrection) -> tuple[str, datetime]:
