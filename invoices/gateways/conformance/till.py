@@ -69,10 +69,16 @@ class Till(Protocol):
         """What the gateway's own books say was taken for the order: one entry per capture."""
 
     def reverse(self, gateway_payment_id: str) -> None:
-        """The gateway takes a payment back by itself, or somebody does at its console."""
+        """The gateway takes a payment back by itself, or somebody does at its console.
+
+        Capability.LOOKUP_BY_PAYMENT.
+        """
 
     def forget_keys(self) -> None:
-        """The gateway forgets every idempotency key, as it does after its window."""
+        """The gateway forgets every idempotency key, as it does after its window.
+
+        Capability.LOOKUP_BY_ORDER or PREPARE.
+        """
 
     def kill_and_restart(self) -> None:
         """kill -9, and a new start, of the gateway's side."""
