@@ -56,27 +56,32 @@ def stripe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStripe]:
     settings.cache_clear()
 
 
+def add_account(session: Session, stripe: RunningStripe) -> None:
+    """An account at that Stripe, where cards are registered from now on."""
+    added = gateway_accounts.add(
+        control_session=session,
+        account=NewAccount(
+            code=ACCOUNT,
+            gateway="stripe",
+            title_ko="카드",
+            title_en="Card",
+            credentials={
+                "base_url": stripe.url,
+                "secret_key": SECRET_KEY,
+                "webhook_secret": WEBHOOK_SECRET,
+            },
+        ),
+        actor=SYSTEM,
+        now=NOW,
+    )
+    added.is_default = True
+
+
 @pytest.fixture
 def account(scenario: Scenario, stripe: RunningStripe) -> Iterator[str]:
     registry.forget()
     with transaction() as session:
-        added = gateway_accounts.add(
-            control_session=session,
-            account=NewAccount(
-                code=ACCOUNT,
-                gateway="stripe",
-                title_ko="카드",
-                title_en="Card",
-                credentials={
-                    "base_url": stripe.url,
-                    "secret_key": SECRET_KEY,
-                    "webhook_secret": WEBHOOK_SECRET,
-                },
-            ),
-            actor=SYSTEM,
-            now=NOW,
-        )
-        added.is_default = True
+        add_account(session, stripe)
     yield ACCOUNT
     registry.forget()
 
