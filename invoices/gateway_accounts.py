@@ -172,6 +172,15 @@ def _sealed(gateway: str, credentials: Mapping[str, str]) -> str:
     return secrets.encrypt(json.dumps(given))
 
 
+def shown(account: GatewayAccount) -> dict[str, str]:
+    """This function will return those credentials of an account that are no secrets."""
+    stored = json.loads(secrets.decrypt(account.credentials_sealed))
+    open_ones = (
+        each.name for each in registry.kind(account.gateway).credentials if not each.secret
+    )
+    return {name: stored[name] for name in open_ones if name in stored}
+
+
 def _check_address(value: str, field: str) -> None:
     """Keys travel to this address: over TLS, or to this very machine."""
     parts = urlsplit(value)
@@ -292,6 +301,22 @@ def choices(*, control_session: Session, currency: str, instead_of: str = "") ->
         offered.insert(0, built_in(settings().gateway))
     offered.sort(key=lambda choice: choice.code == instead_of)
     return [choice for choice in offered if _registers(choice.code)]
+
+
+def chosen(*, control_session: Session, currency: str, code: str = "") -> str:
+    """This function will return the account that a customer chose, or the one used without that.
+
+    Raises: NoSuchAccount when it is not open to them, or when none is.
+    """
+    # Whoever asks for the fallback was shown it while another did not answer.
+    instead_of = code or "nothing"
+    offered = choices(control_session=control_session, currency=currency)
+    if not code and offered:
+        return offered[0].code
+    stands_in = choices(control_session=control_session, currency=currency, instead_of=instead_of)
+    if code not in {choice.code for choice in (*offered, *stands_in)}:
+        raise NoSuchAccount("This way to pay is not open. Please choose another.")
+    return code
 
 
 def built_in(code: str) -> Choice:

@@ -22,6 +22,7 @@ COMMANDS = {
     "worker": "app.cli.running:worker_command",
     "catalogue": "app.cli.catalogue:catalogue_commands",
     "meters": "app.cli.meters:meters_commands",
+    "gateways": "app.cli.gateways:gateways_commands",
     "clock": "app.cli.clock:clock_commands",
     "staff": "app.cli.staff:staff_commands",
     "bench": "app.cli.bench:bench_command",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from app.embedded import system
+from app.embedded import simulators, system
 from app.embedded.errors import EmbeddedError
 
 
@@ -18,11 +18,23 @@ from app.embedded.errors import EmbeddedError
     help="Where it keeps everything; by default var/ of the checkout.",
 )
 @click.option("--seed/--no-seed", default=True, show_default=True, help="Load the small demo.")
-def supervise_command(*, directory: Path | None, seed: bool) -> None:
+@click.option(
+    "--with",
+    "simulated",
+    default="",
+    metavar="stripe,toss,portone",
+    help="Payment companies to simulate beside it, each with an account to click through.",
+)
+def supervise_command(*, directory: Path | None, seed: bool, simulated: str) -> None:
     """Run web, workers, scheduler, sandbox gateway and mailbox until Ctrl-C."""
     try:
         code = system.run(
-            directory=directory, environment="dev", scratch=False, seed=seed, quiet=False
+            directory=directory,
+            environment="dev",
+            scratch=False,
+            seed=seed,
+            quiet=False,
+            simulated=simulators.named(simulated),
         )
     except EmbeddedError as problem:
         raise click.ClickException(str(problem)) from problem

@@ -34,13 +34,14 @@ def main(arguments: list[str]) -> int:
     supervise.add_argument("--scratch", action="store_true")
     supervise.add_argument("--no-seed", action="store_true")
     supervise.add_argument("--quiet", action="store_true")
+    supervise.add_argument("--with", dest="simulated", default="", metavar="stripe,toss,portone")
     supervise.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
     if given.command == "keep":
         from app.embedded import servers  # noqa: PLC0415 each command loads what it needs
 
         return servers.keep(given.directory, only=frozenset(given.only), scratch=given.scratch)
-    from app.embedded import system  # noqa: PLC0415 likewise
+    from app.embedded import simulators, system  # noqa: PLC0415 likewise
 
     return system.run(
         directory=given.directory,
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> int:
         seed=not given.no_seed,
         quiet=given.quiet,
         settings_of_its_own=dict(one.split("=", 1) for one in given.set),
+        simulated=simulators.named(given.simulated),
     )
 
 

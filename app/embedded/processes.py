@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from app.embedded import ports
 from app.embedded.children import Process
 from app.embedded.servers import CODE
+from app.embedded.simulators import command as simulator_command
+from app.embedded.simulators import write_accounts
 
 SETUP_SECONDS_MAX = 300.0
 WEB_THREADS = 8
@@ -25,20 +27,41 @@ WEB_LADDER = ((signal.SIGTERM, 3.0), (signal.SIGQUIT, 0.5))
 
 
 def stages(
-    *, environment: dict[str, str], chosen: dict[str, int], directory: Path, seed: bool
+    *,
+    environment: dict[str, str],
+    chosen: dict[str, int],
+    directory: Path,
+    seed: bool,
+    simulated: tuple[str, ...] = (),
 ) -> list[list[Process]]:
-    """List the processes of the whole system, stage by stage."""
+    """List the processes of the whole system, stage by stage; `simulated`: vendors beside it."""
 
     def python(name: str, *arguments: str, **more: Any) -> Process:
         command = (sys.executable, "-m", *arguments)
         return Process(name, command, environment, CODE, **more)
 
     health = f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"
-    webhook = f"{environment['TENANTRY_PUBLIC_URL']}/hooks/sandbox"
+    public_url = environment["TENANTRY_PUBLIC_URL"]
+    webhook = f"{public_url}/hooks/sandbox"
+    simulators = [
+        python(
+            name,
+            *simulator_command(name, port=chosen[name], directory=directory, public_url=public_url),
+            ready=_listens(chosen[name]),
+        )
+        for name in simulated
+    ]
+    opening = []
+    if simulated:
+        accounts = write_accounts(
+            simulated, chosen=chosen, directory=directory, public_url=public_url
+        )
+        opening = [python("accounts", "flask", "gateways", "add", str(accounts), once=True)]
     seeding = [python("seed", "flask", "seed", once=True, ready_seconds=SETUP_SECONDS_MAX)]
     return [
         [
             python("setup", "flask", "setup", once=True, ready_seconds=SETUP_SECONDS_MAX),
+            *simulators,
             python(
                 "gateway",
                 *("app.sandbox", "--port", str(chosen["gateway"]), "--webhook-url", webhook),
@@ -63,6 +86,7 @@ def stages(
             ),
         ],
         # A past is played before anybody works in the present, and once.
+        *([opening] if opening else []),
         *([seeding] if seed and not _seeded(directory, environment) else []),
         [
             python("worker", "flask", "worker", ladder=WORKER_LADDER),

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from app.embedded import accounts, identity, ports, servers, system_libraries
+from app.embedded import accounts, identity, ports, servers, simulators, system_libraries
 from app.embedded import environment as settings
 from app.embedded.children import Process, spawn
 from app.embedded.errors import EmbeddedError
@@ -42,8 +42,12 @@ def run(
     seed: bool,
     quiet: bool,
     settings_of_its_own: dict[str, str] | None = None,
+    simulated: tuple[str, ...] = (),
 ) -> int:
-    """Run everything until SIGINT or SIGTERM; return the exit code."""
+    """Run everything until SIGINT or SIGTERM; return the exit code.
+
+    `simulated`: payment companies to start beside it, with accounts at them.
+    """
     directory = (directory or settings.var_directory()).resolve()
     say: Say = _say
     for lacking in system_libraries.missing():
@@ -51,7 +55,7 @@ def run(
     run_directory = directory / "run" / "system"
     claim(run_directory, say=say)  # before ports are chosen: leftovers may still listen on ours
     values = {**settings.inherited(scratch=scratch), **(settings_of_its_own or {})}
-    chosen, moved = _choose_ports(directory, scratch=scratch)
+    chosen, moved = _choose_ports(directory, scratch=scratch, simulated=simulated)
     needs = settings.missing_servers(values)
     held = servers.hold(directory, needs=needs, scratch=scratch) if needs else None
     try:
@@ -61,7 +65,13 @@ def run(
             values, directory=directory, environment=environment, held=held, chosen=chosen
         )
         supervisor = Supervisor(
-            stages(environment=values, chosen=chosen, directory=directory, seed=seed),
+            stages(
+                environment=values,
+                chosen=chosen,
+                directory=directory,
+                seed=seed,
+                simulated=simulated,
+            ),
             run_directory=run_directory,
             log_directory=directory / "log",
             say=say,
@@ -178,10 +188,13 @@ class _Healing:
         self.next_at = time.monotonic() + HEAL_SECONDS
 
 
-def _choose_ports(directory: Path, *, scratch: bool) -> tuple[dict[str, int], list[str]]:
+def _choose_ports(
+    directory: Path, *, scratch: bool, simulated: tuple[str, ...]
+) -> tuple[dict[str, int], list[str]]:
     """Choose a port for everything people or programs reach; say which is not the usual one."""
     chosen, moved = {}, []
-    for name, default in settings.DEFAULT_PORTS.items():
+    wanted = settings.DEFAULT_PORTS | {name: simulators.DEFAULT_PORTS[name] for name in simulated}
+    for name, default in wanted.items():
         start = ports.scratch_start() if scratch else default
         chosen[name], elsewhere = ports.choose(directory / "run" / "ports.json", name, start)
         if elsewhere and not scratch:

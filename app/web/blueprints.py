@@ -19,6 +19,7 @@ from app.web.console.catalogue import console_catalogue
 from app.web.console.corrections import console_corrections
 from app.web.console.coupons import console_coupons
 from app.web.console.credits import console_credits
+from app.web.console.gateways import console_gateways
 from app.web.console.invoices import console_invoices
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
@@ -47,6 +48,7 @@ BLUEPRINTS: list[Blueprint] = [
     console_coupons,
     console_invoices,
     console_billing,
+    console_gateways,
     console_attention,
     console_catalogue,
     portal,

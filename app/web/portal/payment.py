@@ -1,8 +1,9 @@
-"""How the tenant pays: cards registered at the gateway's own page, and where to transfer."""
+"""How the tenant pays: methods registered at a gateway of their choice, and where to transfer."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -17,8 +18,8 @@ from app.web.i18n import gettext, language
 from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import open_invoices
 from app.web.portal.plan import may_convert
-from app.web.security import limiter
-from invoices import parties, payment_methods
+from app.web.security import limiter, origin
+from invoices import gateway_accounts, parties, payment_methods
 from invoices.gateways.port import RegistrationRefused
 
 log = structlog.get_logger()
@@ -33,6 +34,12 @@ def payment() -> str:
     return render_template(
         "portal/payment.html",
         methods=payment_methods.methods(control_session=control(), tenant_id=g.tenant.id),
+        choices=gateway_accounts.choices(
+            control_session=control(),
+            currency=g.tenant.currency,
+            instead_of=request.args.get("instead_of", ""),
+        ),
+        titles=gateway_accounts.titles(control_session=control()),
         unpaid=unpaid,
         bank=parties.bank_account(
             seller, reference=(unpaid[0].number_text or "") if unpaid else g.tenant.name
@@ -45,23 +52,45 @@ def payment() -> str:
 @portal_required
 @limiter.limit("10/minute")
 def begin_card() -> Any:
-    """This function will send the browser to the gateway's page, where the card is typed in."""
+    """This function will send the browser to where the chosen gateway registers the method."""
+    account = gateway_accounts.chosen(
+        control_session=control(),
+        currency=g.tenant.currency,
+        code=request.form.get("account", ""),
+    )
     registration = payment_methods.begin_registration(
-        control_session=control(), tenant_id=g.tenant.id, now=clock.now()
+        control_session=control(), tenant_id=g.tenant.id, now=clock.now(), account=account
     )
     # The gateway is asked in no transaction; what it sends back finds the row by its id.
     control().commit()
     try:
         started = payment_methods.start_registration(registration=registration, language=language())
     except Unavailable:
-        log.warning("registration_page_unavailable", tenant_id=str(g.tenant.id))
-        return gateway_away()
-    page = url_for("portal.registration", registration_id=registration.id)
-    return see_other(started.redirect_url if started.redirect_url else page)
+        log.warning("registration_page_unavailable", account=account, tenant_id=str(g.tenant.id))
+        return gateway_away(account)
+    if started.redirect_url:
+        return lead_to(started.redirect_url)
+    return see_other(url_for("portal.registration", registration_id=registration.id))
 
 
-def gateway_away() -> Any:
-    """This function will lead back to the payment page and say that nothing was changed."""
+def lead_to(page: str) -> Any:
+    """This function will lead the browser to a gateway's own page.
+
+    Browsers hold where a form leads to against our policy, which names no gateway but our own:
+    to any other one a link leads.
+    """
+    if origin(page) == origin(settings().sandbox_gateway_url):
+        return see_other(page)
+    return render_template(
+        "portal/registration_elsewhere.html", page=page, host=urlsplit(page).hostname
+    )
+
+
+def gateway_away(account: str = "") -> Any:
+    """This function will lead back to the payment page and say that nothing was changed.
+
+    `account`: the one that did not answer; the fallback is offered in its stead.
+    """
     flash(
         gettext(
             "The payment service does not answer just now. Nothing was changed; "
@@ -69,7 +98,7 @@ def gateway_away() -> Any:
         ),
         "bad",
     )
-    return see_other(url_for("portal.payment"))
+    return see_other(url_for("portal.payment", instead_of=account or None))
 
 
 @portal.get("/payment/registered/<uuid:registration_id>")
@@ -84,7 +113,7 @@ def registered(registration_id: UUID) -> Any:
         try:
             found = payment_methods.exchange(registration=registration, params=request.args)
         except Unavailable:
-            return gateway_away()
+            return gateway_away(registration.gateway)
         except RegistrationRefused as error:
             flash(gettext(error.message), "bad")
             return see_other(url_for("portal.payment"))

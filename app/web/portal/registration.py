@@ -18,7 +18,7 @@ from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import language
 from app.web.portal.door import portal, portal_required
-from app.web.portal.payment import gateway_away
+from app.web.portal.payment import gateway_away, lead_to
 from app.web.security import limiter, loosened_for, origin
 from invoices import payment_methods
 from invoices.gateways.port import BrowserScript
@@ -41,9 +41,9 @@ def registration(registration_id: UUID) -> Any:
         started = payment_methods.start_registration(registration=begun, language=language())
     except Unavailable:
         log.warning("registration_page_unavailable", tenant_id=str(g.tenant.id))
-        return gateway_away()
+        return gateway_away(begun.gateway)
     if started.redirect_url:
-        return see_other(started.redirect_url)
+        return lead_to(started.redirect_url)
     script = started.script
     if script is None or not _is_spoken(script.name):
         log.error("registration_script_unknown", gateway=begun.gateway)

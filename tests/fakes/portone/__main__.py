@@ -16,7 +16,7 @@ STORE_ID = "store-00000000-0000-4000-8000-000000000001"
 def main() -> None:
     """This function will run the simulator until SIGTERM."""
     parser = argparse.ArgumentParser(prog="tests.fakes.portone", description=__doc__)
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--port", type=int, default=8022, help="0 takes a free one")
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--webhook-url", default="")
     parser.add_argument("--webhook-retry-seconds", type=float, default=60.0)

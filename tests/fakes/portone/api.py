@@ -120,7 +120,7 @@ def show_payment(payment_id: str) -> Response:
     row = simulator().book.get("payments", payment_id)
     if row is None:
         raise Refused(refusal(404, "PAYMENT_NOT_FOUND"))
-    return answer(Reply(200, row))
+    return answer(Reply(200, _shown(row)))
 
 
 @api.get("/payments-by-cursor")
@@ -147,7 +147,9 @@ def list_payments() -> Response:
             raise Refused(refusal(400, "INVALID_REQUEST", "cursor"))
         found = found[ids.index(asked["cursor"]) + 1 :]
     return answer(
-        Reply(200, {"items": [{"payment": row, "cursor": row["id"]} for row in found[:size]]})
+        Reply(
+            200, {"items": [{"payment": _shown(row), "cursor": row["id"]} for row in found[:size]]}
+        )
     )
 
 
@@ -202,6 +204,11 @@ def _sent(outcome: Outcome) -> Response:
     if outcome.leaves == "drop":
         request.environ[DROP_CONNECTION] = True
     return answer(outcome.first)
+
+
+def _shown(row: Row) -> Row:
+    """A payment without what only the book knows of it."""
+    return {name: value for name, value in row.items() if not name.startswith("_")}
 
 
 def _billing_key(row: Row) -> Row:

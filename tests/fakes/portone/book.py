@@ -110,9 +110,15 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(16)}"
 
 
-def event(simulator: Simulator, kind: str, data: Row) -> tuple[str, Row]:
-    """This function will return the row of an event that is to be told to the merchant."""
+def event(
+    simulator: Simulator, kind: str, data: Row, to: list[str] | None = None
+) -> tuple[str, Row]:
+    """This function will return the row of an event that is to be told to the merchant.
+
+    `to`: addresses that a payment named for itself; they come before the store's own.
+    """
     return "events", {
+        "to": to or [],
         "id": new_id("wh"),
         "type": kind,
         "timestamp": simulator.stamp(),

@@ -68,7 +68,9 @@ def dispute(payment_id: str) -> Response:
         changed = dict(row)
         if "disputes" in row:
             changed["disputes"] = [*row["disputes"], opened]
-        here.book.write([("payments", changed), event(here, "Transaction.DisputeCreated", told)])
+        here.book.write(
+            [("payments", changed), event(here, "Transaction.DisputeCreated", told, row["_to"])]
+        )
     return answer(Reply(200, opened))
 
 

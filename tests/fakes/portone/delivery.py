@@ -58,8 +58,11 @@ class Messenger(threading.Thread):
                 secret=secret, event_id=event["id"], timestamp=stamp, body=body
             ),
         }
+        addresses = event["to"] or [self._url]
         try:
-            return client.post(self._url, content=body, headers=headers).is_success
+            return all(
+                client.post(url, content=body, headers=headers).is_success for url in addresses
+            )
         except httpx.HTTPError:
             return False
 

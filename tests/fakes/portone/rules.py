@@ -97,7 +97,7 @@ def charge(simulator: Simulator, payment_id: str, asked: dict[str, Any]) -> Outc
     return _delivered(
         behaviour,
         Reply(200, {"payment": {"pgTxId": paid["pgTxId"], "paidAt": paid["paidAt"]}}),
-        [("payments", paid), event(simulator, "Transaction.Paid", told)],
+        [("payments", paid), event(simulator, "Transaction.Paid", told, row["_to"])],
     )
 
 
@@ -151,7 +151,7 @@ def _declined(simulator: Simulator, row: Row, code: str, message: str) -> Outcom
     }
     told = {"paymentId": row["id"], "transactionId": row["transactionId"]}
     reply = refusal(502, "PG_PROVIDER", message, pgCode=code, pgMessage=message)
-    rows = [("payments", failed), event(simulator, "Transaction.Failed", told)]
+    rows = [("payments", failed), event(simulator, "Transaction.Failed", told, row["_to"])]
     return Outcome(replay=reply, first=reply, rows=rows)
 
 
@@ -202,6 +202,7 @@ def _payment(simulator: Simulator, payment_id: str, asked: dict[str, Any], key: 
         "billingKey": key["id"],
         "customData": asked.get("customData", ""),
         "method": _as_paid_by(key["method"]),
+        "_to": asked.get("noticeUrls") or [],
     }
 
 
@@ -278,5 +279,5 @@ def _cancelled(simulator: Simulator, row: Row, given: int, reason: str) -> Outco
     }
     kind = "Transaction.Cancelled" if whole else "Transaction.PartialCancelled"
     reply = Reply(200, {"cancellation": cancellation})
-    rows = [("payments", changed), event(simulator, kind, told)]
+    rows = [("payments", changed), event(simulator, kind, told, row["_to"])]
     return Outcome(replay=reply, first=reply, rows=rows)
