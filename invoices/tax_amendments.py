@@ -180,7 +180,7 @@ def hindrance(stands: Standing) -> str | None:
     if any(row.state in ("due", "failed") for row in stands.since):
         return "an amendment of it is under way"
     if basis.state not in ready or basis.issue_id is None or basis.cancel_reason is not None:
-        return f"it is {basis.state}, and has to be with the tax service first"
+        return "the tax service has to accept it first" if transmits else "it is not issued yet"
     if stands.supply_minor == 0 and stands.tax_minor == 0:
         return "nothing is left of it"
     return None

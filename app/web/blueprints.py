@@ -23,6 +23,7 @@ from app.web.console.gateways import console_gateways
 from app.web.console.invoices import console_invoices
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
+from app.web.console.tax_papers import console_tax_papers
 from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails
 from app.web.hooks import hooks
@@ -47,6 +48,7 @@ BLUEPRINTS: list[Blueprint] = [
     console_corrections,
     console_coupons,
     console_invoices,
+    console_tax_papers,
     console_billing,
     console_gateways,
     console_attention,

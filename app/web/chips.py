@@ -64,6 +64,15 @@ _OF_ONE_MACHINE = {
     ("subscription", "paused"): Face("warn", "pause", lazy("Paused")),
     ("subscription", "cancelled"): Face("calm", "slash", lazy("Cancelled")),
     ("invoice", "overdue"): Face("warn", "warn", lazy("Overdue")),
+    ("tax_invoice", "issued"): Face("info", "receipt", lazy("Issued, not transmitted")),
+    ("tax_invoice", "sent"): Face("info", "half", lazy("With the tax service")),
+    ("tax_invoice", "accepted"): Face("good", "done", lazy("Accepted")),
+    ("tax_invoice", "amended"): Face("calm", "done", lazy("Amended")),
+    ("tax_invoice", "cancelled"): Face("calm", "slash", lazy("Taken back")),
+    ("cash_receipt", "wanted"): Face("info", "clock", lazy("Asked for")),
+    ("cash_receipt", "confirmed"): Face("good", "done", lazy("Accepted")),
+    ("cash_receipt", "withdrawn"): Face("calm", "slash", lazy("Withdrawn")),
+    ("cash_receipt", "cancelled"): Face("calm", "slash", lazy("Cancelled")),
     ("message", "due"): Face("info", "clock", lazy("Waiting to be sent")),
 }
 

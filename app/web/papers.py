@@ -26,6 +26,8 @@ NAMES = {
     "invoice": lazy("Invoice"),
     "tax_invoice_supplier": lazy("Tax invoice, supplier's copy"),
     "tax_invoice_buyer": lazy("Tax invoice, buyer's copy"),
+    "tax_invoice_supplier_accepted": lazy("Tax invoice as transmitted, supplier's copy"),
+    "tax_invoice_buyer_accepted": lazy("Tax invoice as transmitted, buyer's copy"),
     "receipt": lazy("Payment receipt"),
     "credit_note": lazy("Credit note"),
 }
@@ -36,7 +38,13 @@ PAYMENT_KIND_NAMES = {
     "credit": lazy("Credit"),
 }
 # What a customer is handed: the supplier's copy stays with us.
-CUSTOMER_KINDS = ("invoice", "tax_invoice_buyer", "receipt", "credit_note")
+CUSTOMER_KINDS = (
+    "invoice",
+    "tax_invoice_buyer",
+    "tax_invoice_buyer_accepted",
+    "receipt",
+    "credit_note",
+)
 _ORDER = tuple(NAMES)
 _BOUNDS = (("lower", "upper"), ("start", "end"), ("period_start", "period_end"))
 _LANGUAGES = {"ko": "한국어", "en": "English"}

@@ -20,6 +20,7 @@ from app.base.money import Money, exponent
 from app.web import line_events as events_behind
 from app.web import papers, why
 from app.web.auth import see_other, staff_required
+from app.web.chips import chip_face
 from app.web.console import invoice_filters, tallies
 from app.web.console.invoice_story import story
 from app.web.db import control
@@ -130,9 +131,13 @@ def _evidence_words(invoice: Invoice) -> str:
     chosen = (
         control()
         .execute(
-            select(VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id)
-            .outerjoin(TaxInvoice, TaxInvoice.evidence_id == VatEvidence.id)
+            select(VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id, TaxInvoice.state)
+            .outerjoin(
+                TaxInvoice,
+                (TaxInvoice.evidence_id == VatEvidence.id) & TaxInvoice.amends_id.is_(None),
+            )
             .where(VatEvidence.invoice_id == invoice.id)
+            .order_by((TaxInvoice.state == "cancelled").asc())
         )
         .first()
     )
@@ -141,7 +146,13 @@ def _evidence_words(invoice: Invoice) -> str:
             return gettext("None needed")
         return gettext("Not chosen yet, by %(day)s", day=evidence.deadline(invoice.supplied_on))
     if chosen.kind == "tax_invoice":
-        return gettext("Tax invoice %(number)s, not transmitted", number=chosen.issue_id or "–")
+        return gettext(
+            "Tax invoice %(number)s, %(state)s",
+            number=chosen.issue_id or "–",
+            state=str(chip_face("tax_invoice", chosen.state or "cancelled").word).lower(),
+        )
+    if chosen.kind == "cash_receipt":
+        return gettext("Cash receipt")
     if chosen.kind == "card_slip":
         return gettext("Card slip")
     return gettext("None made here: %(why)s", why=chosen.reason or chosen.kind)

@@ -16,7 +16,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import NotFound
 from app.web.i18n import lazy
-from invoices.models import Document, DocumentBundle, GatewayEvent
+from invoices.models import CashReceipt, Document, DocumentBundle, GatewayEvent, TaxInvoice
 from tenants.models import (
     DestructionRun,
     MeteringDay,
@@ -82,6 +82,18 @@ KINDS = {
         DocumentBundle.state == "due",
         has_tenant=False,
     ),
+    "tax_papers": Kind(
+        TaxInvoice,
+        lazy("Issuing a tax invoice"),
+        "tax_papers",
+        TaxInvoice.state.in_(("due", "issued", "sent")),
+    ),
+    "cash_receipts": Kind(
+        CashReceipt,
+        lazy("Issuing a cash receipt"),
+        "cash_receipts",
+        CashReceipt.state.in_(("due", "issued")),
+    ),
     "gateway_events": Kind(
         GatewayEvent,
         lazy("Reading a gateway's message"),
@@ -123,7 +135,7 @@ def _parked(
     what = next(
         (
             str(getattr(row, name))
-            for name in ("day", "file_name", "step", "kind")
+            for name in ("day", "file_name", "step", "kind", "management_key", "key")
             if getattr(row, name, None)
         ),
         "",

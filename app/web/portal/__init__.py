@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.web.portal import (
     access,
     account,
+    cash_receipts,
     changes,
     credits,
     overview,
@@ -18,6 +19,7 @@ from app.web.portal.door import portal
 __all__ = [
     "access",
     "account",
+    "cash_receipts",
     "changes",
     "credits",
     "overview",

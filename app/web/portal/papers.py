@@ -16,7 +16,7 @@ from app.web import papers, why
 from app.web.db import control
 from app.web.paging import page_number
 from app.web.portal.door import portal, portal_required
-from invoices import listing
+from invoices import cash_receipts, listing
 from invoices.listing import InvoiceFilters
 from invoices.models import Invoice, Payment, PaymentAttempt, VatEvidence
 
@@ -63,6 +63,8 @@ def invoice(invoice_id: UUID) -> str:
         ),
         evidence=control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == found.id)),
         papers=_papers(found),
+        cash_receipt=cash_receipts.of_invoice(control_session=control(), invoice_id=found.id),
+        may_want_cash_receipt=cash_receipts.may_be_wanted(invoice=found),
         today=clock.today(clock.now(), g.tenant.timezone),
     )
 

@@ -1,0 +1,131 @@
+"""Tax papers in the console: how far each has got, its XML, and what finance does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from app.base.db import control_session
+from invoices import evidence
+from invoices.models import TaxInvoice
+from tests.factories import NOW, make_invoice, make_tenant
+from tests.invoices.issuing import issue
+from tests.invoices.test_evidence import transfer
+from tests.web.forms import send, sign_in_staff
+from tests.web.portal.parts import committed
+
+LIST = "/console/tax-papers"
+
+
+def act(client: Any, row: TaxInvoice, what: str, fields: dict[str, Any]) -> Any:
+    """Sends a form from the page of the supply's papers."""
+    page = f"{LIST}/of/{row.invoice_id}"
+    return send(client, page, fields, to=f"{LIST}/{row.id}/{what}")
+
+
+@pytest.fixture(autouse=True)
+def clock_at_noon(set_clock: Callable[..., None]) -> None:
+    """The day of the factories' invoices."""
+    set_clock(NOW)
+
+
+def tax_invoice(state: str = "issued") -> TaxInvoice:
+    """A tax invoice of a supply that a transfer paid."""
+    tenant = committed(make_tenant, state="active", converted_at=NOW)
+    with control_session() as session:
+        invoice = make_invoice(session, tenant=tenant)
+        transfer(session, invoice)
+        evidence.choose(control_session=session, invoice_id=invoice.id, now=NOW)
+        row = session.scalars(select(TaxInvoice).where(TaxInvoice.invoice_id == invoice.id)).one()
+        if state == "issued":
+            issue(session, row)
+        if state == "failed":
+            row.state, row.error_code, row.error = "failed", "-11000099", "인증서 만료"
+        session.flush()
+        return row
+
+
+def again(row_id: UUID) -> TaxInvoice:
+    with control_session() as session:
+        return session.get_one(TaxInvoice, row_id)
+
+
+class TestTheList:
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_shows_numbers_and_states_and_filters_them(self, client: Any, language: str) -> None:
+        issued, failed = tax_invoice(), tax_invoice("failed")
+        sign_in_staff(client, "viewer")
+        page = client.get(f"{LIST}?lang={language}").text
+        assert str(issued.issue_id) in page
+        assert failed.management_key in page
+        only = client.get(f"{LIST}?state=failed").text
+        assert failed.management_key in only
+        assert str(issued.issue_id) not in only
+        assert client.get(f"{LIST}?state=nonsense").status_code == 200
+
+
+class TestASupplysPapers:
+    def test_shows_the_state_and_sends_the_signed_xml(self, client: Any) -> None:
+        row = tax_invoice()
+        sign_in_staff(client, "viewer")
+        page = client.get(f"{LIST}/of/{row.invoice_id}?lang=en").text
+        assert "Issued, not transmitted" in page
+        assert "Amend" not in page
+        sent = client.get(f"{LIST}/{row.id}/xml")
+        assert sent.mimetype == "application/xml"
+        assert b"<IssueID>" + str(row.issue_id).encode() in sent.data
+        assert "attachment" in sent.headers["Content-Disposition"]
+
+    def test_before_it_is_issued_has_no_xml(self, client: Any) -> None:
+        row = tax_invoice("due")
+        sign_in_staff(client, "finance")
+        assert client.get(f"{LIST}/{row.id}/xml").status_code == 404
+
+    def test_that_failed_says_why_and_is_tried_again(self, client: Any) -> None:
+        row = tax_invoice("failed")
+        sign_in_staff(client, "finance")
+        page = client.get(f"{LIST}/of/{row.invoice_id}").text
+        assert "-11000099" in page
+        assert "인증서 만료" in page
+        assert act(client, row, "again", {}).status_code == 303
+        assert again(row.id).state == "due"
+
+    def test_is_not_tried_again_by_a_viewer(self, client: Any) -> None:
+        row = tax_invoice("failed")
+        sign_in_staff(client, "viewer")
+        assert act(client, row, "again", {}).status_code == 403
+        assert again(row.id).state == "failed"
+
+    def test_of_no_invoice_is_not_found(self, client: Any) -> None:
+        sign_in_staff(client, "finance")
+        for path in (f"of/{UUID(int=7)}", f"{UUID(int=7)}/xml"):
+            assert client.get(f"{LIST}/{path}").status_code == 404
+
+
+class TestAmending:
+    def test_corrects_the_buyer_on_two_sheets(self, client: Any) -> None:
+        row = tax_invoice()
+        sign_in_staff(client, "finance")
+        typed = {"amendment": "01", "reason": "이름이 틀렸어요", "name": "㈜바른이름"}
+        assert act(client, row, "amend", typed).status_code == 303
+        page = client.get(f"{LIST}/of/{row.invoice_id}?lang=en").text
+        assert page.count("Wrong entries") >= 2
+        assert "it is not issued yet" in page
+
+    def test_tells_what_is_missing_and_keeps_what_was_typed(self, client: Any) -> None:
+        row = tax_invoice()
+        sign_in_staff(client, "finance")
+        answer = act(client, row, "amend", {"amendment": "03", "reason": "돌려받음"})
+        assert answer.status_code == 422
+        assert "돌려받음" in answer.text
+
+    def test_for_a_reason_that_a_credit_note_has_is_refused(self, client: Any) -> None:
+        row = tax_invoice()
+        sign_in_staff(client, "finance")
+        answer = act(client, row, "amend", {"amendment": "04", "reason": "x"})
+        assert answer.status_code == 422
+        assert again(row.id).state == "issued"
