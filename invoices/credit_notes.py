@@ -98,7 +98,9 @@ def plan(*, control_session: Session, invoice: Invoice, amount: Money, keep: boo
     if not most.amount_minor:
         raise NotCreditable("Nothing of this invoice is left to take back.")
     if amount.currency != invoice.currency or not 0 < amount.amount_minor <= most.amount_minor:
-        raise CreditUnsound(f"Enter an amount above zero, {most} at most.", field="amount")
+        raise CreditUnsound(
+            "Enter an amount above zero, and no more than can be taken back.", field="amount"
+        )
     taken, taken_tax = _taken(control_session, invoice.id)
     reached = taken + amount.amount_minor
     tax_minor = invoice.tax_minor * reached // invoice.total_minor - taken_tax

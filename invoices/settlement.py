@@ -85,7 +85,7 @@ def receive(
     """
     invoice = locked(control_session, invoice_id)
     if arrival.amount.currency != invoice.currency:
-        raise OtherCurrency(f"This invoice is in {invoice.currency}.", field="amount")
+        raise OtherCurrency("The money is in another currency than the invoice.", field="amount")
     settled = min(arrival.amount.amount_minor, invoice.open_minor)
     payment = Payment(
         tenant_id=invoice.tenant_id,

@@ -72,7 +72,7 @@ def record_transfer(
 
 def _check(invoice: Invoice, amount: Money, payer: str, paid_on: date, now: datetime) -> None:
     if amount.currency != invoice.currency:
-        raise NotThatAmount(f"This invoice is in {invoice.currency}.", field="amount")
+        raise NotThatAmount("The money is in another currency than the invoice.", field="amount")
     # Beyond many times the invoice it is a slip of the pen rather than a payment.
     if not 0 < amount.amount_minor <= invoice.total_minor * TIMES_MAX:
         raise NotThatAmount(

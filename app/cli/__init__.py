@@ -16,6 +16,7 @@ COMMANDS = {
     "doctor": "app.cli.doctor:doctor_command",
     "check": "app.cli.check:check_command",
     "bill": "app.cli.bill:bill_command",
+    "ledger": "app.cli.ledger:ledger_commands",
     "verify": "app.cli.verify:verify_command",
     "whatif": "app.cli.whatif:whatif_command",
     "scheduler": "app.cli.running:scheduler_command",

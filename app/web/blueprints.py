@@ -9,6 +9,7 @@ from app.web.console import (  # noqa: F401 - they add pages
     conversion,
     entitlements,
     invoice_exports,
+    money_back,
     moving,
 )
 from app.web.console.accounts import console_accounts
@@ -21,6 +22,7 @@ from app.web.console.coupons import console_coupons
 from app.web.console.credits import console_credits
 from app.web.console.gateways import console_gateways
 from app.web.console.invoices import console_invoices
+from app.web.console.ledger import console_ledger
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
 from app.web.console.tax_papers import console_tax_papers
@@ -50,6 +52,7 @@ BLUEPRINTS: list[Blueprint] = [
     console_invoices,
     console_tax_papers,
     console_billing,
+    console_ledger,
     console_gateways,
     console_attention,
     console_catalogue,

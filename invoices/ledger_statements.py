@@ -1,0 +1,166 @@
+"""What the books say of a month: the journal, entry by entry, and the trial balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.orm import Session
+
+from app.base.errors import Invalid
+from app.base.money import Money
+from invoices.models import CreditNote, Invoice, LedgerEntry, LedgerLine, Payment
+from invoices.models.ledger import ACCOUNTS
+from invoices.periods import months_after
+from tenants.models import Tenant
+
+ACCOUNT_NAMES = {
+    "receivable": ("외상매출금", "Receivable"),
+    "cash": ("보통예금·미정산금", "Cash"),
+    "fees": ("지급수수료", "Fees"),
+    "revenue": ("매출", "Revenue"),
+    "deferred_revenue": ("선수수익", "Deferred revenue"),
+    "vat_payable": ("부가세예수금", "VAT payable"),
+    "vat_receivable": ("부가세대급금", "VAT receivable"),
+    "credits": ("선수금", "Credits"),
+    "refunds": ("미지급금(환불)", "Refunds to send"),
+    "write_offs": ("대손상각비", "Write-offs"),
+    "differences": ("가지급금(차액)", "Differences"),
+}
+ENTRY_NAMES = {
+    "issue": ("청구", "Issue"),
+    "payment": ("입금", "Payment"),
+    "void": ("청구 취소", "Void"),
+    "recognition": ("수익 인식", "Recognition"),
+    "credit_note": ("정정 청구", "Credit note"),
+    "refund": ("환불", "Refund"),
+    "refund_kept": ("환불 보관", "Refund kept as credit"),
+    "write_off": ("대손", "Write-off"),
+    "grant": ("선수금 입금", "Credit bought"),
+    "grant_end": ("선수금 소멸", "Credit ended"),
+    "fee": ("수수료", "Fee"),
+    "payout": ("정산 입금", "Payout"),
+    "dispute": ("이의 제기", "Dispute"),
+    "difference": ("차액", "Difference"),
+}
+ROWS_AT_ONCE = 2_000
+
+
+class NoSuchMonth(Invalid):
+    """A month is written as 2026-03."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One account in one currency and place: before the month, in it, and after it."""
+
+    currency: str
+    account: str
+    place: str
+    opening_minor: int
+    debit_minor: int
+    credit_minor: int
+
+    @property
+    def closing_minor(self) -> int:
+        """Debits less credits by the end of the month."""
+        return self.opening_minor + self.debit_minor - self.credit_minor
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One side of one entry, with its cause and whose it is."""
+
+    booked_on: date
+    entry_id: UUID
+    kind: str
+    reference: str  # the invoice, credit note or payment as people know it
+    company: str
+    account: str
+    place: str
+    debit: Money
+    credit: Money
+
+
+def month(text: str) -> tuple[date, date]:
+    """This function will read a month, `2026-03`, as its first day and the next month's.
+
+    Raises: NoSuchMonth.
+    """
+    try:
+        first = date.fromisoformat(f"{text.strip()}-01")
+    except ValueError as error:
+        raise NoSuchMonth("Enter the month as 2026-03.", field="month") from error
+    return first, months_after(first, 1)
+
+
+def trial_balance(*, control_session: Session, first: date, end: date) -> list[TrialRow]:
+    """This function will add up every account by currency and place, for the days [first, end)."""
+    within = LedgerEntry.booked_on >= first
+    net = LedgerLine.debit_minor - LedgerLine.credit_minor
+
+    def total(value: Any) -> Any:
+        return func.coalesce(func.sum(value), 0)
+
+    place = func.coalesce(LedgerLine.place, "")
+    rows = control_session.execute(
+        select(
+            LedgerEntry.currency,
+            LedgerLine.account,
+            place,
+            total(case((within, 0), else_=net)),
+            total(case((within, LedgerLine.debit_minor), else_=0)),
+            total(case((within, LedgerLine.credit_minor), else_=0)),
+        )
+        .join(LedgerEntry, LedgerEntry.id == LedgerLine.entry_id)
+        .where(LedgerEntry.booked_on < end)
+        .group_by(LedgerEntry.currency, LedgerLine.account, place)
+    )
+    found = [
+        TrialRow(currency, account, at, int(opening), int(debits), int(credits_))
+        for currency, account, at, opening, debits, credits_ in rows
+    ]
+    return sorted(found, key=lambda row: (row.currency, ACCOUNTS.index(row.account), row.place))
+
+
+def journal(*, control_session: Session, first: date, end: date) -> Iterator[JournalRow]:
+    """This function will yield every side booked on the days [first, end), oldest first."""
+    reference = func.coalesce(
+        Invoice.number_text, CreditNote.number_text, Payment.gateway_payment_id, ""
+    )
+    rows = control_session.execute(
+        select(
+            LedgerEntry.booked_on,
+            LedgerEntry.id,
+            LedgerEntry.kind,
+            reference,
+            func.coalesce(Tenant.name, ""),
+            LedgerLine.account,
+            func.coalesce(LedgerLine.place, ""),
+            LedgerLine.debit_minor,
+            LedgerLine.credit_minor,
+            LedgerEntry.currency,
+        )
+        .join(LedgerLine, LedgerLine.entry_id == LedgerEntry.id)
+        .outerjoin(Tenant, Tenant.id == LedgerEntry.tenant_id)
+        .outerjoin(
+            Invoice,
+            and_(LedgerEntry.kind.in_(("issue", "void")), Invoice.id == LedgerEntry.cause_id),
+        )
+        .outerjoin(
+            CreditNote,
+            and_(LedgerEntry.kind == "credit_note", CreditNote.id == LedgerEntry.cause_id),
+        )
+        .outerjoin(Payment, and_(LedgerEntry.kind == "payment", Payment.id == LedgerEntry.cause_id))
+        .where(LedgerEntry.booked_on >= first, LedgerEntry.booked_on < end)
+        .order_by(LedgerEntry.booked_on, LedgerEntry.id, LedgerLine.id)
+        .execution_options(yield_per=ROWS_AT_ONCE)
+    )
+    for row in rows:
+        day, entry_id, kind, known_as, company, account, place, debit, credit, currency = row
+        sides = Money(debit, currency), Money(credit, currency)
+        yield JournalRow(day, entry_id, kind, known_as, company, account, place, *sides)
