@@ -136,7 +136,7 @@ def _details_page(code: str, *, error: TenantryError | None = None) -> str:
     account = gateway_accounts.found(control_session=control(), code=code)
     return render_template(
         "console/gateways/details.html",
-        account=account,
+        row=account,  # `account` is who is signed in, to the page's frame
         place=place_of(account),
         uses=PLACES,
         fields=registry.kind(account.gateway).credentials,
