@@ -73,6 +73,12 @@ def rules_of(*, control_session: Session, tenant: Tenant) -> Rules:
     )
 
 
+def usual() -> Rules:
+    """This function will return what holds where nothing was changed."""
+    s = settings()
+    return Rules(s.payment_retry_ladder_days, s.past_due_grace_days, s.suspension_warning_days)
+
+
 def grace_days() -> ColumnElement[int]:
     """This function will return a tenant's days of grace, for a query over tenants."""
     return _in_force(DunningRule.grace_days, settings().past_due_grace_days)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
@@ -18,10 +18,10 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.messages import queue_mail
-from invoices import amending, catalogue, changes, periods, price_words
+from invoices import amending, catalogue, changes, periods, price_consents, price_words
 from invoices.contracts import Contract, open_contract
 from invoices.dunning import admin_emails
-from invoices.models import PlanVersion, Subscription
+from invoices.models import PlanVersion, PriceConsent, Subscription
 from invoices.plan_terms import PlanTerms
 from tenants.models import Tenant
 
@@ -52,10 +52,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A subscriber who changes over on a day."""
+    """A subscriber who changes over on a day; `asked` is whether only if they agree to pay more."""
 
     tenant_name: str
     moves_on: date
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,10 @@ def subscribers(*, control_session: Session, move: Move, now: datetime) -> list[
             Subscription.plan_version_id == old.id,
             Subscription.next_plan_version_id.is_distinct_from(new.id),
             Subscription.state != "cancelled",
+            ~exists().where(
+                PriceConsent.subscription_id == Subscription.id,
+                PriceConsent.to_version_id == new.id,
+            ),
         )
         .order_by(Subscription.tenant_id)
     )
@@ -103,8 +108,9 @@ def schedule(
 ) -> None:
     """This function will write one subscriber's change ahead, tell their admins, and note it.
 
-    The change takes effect as the first billing period on or after `move.on` begins. Somebody who
-    is moved already is passed over, so that a second call changes nothing and mails nobody.
+    The change takes effect as the first billing period on or after `move.on` begins. Whoever would
+    pay more is asked to agree, and moved only then. Somebody who is moved or was asked already is
+    passed over, so that a second call changes nothing and mails nobody.
 
     Raises: NoSuchVersion, NotNewer, NoticeTooShort.
     """
@@ -117,9 +123,10 @@ def schedule(
     if subscription.next_change_at is not None:
         found.left.append(Left(tenant.name, "Another change lies ahead."))
         return
+    dearer = price_consents.rises(*(catalogue.terms_of(each, position=0) for each in (old, new)))
     try:
         moves_on = _first_period(contract, move.on)
-        with control_session.begin_nested():
+        with control_session.begin_nested() as tried:
             changes.change_plan(
                 control_session=control_session,
                 tenant_id=tenant_id,
@@ -130,8 +137,22 @@ def schedule(
                 why=f"moved to version {new.version} with notice",
                 version=new,
             )
+            if dearer:
+                # It was only tried: nothing is written ahead before they agree.
+                tried.rollback()
     except (Conflict, Invalid) as error:
         found.left.append(Left(tenant.name, error.message))
+        return
+    if dearer:
+        price_consents.ask(
+            control_session=control_session,
+            subscription=subscription,
+            version=new,
+            moves_on=moves_on,
+            actor=actor,
+            now=now,
+        )
+        found.moved.append(Moved(tenant.name, moves_on, asked=True))
         return
     _tell(
         control_session=control_session,

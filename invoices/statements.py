@@ -81,15 +81,12 @@ USUAL = Layout("usual")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What can't be read, where: `line` counts from 1, `column` is the heading."""
+    """What can't be read, where: `line` counts from 1, `column` is the heading, `cell` its text."""
 
     line: int
     column: str
     what: str
-
-    def __str__(self) -> str:
-        """The fault in one sentence."""
-        return f"Line {self.line}, column {self.column}: {self.what}"
+    cell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +131,8 @@ def deposits(*, rows: Sequence[Sequence[str]], layout: Layout) -> list[Deposit]:
         try:
             deposit = _deposit(index + 1, cells, layout, seen)
         except _Unread as error:
-            faults.append(Fault(index + 1, names[error.column], error.what))
+            column = error.column
+            faults.append(Fault(index + 1, names[column], error.what, cells[column][:40]))
             if len(faults) >= FAULTS_MAX:
                 break
             continue
@@ -223,13 +221,13 @@ def _amount(text: str, currency: str) -> Money | None:
     if plain in ("", "-"):
         return None
     if not _FIGURES.fullmatch(plain):
-        raise _Unread("amount", f"“{text[:40]}” is no amount.")
+        raise _Unread("amount", "This is no amount.")
     try:
         minor = Decimal(plain).scaleb(exponent(currency))
     except InvalidOperation as error:
-        raise _Unread("amount", f"“{text[:40]}” is no amount.") from error
+        raise _Unread("amount", "This is no amount.") from error
     if minor != minor.to_integral_value():
-        raise _Unread("amount", f"“{text[:40]}” is finer than {currency} can be.")
+        raise _Unread("amount", "This is finer than the currency can be.")
     return Money(int(minor), currency) if minor > 0 else None
 
 
@@ -241,7 +239,7 @@ def _day(text: str, day_format: str) -> date:
         try:
             return datetime.strptime(plain, day_format).date()  # noqa: DTZ007 - a day has no zone
         except ValueError as error:
-            raise _Unread("day", f"“{text[:40]}” is not written as {day_format}.") from error
+            raise _Unread("day", "The day is not written as the layout says.") from error
     if _SERIAL.fullmatch(plain):
         return _SPREADSHEETS_BEGIN + timedelta(days=int(float(plain)))
     first = plain.replace("T", " ").split(" ", maxsplit=1)[0].rstrip(".")
@@ -250,11 +248,11 @@ def _day(text: str, day_format: str) -> date:
             return datetime.strptime(first, each).date()  # noqa: DTZ007 - a day has no zone
         except ValueError:
             continue
-    raise _Unread("day", f"“{text[:40]}” is no day.")
+    raise _Unread("day", "This is no day.")
 
 
 def _text(text: str, name: str) -> str:
     plain = " ".join(text.split())
     if len(plain) > TEXT_LENGTH_MAX:
-        raise _Unread(name, f"The text is longer than {TEXT_LENGTH_MAX} letters.")
+        raise _Unread(name, "The text is too long.")
     return "".join(letter for letter in plain if letter.isprintable())

@@ -19,6 +19,7 @@ STEP_MODULES = (
     "metering",
     "rollups",
     "quotas",
+    "consents",
     "invoicing",
     "collection",
     "payment",

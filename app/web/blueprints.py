@@ -17,6 +17,7 @@ from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention
 from app.web.console.billing import console_billing
 from app.web.console.catalogue import console_catalogue
+from app.web.console.collecting import console_collecting
 from app.web.console.corrections import console_corrections
 from app.web.console.coupons import console_coupons
 from app.web.console.credits import console_credits
@@ -28,6 +29,7 @@ from app.web.console.subscription import console_subscription
 from app.web.console.tax_papers import console_tax_papers
 from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails
+from app.web.console.transfers import console_transfers
 from app.web.hooks import hooks
 from app.web.ops import ops
 from app.web.portal import portal
@@ -52,6 +54,8 @@ BLUEPRINTS: list[Blueprint] = [
     console_invoices,
     console_tax_papers,
     console_billing,
+    console_collecting,
+    console_transfers,
     console_ledger,
     console_gateways,
     console_attention,

@@ -51,5 +51,7 @@ class PriceConsent(Keyed, Base):
     opens_on: Mapped[date]
     asked_at: Mapped[datetime]
     asked_by: Mapped[dict[str, Any]]
+    # So many days before it was last told: the levels of reminders fall.
+    told_days: Mapped[int | None]
     consent_id: Mapped[UUID | None] = mapped_column(ForeignKey("consent.id"))
     decided_at: Mapped[datetime | None]

@@ -41,8 +41,8 @@ def subscriber(control_session: Session, now: datetime) -> Subscription:
 
 
 def schedule(session: Session, move: Move, now: datetime) -> Moves:
-    """Publish a dearer version and move everybody to it."""
-    catalogue.publish(control_session=session, terms=dearer(TEAM), actor=SYSTEM, now=now)
+    """Publish a version with another, lower base fee and move everybody to it."""
+    catalogue.publish(control_session=session, terms=dearer(TEAM, 170_000), actor=SYSTEM, now=now)
     found = Moves()
     for tenant_id in plan_moves.subscribers(control_session=session, move=move, now=now):
         plan_moves.schedule(
@@ -93,8 +93,8 @@ class TestScheduling:
         assert [(day.month, amount) for day, amount in amounts] == [
             (3, 190_000),
             (4, 190_000),
-            (5, 210_000),
-            (6, 210_000),
+            (5, 170_000),
+            (6, 170_000),
         ]
 
     def test_takes_the_day_itself_where_a_period_begins_on_it(
@@ -117,11 +117,11 @@ class TestScheduling:
         for mail, words in (
             (
                 korean,
-                ["월 ₩190,000", "월 ₩210,000", "2026-05-10", "2026-05-09", "해지", "/portal/plan"],
+                ["월 ₩190,000", "월 ₩170,000", "2026-05-10", "2026-05-09", "해지", "/portal/plan"],
             ),
             (
                 english_mail,
-                ["₩190,000 a month", "₩210,000 a month", "2026-05-10", "cancel", "/portal/plan"],
+                ["₩190,000 a month", "₩170,000 a month", "2026-05-10", "cancel", "/portal/plan"],
             ),
         ):
             assert [word for word in words if word not in mail.text] == []

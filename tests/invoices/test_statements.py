@@ -84,7 +84,7 @@ class TestFaults:
             (6, "거래일시"),
             (7, "적요"),
         ]
-        assert "2026-02-30" in str(refused.value.faults[0])
+        assert refused.value.faults[0].cell == "2026-02-30"
 
     def test_name_a_column_that_is_missing(self) -> None:
         with pytest.raises(StatementUnsound) as refused:

@@ -12,13 +12,16 @@ from app.web.portal import (
     papers,
     payment,
     plan,
+    price_consent,
     registration,
+    virtual_account,
 )
 from app.web.portal.door import portal
 
 __all__ = [
     "access",
     "account",
+    "card_link",
     "cash_receipts",
     "changes",
     "credits",
@@ -27,5 +30,7 @@ __all__ = [
     "payment",
     "plan",
     "portal",
+    "price_consent",
     "registration",
+    "virtual_account",
 ]

@@ -295,6 +295,7 @@ def _consents() -> None:
         sa.Column("opens_on", sa.Date(), nullable=False),
         sa.Column("asked_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("asked_by", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("told_days", sa.BigInteger(), nullable=True),
         sa.Column("consent_id", sa.UUID(), nullable=True),
         sa.Column("decided_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("id", sa.UUID(), nullable=False),

@@ -33,12 +33,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def two_versions(scenario: object, set_clock: Callable[[datetime], None]) -> None:
-    """A subscriber on the first version of the team plan, and a dearer second one."""
+    """A subscriber on the first version of the team plan, and a second one that costs less."""
     set_clock(NOW)
     with control_session() as session:
         make_catalogue(session)
         make_subscription(session, starts_on=date(2026, 3, 10))
-        catalogue.publish(control_session=session, terms=dearer(TEAM), actor=SYSTEM, now=NOW)
+        catalogue.publish(
+            control_session=session, terms=dearer(TEAM, 170_000), actor=SYSTEM, now=NOW
+        )
 
 
 def moves_ahead() -> list[int]:
@@ -64,8 +66,8 @@ class TestLooking:
     @pytest.mark.parametrize(
         ("language", "words"),
         [
-            ("en", ["2026-05-10 (Sun)", "₩210,000 a month", "Move 1 subscriber and send the mail"]),
-            ("ko", ["2026-05-10 (일)", "월 ₩210,000", "1곳을 옮기고 메일 보내기"]),
+            ("en", ["2026-05-10 (Sun)", "₩170,000 a month", "Move 1 subscriber and send the mail"]),
+            ("ko", ["2026-05-10 (일)", "월 ₩170,000", "1곳을 옮기고 메일 보내기"]),
         ],
     )
     def test_shows_who_when_and_what_the_mail_says_and_moves_nobody(
