@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.base.invariants import Invariant
 from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE, REFUNDS_FIT
 from invoices.paper_checks import changed_papers
+from invoices.reconciliation_checks import REPORT_IS_LEDGER
 from invoices.tax_checks import ASKED_AND_UNKNOWN, ONE_EVIDENCE
 
 _CHARGED_ONCE = """
@@ -288,6 +289,7 @@ _LINKS = (
     ("credit_grant", "payment", "payment_id"),
     ("refund", "credit_note", "credit_note_id"),
     ("refund", "payment", "payment_id"),
+    ("reconciliation_difference", "payment", "payment_id"),
     ("write_off", "invoice", "invoice_id"),
     ("deferral", "invoice", "invoice_id"),
     ("document", "credit_note", "subject_id"),
@@ -373,6 +375,7 @@ INVARIANTS = (
         says="lines plus tax equal the total, in minor units, on invoices and tax invoices",
         sql=_SUMS_ADD_UP,
     ),
+    REPORT_IS_LEDGER,
     Invariant(
         code="I12",
         name="nothing crosses tenants: money and papers",

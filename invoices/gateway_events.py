@@ -5,10 +5,11 @@ What a webhook says is never believed: it only tells where to look.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -16,12 +17,30 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Unavailable
-from invoices import payment, virtual_accounts
+from invoices import payment, reconciliation, virtual_accounts
+from invoices import reconciliation_matching as matching
+from invoices.gateways import registry
+from invoices.gateways.port import Capability, EventKind, LookupResult, Succeeded, Trust, Unknown
 from invoices.gateways.port import GatewayEvent as Heard
-from invoices.gateways.port import LookupResult, Succeeded, Unknown
-from invoices.models import GatewayEvent, PaymentAttempt
+from invoices.models import GatewayEvent, Payment, PaymentAttempt
 
 LISTENER = Actor("gateway")
+
+
+# A charge that we know the outcome of, accounts that are looked at on their own, and cards.
+_TOLD_ELSEWHERE = frozenset(
+    {
+        EventKind.PAYMENT_SUCCEEDED,
+        EventKind.PAYMENT_DECLINED,
+        EventKind.ACCOUNT_DEPOSITED,
+        EventKind.METHOD_REGISTERED,
+        EventKind.METHOD_REVOKED,
+    }
+)
+# After these the gateway's books have new lines.
+_MOVED = frozenset(
+    {EventKind.PAYOUT_CHANGED, EventKind.PAYMENT_REFUNDED, EventKind.PAYMENT_DISPUTED}
+)
 
 
 class NotConfirmed(Unavailable):
@@ -60,36 +79,74 @@ def due() -> ColumnElement[bool]:
     return GatewayEvent.applied_at.is_(None)
 
 
-def begin(*, control_session: Session, event_id: UUID) -> payment.Order | None:
-    """This function will find the attempt that an event is about, if its outcome is still open."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be asked about an event: an attempt still open, or a payment that we have."""
+
+    order: payment.Order | None = None
+    gateway: str = ""
+    gateway_payment_id: str = ""
+
+
+def begin(*, control_session: Session, event_id: UUID) -> Question | None:
+    """This function will find what the gateway is to be asked about an event, if anything.
+
+    The attempt that it is about, while its outcome is open; or a payment of ours of which the
+    gateway says that something happened to it.
+    """
     event = control_session.get_one(GatewayEvent, event_id)
-    if event.order_id is None:
-        return None
     attempt_id = control_session.scalar(
         select(PaymentAttempt.id).where(
             PaymentAttempt.gateway == event.gateway,
-            PaymentAttempt.order_id == event.order_id,
+            _names(event),
             PaymentAttempt.state.in_(payment.UNDER_WAY),
         )
     )
-    if attempt_id is None:
+    if attempt_id is not None:
+        order = payment.reopen(control_session=control_session, attempt_id=attempt_id)
+        return Question(order=order, gateway=event.gateway)
+    if event.kind in _TOLD_ELSEWHERE:
         return None
-    return payment.reopen(control_session=control_session, attempt_id=attempt_id)
+    known = _payment_of(control_session, event)
+    if known is None:
+        return None
+    return Question(gateway=event.gateway, gateway_payment_id=known.gateway_payment_id)
+
+
+def _names(event: GatewayEvent) -> ColumnElement[bool]:
+    if event.order_id is not None:
+        return PaymentAttempt.order_id == event.order_id
+    return and_(
+        PaymentAttempt.gateway_payment_id.is_not(None),
+        PaymentAttempt.gateway_payment_id == event.gateway_payment_id,
+    )
+
+
+def look(*, question: Question) -> LookupResult:
+    """This function will ask the gateway itself, moving no money. Call it in no transaction."""
+    if question.order is not None:
+        return payment.look(order=question.order)
+    at = registry.gateway(question.gateway)
+    if Capability.LOOKUP_BY_PAYMENT not in at.capabilities:
+        return Unknown("the gateway can't look up payments")
+    return at.lookup(gateway_payment_id=question.gateway_payment_id)
 
 
 def record(
     *,
     control_session: Session,
     event_id: UUID,
-    order: payment.Order | None,
+    question: Question | None,
     result: LookupResult | None,
     now: datetime,
 ) -> None:
     """This function will settle the attempt if the gateway confirms the money, and the event.
 
     Anything else is left to the attempt's maker or the reaper: its charge may be on its way this
-    very moment, and a message from outside must not end it early.
+    very moment, and a message from outside must not end it early. What went back at the gateway
+    without us is written down among the differences, once, whatever told of it how often.
     """
+    order = question.order if question is not None else None
     if order is not None and isinstance(result, Succeeded):
         payment.record(
             control_session=control_session,
@@ -102,6 +159,32 @@ def record(
         GatewayEvent, event_id, with_for_update=True, populate_existing=True
     )
     lost_patience = event.attempts >= settings().work_attempts_max - 1
-    if order is not None and isinstance(result, Unknown) and not lost_patience:
+    if question is not None and isinstance(result, Unknown) and not lost_patience:
         raise NotConfirmed(f"The gateway does not confirm its own message yet: {result.reason}")
+    _learn(control_session, event, result, now)
     event.applied_at = now
+
+
+def _learn(
+    control_session: Session, event: GatewayEvent, result: LookupResult | None, now: datetime
+) -> None:
+    known = _payment_of(control_session, event)
+    if known is not None and isinstance(result, Succeeded):
+        reconciliation.went_back(
+            control_session=control_session, payment=known, in_all=result.refunded, now=now
+        )
+    if event.kind not in _MOVED or event.trust == Trust.UNSIGNED:
+        # Whoever may have sent it must not keep us reading books.
+        return
+    if known is not None and event.kind == EventKind.PAYMENT_DISPUTED:
+        matching.disputed(control_session=control_session, payment=known, now=now)
+    reconciliation.heard_of(control_session=control_session, gateway=event.gateway, now=now)
+
+
+def _payment_of(control_session: Session, event: GatewayEvent) -> Payment | None:
+    return matching.payment_named(
+        control_session=control_session,
+        gateway=event.gateway,
+        payment_id=event.gateway_payment_id,
+        order_id=event.order_id,
+    )

@@ -35,11 +35,15 @@ def work() -> int:
 
 def _apply(event_id: UUID) -> None:
     with control_session() as session:
-        order = gateway_events.begin(control_session=session, event_id=event_id)
-    result = payment.look(order=order) if order is not None else None
+        question = gateway_events.begin(control_session=session, event_id=event_id)
+    result = gateway_events.look(question=question) if question is not None else None
     with control_session() as session:
         gateway_events.record(
-            control_session=session, event_id=event_id, order=order, result=result, now=clock.now()
+            control_session=session,
+            event_id=event_id,
+            question=question,
+            result=result,
+            now=clock.now(),
         )
 
 

@@ -27,6 +27,7 @@ STEP_MODULES = (
     "dunning",
     "gateway_events",
     "transfers",
+    "reconciliation",
     "evidence",
     "tax_papers",
     "cash_receipts",

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.base import clock
 from app.base.config import settings
 from app.base.db import control_session, notify, usage_session
-from invoices import credit_grants, deferrals
+from invoices import credit_grants, deferrals, reconciliation
 from tenants import application_erasure, events, metering, reconcile
 
 log = structlog.get_logger(__name__)
@@ -84,6 +84,13 @@ def recognise_revenue(due_at: datetime, now: datetime) -> None:
     day = clock.today(due_at, settings().contract_timezone) - timedelta(days=1)
     with control_session() as session:
         deferrals.recognise(control_session=session, day=day, now=now)
+
+
+def ask_for_settlements(due_at: datetime, now: datetime) -> None:
+    """This function will have the day before held against what each gateway says of it."""
+    day = clock.today(due_at, settings().contract_timezone) - timedelta(days=1)
+    with control_session() as session:
+        reconciliation.ask_all(control_session=session, day=day, now=now)
 
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:

@@ -57,6 +57,7 @@ TIMETABLE: tuple[Entry, ...] = (
     Entry("quotas", Hourly(10), False, tasks.wake("quotas")),
     Entry("revenue", Daily("00:20"), True, tasks.recognise_revenue),
     Entry("credits", Daily("00:30"), False, tasks.lapse_credits),
+    Entry("settlements", Daily("06:00"), True, tasks.ask_for_settlements),
     Entry("dunning", Hourly(20), False, tasks.wake("dunning")),
     Entry("tax_evidence", Daily("09:00"), False, tasks.wake("evidence")),
     Entry("reconciliation", Hourly(40), False, tasks.report_strays),

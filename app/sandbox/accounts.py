@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from app.sandbox import payments
+from app.sandbox import movements, payments
 from app.sandbox.journal import Book, Row
 from app.sandbox.payments import Outcome, Refused, Reply
 
@@ -46,7 +46,9 @@ def act(*, book: Book, order_id: str, act: str, now: datetime) -> Reply:
         payment = _payment(account, came_at=now if came else None)
         kind = "account.deposited" if came else "account.taken_back"
         told = payments.event(kind, payment, now, secret=account["secret"])
-        book.write([("payments", payment), told])
+        amount = account["amount"] if came else -account["amount"]
+        moved = movements.booked("payment" if came else "refund", payment, amount)
+        book.write([("payments", payment), moved, told])
     return Reply(200, payments.shown(payment))
 
 

@@ -7,13 +7,13 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from app.sandbox import accounts, payments
+from app.sandbox import accounts, movements, payments
 from app.sandbox.journal import Book
 from app.sandbox.payments import Delivery, Outcome, Refused, Reply
 from app.sandbox.state import Sandbox
@@ -181,6 +181,26 @@ def create_refund(payment_id: str) -> Response:
     )
 
 
+@api.post("/payments/<payment_id>/disputes")
+def create_dispute(payment_id: str) -> Response:
+    """This function will let a payer dispute a payment."""
+    return _json(payments.dispute(book=sandbox().book, payment_id=payment_id, now=_now()))
+
+
+@api.get("/settlements")
+def list_settlements() -> Response:
+    """This function will list what was booked on the days from `from` to `to`, page by page."""
+    found = movements.listed(book=sandbox().book, start=_day("from"), end=_day("to"))
+    after = request.args.get("after", "")
+    if after:
+        ids = [row["id"] for row in found]
+        if after not in ids:
+            raise Refused(400, "after_invalid", "`after` names no line of this list.")
+        found = found[ids.index(after) + 1 :]
+    page = found[:PAGE_SIZE_MAX]
+    return _json(Reply(200, {"settlements": page, "more": len(found) > len(page)}))
+
+
 @api.get("/payments/<payment_id>")
 def show_payment(payment_id: str) -> Response:
     """This function will show one payment."""
@@ -323,6 +343,13 @@ def _moment(name: str) -> datetime | None:
     if moment.tzinfo is None:
         raise Refused(400, f"{name}_invalid", f"{name} must carry its offset from UTC.")
     return moment
+
+
+def _day(name: str) -> date:
+    try:
+        return date.fromisoformat(request.args.get(name, ""))
+    except ValueError as error:
+        raise Refused(400, f"{name}_invalid", f"{name} must be a day, as 2026-03-31.") from error
 
 
 def _within(row: dict[str, Any], start: datetime | None, end: datetime | None) -> bool:

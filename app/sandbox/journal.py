@@ -15,7 +15,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
-TABLES = ("registrations", "methods", "accounts", "payments", "refunds", "replies", "events")
+TABLES = (
+    "registrations", "methods", "accounts", "payments", "refunds", "movements", "replies", "events",
+)  # fmt: skip
 
 
 class DirectoryTaken(Exception):

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.sandbox import movements
 from app.sandbox.cards import Behaviour
 from app.sandbox.journal import Book, Row
 
@@ -106,7 +107,11 @@ def charge(*, book: Book, request: dict[str, Any], now: datetime) -> Outcome:
         reply = Reply(402, error_body(code, message) | {"payment": shown(payment)})
         rows = [("payments", payment), event("payment.declined", payment, now)]
         return Outcome(replay=reply, first=reply, rows=rows)
-    rows = [("payments", payment), event("payment.succeeded", payment, now)]
+    rows = [
+        ("payments", payment),
+        movements.booked("payment", payment, payment["amount"]),
+        event("payment.succeeded", payment, now),
+    ]
     return _delivered(behaviour, reply=Reply(200, shown(payment)), rows=rows)
 
 
@@ -180,9 +185,25 @@ def refund(
         rows=[
             ("refunds", row),
             ("payments", changed),
+            movements.booked("refund", changed, -given),
             event("payment.refunded", changed, now, refund_id=row["id"]),
         ],
     )
+
+
+def dispute(*, book: Book, payment_id: str, now: datetime) -> Reply:
+    """This function will let the payer dispute what is left of a payment: it is taken at once.
+
+    Raises: Refused.
+    """
+    with book.lock:
+        payment = book.get("payments", payment_id)
+        if payment is None or payment["status"] != "succeeded":
+            raise Refused(404, "payment_not_found", "There is no such payment.")
+        left = payment["amount"] - payment["refunded_amount"]
+        taken = movements.booked("dispute", payment, -left)
+        book.write([taken, event("payment.disputed", payment, now)])
+    return Reply(202, {"payment_id": payment_id, "amount": left})
 
 
 def event(kind: str, payment: Row, now: datetime, **more: str) -> tuple[str, Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -38,6 +38,8 @@ _EVENTS = {
     "account.deposited": EventKind.ACCOUNT_DEPOSITED,
     # What was deposited is not there any more: the account is looked at like any other news.
     "account.taken_back": EventKind.ACCOUNT_DEPOSITED,
+    "payment.disputed": EventKind.PAYMENT_DISPUTED,
+    "payout.changed": EventKind.PAYOUT_CHANGED,
     "method.registered": EventKind.METHOD_REGISTERED,
     "method.revoked": EventKind.METHOD_REVOKED,
 }
@@ -63,6 +65,8 @@ class SandboxGateway(BareGateway):
             Capability.SIGNED_WEBHOOKS,
             Capability.CHARGE_WEBHOOKS,
             Capability.BINDS_CUSTOMER,
+            Capability.DISPUTES,
+            Capability.SETTLEMENTS,
         }
     )
     key_window = timedelta(hours=24)
@@ -299,6 +303,20 @@ class SandboxGateway(BareGateway):
             if not listed.get("more"):
                 return
 
+    def settlements(self, *, start: date, end: date) -> Iterator[port.SettlementLine]:
+        """This function will yield every line that the gateway booked on the days [start, end]."""
+        query = {"from": start.isoformat(), "to": end.isoformat()}
+        while True:
+            try:
+                listed = self._ask("GET", "/v1/settlements", query=query)
+            except _Refused as refusal:
+                raise _unexpected(refusal) from refusal
+            for row in _rows(listed, "settlements"):
+                yield _settlement_line(row)
+                query["after"] = _text(row, "id")
+            if not listed.get("more"):
+                return
+
     def parse_webhook(
         self, *, headers: Mapping[str, str], raw_body: bytes, now: datetime
     ) -> port.GatewayEvent:
@@ -420,10 +438,31 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def _rows(listed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = listed.get("payments")
+def _settlement_line(row: Mapping[str, Any]) -> port.SettlementLine:
+    gross, fee, fee_tax, net = (
+        Money(_whole(row, name), _text(row, "currency"))
+        for name in ("amount", "fee", "fee_tax", "net")
+    )
+    try:
+        return port.SettlementLine(
+            line_id=_text(row, "id"),
+            kind=port.SettlementKind(_text(row, "kind")),
+            gross=gross,
+            fee=fee,
+            fee_tax=fee_tax,
+            net=net,
+            booked_on=date.fromisoformat(_text(row, "booked_on")),
+            gateway_payment_id=row.get("payment_id"),
+            order_id=row.get("order_id"),
+        )
+    except ValueError as error:
+        raise port.GatewayUnavailable("The gateway's line is not readable.") from error
+
+
+def _rows(listed: Mapping[str, Any], name: str = "payments") -> list[dict[str, Any]]:
+    rows = listed.get(name)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise port.GatewayUnavailable("The gateway's answer lacks its payments.")
+        raise port.GatewayUnavailable(f"The gateway's answer lacks its {name}.")
     return rows
 
 

@@ -52,6 +52,12 @@ from invoices.models.payments import (
     PaymentAttempt,
     PaymentMethod,
 )
+from invoices.models.reconciliation import (
+    DifferenceSettlement,
+    ReconciliationDay,
+    ReconciliationDifference,
+    SettlementLine,
+)
 from invoices.models.refunds import (
     REFUND,
     CorrectionRequest,
@@ -105,6 +111,7 @@ __all__ = [
     "CreditNote",
     "CreditUse",
     "Deferral",
+    "DifferenceSettlement",
     "Document",
     "DocumentBundle",
     "DunningHold",
@@ -125,8 +132,11 @@ __all__ = [
     "Price",
     "PriceConsent",
     "Recognition",
+    "ReconciliationDay",
+    "ReconciliationDifference",
     "Refund",
     "RunRelease",
+    "SettlementLine",
     "StatementLayout",
     "StatutoryPaper",
     "Subscription",

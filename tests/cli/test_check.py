@@ -18,9 +18,11 @@ from app.base.audit import SYSTEM
 from app.base.db import control_session, usage_session
 from app.base.money import Money
 from app.cli.check import all_invariants, check_command
-from invoices import evidence, paper_files, tax_amendments, transfers
+from invoices import evidence, paper_files, reconciliation, tax_amendments, transfers
 from invoices.documents.papers import Amendment
-from invoices.models import LedgerEntry, TaxInvoice
+from invoices.gateways.port import SettlementKind, SettlementLine
+from invoices.models import LedgerEntry, ReconciliationDifference, TaxInvoice
+from invoices.models import SettlementLine as Line
 from jobs import rollups
 from tenants import meters
 from tests.conftest import Scenario, administrator
@@ -140,6 +142,7 @@ class TestHonestBooks:
             "I8",
             "I9",
             "I10",
+            "I11",
             "I12",
             "I13",
             "I14",
@@ -352,6 +355,56 @@ class TestI10SumsAddUp:
             id=books.open,
         )
         assert_named("I10", "invoice", books.open, "lines")
+
+
+class TestI11TheReportIsTheLedger:
+    @pytest.fixture
+    def line(self, books: Books) -> UUID:
+        """A line of the gateway's that stands for nothing of ours, with its fee."""
+        won = {name: Money(amount, "KRW") for name, amount in
+               {"gross": 50_000, "fee": 1_000, "fee_tax": 100, "net": 48_900}.items()}  # fmt: skip
+        told = SettlementLine(
+            line_id="mov_1", kind=SettlementKind.PAYMENT, booked_on=NOW.date(), **won
+        )
+        with control_session() as session:
+            assert reconciliation.take(
+                control_session=session, gateway="sandbox", told=told, now=NOW
+            )
+            return session.scalars(select(Line.id)).one()
+
+    def test_names_a_line_whose_fee_is_not_in_the_ledger(self, books: Books, line: UUID) -> None:
+        assert check() == (0, {})
+        books.plant("DELETE FROM ledger_entry WHERE kind = 'fee'")
+        assert_named("I11", "settlement_line", line, "the ledger says 50000")
+
+    def test_names_a_difference_that_is_not_booked(self, books: Books, line: UUID) -> None:
+        books.plant("DELETE FROM ledger_entry WHERE kind = 'difference'")
+        assert_named("I11", "settlement_line", line, "the ledger says -1100")
+        with control_session() as session:
+            found = session.scalars(select(ReconciliationDifference.id)).one()
+        assert_named("I11", "reconciliation_difference", found, "50000, but 0 is booked")
+
+    def test_names_a_payment_that_the_gateway_never_told_of(self, books: Books) -> None:
+        days = "INSERT INTO reconciliation_day (id, gateway, day, asked_at, done_at)"
+        for back in (0, 10):
+            books.plant(
+                f"{days} VALUES (%(id)s, 'manual', %(day)s, %(at)s, %(at)s)",
+                id=ids.uuid7(),
+                day=NOW.date() + timedelta(days=back),
+                at=NOW,
+            )
+        assert_named("I11", "payment", books.payment, "never told of it")
+
+    def test_names_a_day_that_nobody_reconciled(self, books: Books) -> None:
+        day = ids.uuid7()
+        books.plant(
+            "INSERT INTO reconciliation_day (id, gateway, day, asked_at)"
+            " VALUES (%(id)s, 'sandbox', %(day)s, %(at)s)",
+            id=day,
+            day=NOW.date(),
+            at=NOW - timedelta(days=900),
+        )
+        assert_named("I11", "reconciliation_day", day, "is not reconciled")
 
 
 class TestI12NothingCrossesTenants:

@@ -111,6 +111,13 @@ class SandboxTill:
         answer = self._sandbox.ask("POST", f"/v1/virtual-accounts/{order_id}/{act}")
         assert answer.status_code == 200, answer.text
 
+    def dispute(self, gateway_payment_id: str) -> None:
+        answer = self._sandbox.ask("POST", f"/v1/payments/{gateway_payment_id}/disputes")
+        assert answer.status_code == 202, answer.text
+
+    def close_day(self) -> None:
+        """Every line stands there as it is booked."""
+
     def kill_and_restart(self) -> None:
         self._sandbox.kill()
         self._sandbox.start()
