@@ -59,10 +59,28 @@ _ACTIONS = {
     "export.requested": lazy("Export asked for"),
     "event.amended": lazy("Usage event amended"),
     "event.voided": lazy("Usage event voided"),
+    "dunning.held": lazy("Collecting rests until %(until)s"),
+    "dunning.hold_lifted": lazy("Collecting goes on"),
+    "dunning.forgiven": lazy("Not followed up any more"),
+    "dunning.rule_set": lazy("Rules of collecting changed"),
+    "tenant.final_warning": lazy("Final warning sent"),
+    "tenant.retention_begun": lazy("Days until the erasure began"),
+    "tenant.vat_decided": lazy("VAT treatment decided"),
+    "virtual_account.taken_back": lazy("The bank took the deposit back"),
+    "invoice.given_up": lazy("Written off"),
+    "credit_note.issued": lazy("Credit note issued"),
+    "document_bundle.requested": lazy("Papers asked for in one file"),
+    "document_bundle.ready": lazy("Papers ready in one file"),
 }
 _KINDS = {
     "invoice": lazy("Invoice"),
     "payment_attempt": lazy("Card charge"),
+    "refund": lazy("Refund"),
+    "virtual_account": lazy("Virtual account"),
+    "bank_transfer": lazy("Deposit"),
+    "price_consent": lazy("Consent to a new price"),
+    "tax_invoice": lazy("Tax invoice"),
+    "cash_receipt": lazy("Cash receipt"),
     "tenant": lazy("Company"),
     "subscription": lazy("Subscription"),
     "document": lazy("Paper"),
@@ -78,6 +96,8 @@ _ACTORS = {
 # Steps of ours, as the timeline names who acted.
 _STEPS = {
     "bundles": lazy("bundles"),
+    "cash_receipts": lazy("cash receipts"),
+    "consents": lazy("consents"),
     "credits": lazy("credit"),
     "destruction": lazy("erasure"),
     "documents": lazy("papers"),
@@ -89,6 +109,11 @@ _STEPS = {
     "provisioning": lazy("provisioning"),
     "quotas": lazy("quotas"),
     "receipt": lazy("receipts"),
+    "reconciliation": lazy("reconciliation"),
+    "refunds": lazy("refunds"),
+    "settlement": lazy("settlement"),
+    "tax_papers": lazy("tax papers"),
+    "transfers": lazy("deposits"),
 }
 _TONES = {"good": "good", "bad": "bad", "warn": "warn"}
 

@@ -27,9 +27,18 @@ STATES = {
         *("approved", "trialing", "active", "past_due"),
         *("suspended", "destroying", "destroyed"),
     ),
-    "invoice": ("draft", "issued", "overdue", "paid", "void"),
+    "invoice": ("draft", "issued", "overdue", "paid", "credited", "written_off", "void"),
     "subscription": ("scheduled", "active", "paused", "cancelled"),
     "payment_attempt": ("open", "succeeded", "declined", "unknown", "needs_person"),
+    "refund": ("due", "open", "unknown", "needs_person", "by_hand", "succeeded", "closed"),
+    "virtual_account": ("opening", "waiting", "deposited", "expired", "refused"),
+    "bank_transfer": ("new", "open", "ignored", "settled"),
+    "price_consent": ("asked", "refused", "given", "lapsed", "withdrawn"),
+    "tax_invoice": ("due", "issued", "sent", "accepted", "failed", "amended", "cancelled"),
+    "cash_receipt": (
+        *("wanted", "due", "issued", "confirmed"),
+        *("failed", "withdrawn", "cancelled"),
+    ),
     "document": ("due", "ready"),
     "message": ("due", "sent", "failed"),
 }
@@ -102,7 +111,7 @@ def _page(layout: str, template: str) -> str:
             id=index,
             number=f"2026-{index:06d}",
             company=LONG if index == 3 else f"가온건축 {index}",
-            state=STATES["invoice"][index % 5],
+            state=("draft", "issued", "overdue", "paid", "void")[index % 5],
             due=NOW + timedelta(days=index - 4),
             total_minor=(-1 if index == 5 else 1) * 137_500 * index**3,
         )
