@@ -55,7 +55,7 @@ class Box:
     messenger: Messenger
     hang_seconds: float
     stopping: threading.Event = field(default_factory=threading.Event)
-    # Told by the control door: how the next charges are to go, oldest first.
+    # Told by the control door: how the next charges or receipts are to go, oldest first.
     told: list[dict[str, str]] = field(default_factory=list)
     _running: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -73,10 +73,13 @@ class Box:
         with self._lock:
             self._running.discard(reply_id)
 
-    def next_told(self) -> dict[str, str]:
-        """This function will return what the next charge was told to do, if anything."""
+    def next_told(self, about: str = "charge") -> dict[str, str]:
+        """This function will return what the next charge or receipt was told to do, if anything."""
         with self._lock:
-            return self.told.pop(0) if self.told else {}
+            found = [told for told in self.told if told.get("about", "charge") == about][:1]
+            for told in found:
+                self.told.remove(told)
+        return found[0] if found else {}
 
     def reply_of(self, reply_id: str) -> Row | None:
         """This function will return the first answer under a key that is still kept."""

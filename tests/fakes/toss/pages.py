@@ -84,9 +84,14 @@ def _back(url: str, query: dict[str, str]) -> Any:
 
 @pages.post("/_simulator/next")
 def next_charge() -> Any:
-    """This function will tell the next charge to go wrong: by a fault, or by an error's code."""
+    """This function will tell the next charge to go wrong: by a fault, or by an error's code.
+
+    `about`: "receipt" tells the next cash receipt, or the next cancelling of one, instead.
+    """
     told = request.get_json()
     if told.get("fault") not in (None, *_FAULTS) or told.get("code") not in (None, *ERRORS):
+        abort(400)
+    if told.get("about", "charge") not in ("charge", "receipt"):
         abort(400)
     box().told.append(told)
     return jsonify(told)
@@ -124,6 +129,19 @@ def deposit(order_id: str) -> Any:
         arrived = bool(request.get_json()["arrived"])
         box().book.write(payments.deposit(found[-1], arrived=arrived))
     return jsonify({})
+
+
+@pages.post("/_simulator/receipts")
+def complete_receipts() -> Any:
+    """This function will have the tax service confirm every cash receipt and every cancelling."""
+    with box().book.lock:
+        rows = [
+            {**row, "issueStatus": "COMPLETED"}
+            for row in box().book.rows("receipts")
+            if row["issueStatus"] == "IN_PROGRESS"
+        ]
+        box().book.write([("receipts", row) for row in rows])
+    return jsonify(len(rows))
 
 
 @pages.post("/_simulator/forget-keys")

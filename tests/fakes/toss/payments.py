@@ -357,7 +357,7 @@ def issue_receipt(box: Box, merchant: str, body: Body) -> tuple[Reply, Rows]:
         "requestedAt": now().isoformat(),
         "receiptUrl": "https://dashboard.tosspayments.com/receipt/cash",
     }
-    return Reply(200, shown_receipt(row)), [("receipts", row)]
+    return _told_receipt(box, row)
 
 
 def cancel_receipt(box: Box, merchant: str, receipt_key: str, body: Body) -> tuple[Reply, Rows]:
@@ -379,7 +379,16 @@ def cancel_receipt(box: Box, merchant: str, receipt_key: str, body: Body) -> tup
         "transactionType": "CANCEL",
         "requestedAt": now().isoformat(),
     }
-    return Reply(200, shown_receipt(row)), [("receipts", row)]
+    return _told_receipt(box, row)
+
+
+def _told_receipt(box: Box, row: Body) -> tuple[Reply, Rows]:
+    """The answer about a cash receipt, as the control door wants it."""
+    told = box.next_told("receipt")
+    if code := told.get("code"):
+        refusal = Refusal(code)
+        return Reply(refusal.status, refusal.body), []
+    return Reply(200, shown_receipt(row), told.get("fault", "answer")), [("receipts", row)]
 
 
 def shown_receipt(row: Body) -> Body:

@@ -1,0 +1,210 @@
+"""The step of cash receipts with a merchant account that issues them, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+
+from app.base import ids
+from app.base.audit import SYSTEM
+from app.base.config import settings
+from app.base.db import control_session
+from invoices import cash_receipts, gateway_accounts
+from invoices.gateways import registry
+from invoices.gateways.port import CashReceiptUse
+from invoices.models import CashReceipt
+from jobs import cash_receipts as step
+from jobs import evidence
+from tests.factories import NOW
+from tests.fakes.toss.box import now
+from tests.fakes.toss.till import RunningToss
+from tests.invoices.test_evidence import transfer, waiting
+
+ACCOUNT = "toss-receipts"
+LATER = NOW + timedelta(hours=2)
+BUSINESS = "1208147521"
+
+
+@pytest.fixture(scope="module")
+def toss(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningToss]:
+    running = RunningToss(directory=tmp_path_factory.mktemp("toss"))
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def merchant() -> str:
+    """One of each test's own: numbers of invoices begin anew with every test."""
+    return ids.uuid7().hex
+
+
+@pytest.fixture(autouse=True)
+def account(
+    scenario: Any,
+    merchant: str,
+    toss: RunningToss,
+    set_clock: Callable[[datetime], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """A merchant account at the simulator, and settings that have it issue cash receipts."""
+    set_clock(NOW)
+    monkeypatch.setenv("TENANTRY_CASH_RECEIPT_ISSUER", ACCOUNT)
+    settings.cache_clear()
+    registry.forget()
+    with control_session() as session:
+        gateway_accounts.add(
+            control_session=session,
+            account=gateway_accounts.NewAccount(
+                code=ACCOUNT,
+                gateway="toss",
+                title_ko="카드",
+                title_en="Card",
+                credentials={
+                    "base_url": toss.url,
+                    "script_url": f"{toss.url}/v2/standard",
+                    "client_key": f"test_ck_{merchant}",
+                    "secret_key": f"test_sk_{merchant}",
+                },
+            ),
+            actor=SYSTEM,
+            now=NOW,
+        )
+    yield
+    monkeypatch.delenv("TENANTRY_CASH_RECEIPT_ISSUER")
+    settings.cache_clear()
+    registry.forget()
+
+
+def chosen() -> UUID:
+    """A cash receipt of a supply that was paid by transfer, due to be issued."""
+    with control_session() as session:
+        invoice = waiting(session)
+        row = cash_receipts.want(
+            control_session=session,
+            invoice_id=invoice.id,
+            use=CashReceiptUse.EXPENSE_PROOF,
+            identity=BUSINESS,
+            actor=SYSTEM,
+            now=NOW,
+        )
+        transfer(session, invoice)
+    assert evidence.STEP.work() == 1
+    return row.id
+
+
+def taken_back(row_id: UUID, supply: int, tax: int) -> UUID:
+    """The cancelling of so much of a cash receipt, due to be done."""
+    with control_session() as session:
+        cause = ids.uuid7()
+        assert cash_receipts.cancel(
+            control_session=session,
+            invoice_id=session.get_one(CashReceipt, row_id).invoice_id,
+            cause_id=cause,
+            supply_minor=supply,
+            tax_minor=tax,
+            reason="refund",
+            now=LATER,
+        )
+        return session.scalars(select(CashReceipt.id).where(CashReceipt.cause_id == cause)).one()
+
+
+def kept(row_id: UUID) -> CashReceipt:
+    with control_session() as session:
+        return session.get_one(CashReceipt, row_id)
+
+
+def papers(toss: RunningToss, merchant: str) -> list[tuple[str, int]]:
+    """The merchant's papers at the simulator, issued and cancelled, with their amounts."""
+    listed = toss.ask(
+        "GET",
+        "/v1/cash-receipts",
+        auth=(f"test_sk_{merchant}", ""),
+        params={"requestDate": now().date().isoformat(), "limit": 10_000},
+    )
+    return [(paper["transactionType"], paper["amount"]) for paper in listed.json()["data"]]
+
+
+def pause_is_over() -> None:
+    with control_session() as session:
+        session.execute(update(CashReceipt).values(lease_until=None, retry_at=None))
+
+
+class TestIssued:
+    def test_and_confirmed_by_the_account(
+        self, toss: RunningToss, merchant: str, set_clock: Callable[[datetime], None]
+    ) -> None:
+        row_id = chosen()
+        step.STEP.work()
+        row = kept(row_id)
+        assert (row.state, row.issuer) == ("issued", ACCOUNT)
+        assert row.number
+        assert papers(toss, merchant) == [("CONFIRM", row.total_minor)]
+        set_clock(LATER)
+        step.STEP.work()
+        assert kept(row_id).state == "issued"
+        toss.steer("receipts")
+        set_clock(LATER + timedelta(hours=2))
+        step.STEP.work()
+        assert (kept(row_id).state, kept(row_id).look_at) == ("confirmed", None)
+
+    @pytest.mark.parametrize("fault", ["drop", "fail", "busy"])
+    def test_once_whatever_the_connection_does(
+        self, toss: RunningToss, merchant: str, fault: str
+    ) -> None:
+        row_id = chosen()
+        toss.steer("next", about="receipt", fault=fault)
+        step.STEP.work()
+        row = kept(row_id)
+        assert (row.state, row.number) == ("due", None)
+        assert "IssuerSilent" in str(row.last_error)
+        assert step.STEP.work() == 0  # it is left alone for a while
+        pause_is_over()
+        step.STEP.work()
+        row = kept(row_id)
+        assert row.state == "issued"
+        assert papers(toss, merchant) == [("CONFIRM", row.total_minor)]
+
+    def test_not_where_the_account_refuses(self, toss: RunningToss, merchant: str) -> None:
+        row_id = chosen()
+        toss.steer("next", about="receipt", code="INVALID_REQUEST")
+        step.STEP.work()
+        assert (kept(row_id).state, kept(row_id).error_code) == ("failed", "INVALID_REQUEST")
+        assert papers(toss, merchant) == []
+
+
+class TestCancelled:
+    @pytest.mark.parametrize("fault", [None, "drop", "fail"])
+    def test_in_part_and_then_whole_and_once(
+        self,
+        toss: RunningToss,
+        merchant: str,
+        set_clock: Callable[[datetime], None],
+        fault: str | None,
+    ) -> None:
+        row_id = chosen()
+        step.STEP.work()
+        toss.steer("receipts")
+        set_clock(LATER)
+        step.STEP.work()
+        row = kept(row_id)
+        wanted = [("CONFIRM", row.total_minor)]
+        for supply, tax in ((10_000, 1_000), (row.supply_minor - 10_000, row.tax_minor - 1_000)):
+            cancel_id = taken_back(row_id, supply, tax)
+            if fault is not None:
+                toss.steer("next", about="receipt", fault=fault)
+                step.STEP.work()
+                assert kept(cancel_id).state == "due"
+                pause_is_over()
+            step.STEP.work()
+            toss.steer("receipts")
+            set_clock(LATER + timedelta(hours=len(wanted) * 3))
+            step.STEP.work()
+            assert kept(cancel_id).state == "confirmed"
+            wanted.append(("CANCEL", supply + tax))
+        assert papers(toss, merchant) == wanted
+        assert kept(row_id).state == "cancelled"
