@@ -17,7 +17,13 @@ from app.base.errors import NotFound
 from invoices import gateway_accounts
 from invoices.gateways.port import RegisteredMethod, RegistrationStart
 from invoices.gateways.registry import gateway
-from invoices.models import CardRegistration, GatewayAccount, Invoice, PaymentMethod
+from invoices.models import (
+    CardRegistration,
+    DunningWaiver,
+    GatewayAccount,
+    Invoice,
+    PaymentMethod,
+)
 
 
 class NoSuchRegistration(NotFound):
@@ -154,10 +160,18 @@ def _locked(control_session: Session, registration_id: UUID) -> CardRegistration
 
 
 def collect_now(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
-    """This function will make every open invoice of a tenant due for collection at once."""
+    """This function will make every open invoice of a tenant due for collection at once.
+
+    One that finance let go of rests: it is paid only when somebody asks for that.
+    """
     control_session.execute(
         update(Invoice)
-        .where(Invoice.tenant_id == tenant_id, Invoice.state == "issued", Invoice.total_minor > 0)
+        .where(
+            Invoice.tenant_id == tenant_id,
+            Invoice.state == "issued",
+            Invoice.total_minor > 0,
+            ~exists().where(DunningWaiver.invoice_id == Invoice.id),
+        )
         .values(collect_at=now, attempts=0, retry_at=None)
         .execution_options(synchronize_session=False)
     )

@@ -12,7 +12,7 @@ from app.base.audit import Actor, AuditEvent
 from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.messages import Message
-from invoices import dunning, dunning_holds, dunning_rules, dunning_warnings
+from invoices import dunning, dunning_holds, dunning_rules, dunning_warnings, payment_methods
 from invoices.dunning_rules import Exceptions
 from invoices.models import Invoice, PaymentAttempt, Subscription
 from tenants.models import Tenant
@@ -215,6 +215,17 @@ class TestForgiving:
             select(AuditEvent).where(AuditEvent.action == "dunning.forgiven")
         ).one()
         assert (event.subject_id, event.why) == (str(invoice.id), "our mistake")
+
+    def test_leaves_the_invoice_alone_when_another_card_comes(
+        self, control_session: Session
+    ) -> None:
+        invoice = owing(control_session)
+        self.forgive(control_session, invoice)
+        payment_methods.collect_now(
+            control_session=control_session, tenant_id=invoice.tenant_id, now=LATE
+        )
+        control_session.refresh(invoice)
+        assert invoice.collect_at is None
 
     def test_needs_a_reason_and_an_open_invoice(self, control_session: Session) -> None:
         invoice = owing(control_session)

@@ -79,18 +79,34 @@ def make_move(plan_code: str, currency: str) -> Any:
     for first in range(0, len(chosen), AT_ONCE):
         _schedule(move, chosen[first : first + AT_ONCE], now, found)
         control().commit()
-    flash(
-        ngettext(
-            "%(num)d subscriber is moved and told.",
-            "%(num)d subscribers are moved and told.",
-            len(found.moved),
-        ),
-        "good",
-    )
+    _say(found)
     left = len(waiting) - len(found.moved)
     if left:
         flash(ngettext("%(num)d stays as it is.", "%(num)d stay as they are.", left), "info")
     return see_other(url_for(".details", plan_code=plan_code, currency=currency))
+
+
+def _say(found: Moves) -> None:
+    asked = sum(each.asked for each in found.moved)
+    moved = len(found.moved) - asked
+    if moved or not asked:
+        flash(
+            ngettext(
+                "%(num)d subscriber is moved and told.",
+                "%(num)d subscribers are moved and told.",
+                moved,
+            ),
+            "good",
+        )
+    if asked:
+        flash(
+            ngettext(
+                "%(num)d subscriber is asked to agree.",
+                "%(num)d subscribers are asked to agree.",
+                asked,
+            ),
+            "info",
+        )
 
 
 def _typed(given: Mapping[str, str]) -> dict[str, str]:

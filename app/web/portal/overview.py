@@ -19,7 +19,7 @@ from app.web.i18n import gettext
 from app.web.portal import next_bill  # noqa: F401 - it tells the pages the bill so far
 from app.web.portal.door import portal, portal_required
 from app.web.sessions import admit
-from invoices import catalogue, payment_methods, subscriptions
+from invoices import catalogue, dunning_rules, payment_methods, subscriptions
 from invoices.catalogue import PlanNotOffered
 from invoices.models import Invoice, PlanVersion, Subscription
 from tenants import billing_profiles, databases, members
@@ -107,8 +107,10 @@ def standing(unpaid: list[Invoice], now: datetime) -> dict[str, Any] | None:
 
 
 def _past_due(unpaid: list[Invoice]) -> dict[str, str]:
-    closes = g.tenant.past_due_at and g.tenant.past_due_at + timedelta(
-        days=settings().past_due_grace_days
+    # As the final warning says; before it, as the days of grace that hold for this tenant say.
+    rules = dunning_rules.rules_of(control_session=control(), tenant=g.tenant)
+    closes = g.tenant.suspend_after or (
+        g.tenant.past_due_at and g.tenant.past_due_at + timedelta(days=rules.grace_days)
     )
     return {
         "title": gettext("%(amount)s is overdue", amount=_owed(unpaid)),

@@ -17,6 +17,7 @@ from invoices import card_links, catalogue, dunning, plan_moves
 from invoices.models import (
     BankTransfer,
     DunningHold,
+    DunningRule,
     DunningWaiver,
     Invoice,
     PriceConsent,
@@ -93,6 +94,20 @@ class TestDebts:
         assert "1, 2" in client.get(page).text
         assert send(client, PAGE, rule, to=f"{PAGE}/plans/team/rule").status_code == 303
         assert "1,2" in client.get(PAGE).text
+
+    def test_say_the_customers_own_last_day_on_the_first_page(
+        self, client: Any, debt: Invoice
+    ) -> None:
+        with control_session() as session:
+            tenant = session.get_one(Tenant, debt.tenant_id)
+            session.add(DunningRule(tenant_id=tenant.id, grace_days=40, set_at=LATE))
+        sign_in(client, tenant)
+        own = (LATE + timedelta(days=40)).date()
+        assert f"{own}" in client.get("/portal/").text
+        with control_session() as session:
+            warned = session.get_one(Tenant, debt.tenant_id)
+            warned.suspend_after = LATE + timedelta(days=47)
+        assert f"{(LATE + timedelta(days=47)).date()}" in client.get("/portal/").text
 
     def test_are_for_finance_to_decide(self, client: Any, debt: Invoice) -> None:
         sign_in_staff(client, "sales")

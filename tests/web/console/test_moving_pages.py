@@ -132,6 +132,29 @@ class TestMoving:
         assert (moves_ahead(), mails()) == ([2], 1)
 
 
+class TestARise:
+    """A third version costs more: whoever is on the first one is asked, not moved."""
+
+    DEARER = ASKED | {"to": "3"}
+
+    @pytest.fixture(autouse=True)
+    def third_version(self, two_versions: None) -> None:
+        with control_session() as session:
+            catalogue.publish(
+                control_session=session, terms=dearer(TEAM, 990_000), actor=SYSTEM, now=NOW
+            )
+
+    def test_shows_who_is_only_asked_and_says_so_afterwards(self, client: Any) -> None:
+        sign_in_staff(client, "finance")
+        text = client.get(PAGE, query_string=self.DEARER | {"lang": "en"}).text
+        assert "Only if they agree" in text
+        send(client, PAGE, self.DEARER)
+        after = client.get("/console/catalogue/team/KRW", query_string={"lang": "en"}).text
+        assert "1 subscriber is asked to agree." in after
+        assert "is moved and told" not in after
+        assert moves_ahead() == []
+
+
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_reads_well_on_every_screen(app: Any, browser: Browser, language: str) -> None:
     email = staff_member("finance")
