@@ -294,6 +294,8 @@ _LINKS = (
     ("deferral", "invoice", "invoice_id"),
     ("document", "credit_note", "subject_id"),
     ("ledger_entry", "credit_note", "cause_id"),
+    ("ledger_entry", "refund", "cause_id"),
+    ("ledger_entry", "write_off", "cause_id"),
     ("document", "invoice", "subject_id"),
     ("document", "tax_invoice", "subject_id"),
     ("document", "payment", "subject_id"),

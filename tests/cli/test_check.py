@@ -18,10 +18,28 @@ from app.base.audit import SYSTEM
 from app.base.db import control_session, usage_session
 from app.base.money import Money
 from app.cli.check import all_invariants, check_command
-from invoices import evidence, paper_files, reconciliation, tax_amendments, transfers
+from invoices import (
+    credit_grants,
+    credit_notes,
+    deferrals,
+    evidence,
+    paper_files,
+    reconciliation,
+    refund_queue,
+    tax_amendments,
+    transfers,
+    write_offs,
+)
 from invoices.documents.papers import Amendment
 from invoices.gateways.port import SettlementKind, SettlementLine
-from invoices.models import LedgerEntry, ReconciliationDifference, TaxInvoice
+from invoices.models import (
+    CreditEnd,
+    CreditGrant,
+    LedgerEntry,
+    ReconciliationDifference,
+    Refund,
+    TaxInvoice,
+)
 from invoices.models import SettlementLine as Line
 from jobs import rollups
 from tenants import meters
@@ -93,6 +111,43 @@ def books(scenario: Scenario) -> Books:
         return Books(scenario, paid.id, open_.id, payment.id, first.id, second.id, card.id)
 
 
+@dataclass
+class TakenBack:
+    """Of the paid invoice 9 000 goes back and 1 000 is kept as credit; the open one is given up."""
+
+    note: UUID
+    kept: UUID
+    refund: UUID
+    given_up: UUID
+
+
+@pytest.fixture
+def taken_back(books: Books) -> TakenBack:
+    with control_session() as session:
+        finance = make_staff(session, role="finance").id
+        note, kept = (
+            credit_notes.issue(
+                control_session=session,
+                invoice_id=books.paid,
+                amount=Money(amount, "KRW"),
+                keep=keep,
+                reason="wrong seats",
+                staff_id=finance,
+                now=NOW,
+            ).id
+            for amount, keep in ((9_000, False), (1_000, True))
+        )
+        refund = session.scalars(select(Refund.id)).one()
+        given_up = write_offs.write_off(
+            control_session=session,
+            invoice_id=books.open,
+            reason="insolvent",
+            staff_id=finance,
+            now=NOW,
+        )
+        return TakenBack(note, kept, refund, given_up.id)
+
+
 def check(*arguments: str) -> tuple[int, dict[str, list[tuple[str, str, str]]]]:
     """Run the command; what it names, by code."""
     result = CliRunner().invoke(check_command, ["--json", *arguments])
@@ -104,6 +159,18 @@ def check(*arguments: str) -> tuple[int, dict[str, list[tuple[str, str, str]]]]:
                 (offence["kind"], offence["id"], offence["wrong"])
             )
     return result.exit_code, named
+
+
+def sent(taken_back: TakenBack) -> None:
+    """Finance sends the money back from our own bank."""
+    with control_session() as session:
+        refund_queue.declare_sent(
+            control_session=session,
+            refund_id=taken_back.refund,
+            why="bank receipt",
+            actor=SYSTEM,
+            now=NOW,
+        )
 
 
 def assert_named(code: str, kind: str, row_id: object, words: str) -> None:
@@ -255,6 +322,65 @@ class TestI4CreditIsUsedOnce:
             invoice=books.open,
         )
         assert_named("I4", "credit_grant", grant, "5000 used, but its uses come to 0")
+
+    def test_says_nothing_of_what_is_taken_back_in_order(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        assert check() == (0, {})
+
+    def test_names_a_payment_that_went_back_twice(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        books.plant("UPDATE refund SET amount_minor = 209001")
+        assert_named("I4", "payment", books.payment, "209001 is refunded of 209000")
+
+    def test_names_an_invoice_of_which_more_is_taken_back_than_it_asked(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        books.plant(
+            "UPDATE credit_note SET refund_minor = refund_minor + 200000,"
+            " subtotal_minor = subtotal_minor + 200000, total_minor = total_minor + 200000"
+            " WHERE id = %(id)s",
+            id=taken_back.note,
+        )
+        assert_named("I4", "invoice", books.paid, "210000 is credited of 209000")
+
+    def test_names_an_invoice_of_which_more_tax_is_taken_back_than_it_had(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        books.plant(
+            "UPDATE credit_note SET subtotal_minor = subtotal_minor - 19000,"
+            " tax_minor = tax_minor + 19000 WHERE id = %(id)s",
+            id=taken_back.note,
+        )
+        assert_named("I4", "invoice", books.paid, "is credited of")
+
+    @pytest.mark.parametrize(
+        ("column", "words"),
+        [
+            ("credited_minor", "5 is credited of what was owed, but notes say 0"),
+            ("written_off_minor", "5 is written off, but the write-off says 0"),
+        ],
+    )
+    def test_names_a_debt_that_nothing_made_smaller(
+        self, books: Books, column: str, words: str
+    ) -> None:
+        books.plant(f"UPDATE invoice SET {column} = 5 WHERE id = %(id)s", id=books.open)
+        assert_named("I4", "invoice", books.open, words)
+
+    def test_names_money_that_was_promised_and_is_not_sent(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        books.plant("DELETE FROM refund")
+        assert_named(
+            "I4", "credit_note", taken_back.note, "9000 is to be sent back, but 0 is on its way"
+        )
+
+    def test_names_credit_that_was_promised_and_is_not_there(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        books.plant("DELETE FROM credit_grant WHERE credit_note_id = %(id)s", id=taken_back.kept)
+        assert_named("I4", "credit_note", taken_back.kept, "but 0 is on its way")
 
 
 class TestI5BilledOnce:
@@ -438,8 +564,111 @@ class TestI12NothingCrossesTenants:
         )
         assert_named("I12", "web_session", "a" * 12, "another tenant than its user")
 
+    @pytest.mark.parametrize(
+        ("table", "where", "words"),
+        [
+            ("credit_note", "id = %(note)s", "than its invoice"),
+            ("credit_grant", "credit_note_id = %(kept)s", "than its credit_note"),
+            ("refund", "id = %(refund)s", "than its credit_note"),
+            ("refund", "id = %(refund)s", "than its payment"),
+            ("write_off", "id = %(given_up)s", "than its invoice"),
+            ("deferral", "invoice_id = %(open)s", "than its invoice"),
+            ("document", "subject_id = %(note)s AND language = 'ko'", "than its credit_note"),
+            ("ledger_entry", "cause_id = %(note)s", "than its credit_note"),
+            ("ledger_entry", "cause_id = %(refund)s", "than its refund"),
+            ("ledger_entry", "cause_id = %(given_up)s", "than its write_off"),
+        ],
+    )
+    def test_names_money_back_that_points_across(
+        self, books: Books, taken_back: TakenBack, table: str, where: str, words: str
+    ) -> None:
+        sent(taken_back)
+        values = {**vars(taken_back), "open": books.open}
+        with administrator(books.scenario.database) as connection:
+            row = connection.execute(
+                f"SELECT id, tenant_id FROM {table} WHERE {where}",  # type: ignore[arg-type]
+                values,
+            ).fetchone()
+        assert row is not None
+        other = books.tenant if row[1] == books.other_tenant else books.other_tenant
+        books.plant(f"UPDATE {table} SET tenant_id = %(to)s WHERE id = %(id)s", to=other, id=row[0])
+        assert_named("I12", table, row[0], words)
+
+    def test_names_what_was_paid_too_much_by_another_tenant(self, books: Books) -> None:
+        with control_session() as session:
+            payment = transfers.record_transfer(
+                control_session=session,
+                invoice_id=books.open,
+                amount=Money(300_000, "KRW"),
+                payer="대한설계",
+                paid_on=NOW.date(),
+                staff_id=make_staff(session, role="finance").id,
+                now=NOW,
+            ).id
+            grant = session.scalars(
+                select(CreditGrant.id).where(CreditGrant.payment_id == payment)
+            ).one()
+        books.plant(
+            "UPDATE credit_grant SET tenant_id = %(to)s WHERE id = %(id)s",
+            to=books.tenant,
+            id=grant,
+        )
+        assert_named("I12", "credit_grant", grant, "than its payment")
+
 
 class TestI13AccountsStandForRows:
+    @pytest.mark.parametrize("kind", ["credit_note", "refund", "write_off", "recognition"])
+    def test_names_what_was_never_booked(
+        self, books: Books, taken_back: TakenBack, kind: str
+    ) -> None:
+        sent(taken_back)
+        with control_session() as session:
+            deferrals.recognise(control_session=session, day=NOW.date(), now=NOW)
+            causes = session.scalars(
+                select(LedgerEntry.cause_id).where(LedgerEntry.kind == kind)
+            ).all()
+        books.plant(
+            "WITH gone AS (DELETE FROM ledger_entry WHERE kind = %(kind)s RETURNING id)"
+            " DELETE FROM ledger_line WHERE entry_id IN (SELECT id FROM gone)",
+            kind=kind,
+        )
+        assert causes
+        for cause in causes:
+            assert_named("I13", kind, cause, "not in the ledger")
+
+    def test_names_a_credit_whose_end_was_never_booked(self, books: Books) -> None:
+        with control_session() as session:
+            grant = credit_grants.grant(
+                control_session=session,
+                tenant_id=books.tenant,
+                amount=Money(5_000, "KRW"),
+                source="purchase",
+                note="paid ahead",
+                actor=SYSTEM,
+                now=NOW,
+            )
+            credit_grants.revoke(
+                control_session=session,
+                grant_id=grant.id,
+                reason="sent back",
+                actor=SYSTEM,
+                now=NOW,
+            )
+            end = session.scalars(select(CreditEnd.id)).one()
+        assert check() == (0, {})
+        books.plant(
+            "WITH gone AS (DELETE FROM ledger_entry WHERE cause_id = %(id)s RETURNING id)"
+            " DELETE FROM ledger_line WHERE entry_id IN (SELECT id FROM gone)",
+            id=end,
+        )
+        assert_named("I13", "credit_end", end, "not in the ledger")
+
+    def test_names_money_to_send_back_that_no_refund_stands_for(
+        self, books: Books, taken_back: TakenBack
+    ) -> None:
+        books.plant("UPDATE refund SET amount_minor = amount_minor - 1")
+        assert_named("I13", "ledger", "refunds in KRW", "says 9000, its rows come to 8999")
+
     def test_names_an_invoice_that_is_open_by_another_amount(self, books: Books) -> None:
         books.plant("UPDATE invoice SET paid_minor = 9 WHERE id = %(id)s", id=books.open)
         assert_named("I13", "invoice", books.open, "208991 is open, but the ledger has 209000")
