@@ -20,15 +20,13 @@ def issue_of(invoice: Invoice | Sheet, *, paid_grants: Collection[UUID]) -> Book
 
     `paid_grants`: the credits used on it that were paid for. What was given is a smaller price.
     """
-    issued_on = deferrals.issue_day(invoice)
-    deferred = carried = used = 0
+    deferred = sum(part.amount_minor for part in deferrals.ahead(invoice))
+    carried = used = 0
     for line in invoice.lines:
         if line.kind == "carried":
             carried += line.amount_minor
         elif line.kind == "prepaid" and UUID(line.evidence["grant"]) in paid_grants:
             used -= line.amount_minor
-        elif deferrals.is_deferred(line, issued_on):
-            deferred += line.amount_minor
     return Booking(
         kind="issue",
         cause_id=invoice.id,

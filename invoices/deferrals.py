@@ -1,22 +1,24 @@
 """Deferrals: what is billed ahead is earned day by day, exact to the minor unit.
 
 By the end of a day an amount has earned its share of the days gone by, rounded towards zero; each
-day books the difference to the day before, so that the last day brings the sum to the whole.
+day books the difference to the day before, so that the last day brings the sum to the whole. What
+a coupon takes off lines is for the days of those lines; off usage that is over, it is not deferred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from app.base import bulk, clock, ids
 from app.base.config import settings
-from invoices import ledger
+from invoices import discounts, ledger
 from invoices.ledger import Booking, credit, debit
 from invoices.models import Deferral, Invoice, InvoiceLine, Recognition
 from invoices.sheets import Sheet, SheetLine
@@ -38,15 +40,39 @@ _REACHED = text(
 )
 
 
-def is_deferred(line: InvoiceLine | SheetLine, issued_on: date) -> bool:
-    """This function will tell whether a line is for days that are still to come at its issue."""
-    ends_on = line.period.upper
-    return (
-        line.kind not in _MONEY_KINDS
-        and bool(line.amount_minor)
-        and ends_on is not None
-        and ends_on > issued_on
-    )
+class Ahead(NamedTuple):
+    """So much of a bill that is for these days, the last of which is still to come."""
+
+    amount_minor: int
+    period: Range[date]
+
+
+def ahead(bill: Invoice | Sheet) -> Iterator[Ahead]:
+    """This function will yield what of an issued bill is for days still to come at its issue."""
+    issued_on = issue_day(bill)
+    for line in bill.lines:
+        if line.kind in _MONEY_KINDS:
+            continue
+        for part in _shares(line, bill):
+            ends_on = part.period.upper
+            if part.amount_minor and ends_on is not None and ends_on > issued_on:
+                yield part
+
+
+def _shares(line: InvoiceLine | SheetLine, bill: Invoice | Sheet) -> list[Ahead]:
+    """A line whole, or what a coupon takes off each line, in proportion to its share.
+
+    The shares are in prices as they are written, which may include the tax that the line does not.
+    """
+    shares = line.evidence.get("lines") if line.kind == "discount" else None
+    if not shares:
+        return [Ahead(line.amount_minor, line.period)]
+    periods = {each.position: each.period for each in bill.lines}
+    dealt = discounts.deal_out(-line.amount_minor, [share["amount_minor"] for share in shares])
+    return [
+        Ahead(-amount_minor, periods[share["line"]])
+        for share, amount_minor in zip(shares, dealt, strict=True)
+    ]
 
 
 def issue_day(invoice: Invoice | Sheet) -> date:
@@ -72,13 +98,11 @@ def write(*, control_session: Session, sheets: Sequence[Sheet]) -> None:
 
 
 def _rows(sheet: Sheet) -> Iterator[tuple[Any, ...]]:
-    issued_on = issue_day(sheet)
-    for line in sheet.lines:
-        if is_deferred(line, issued_on):
-            yield (
-                *(ids.uuid7(), sheet.tenant_id, sheet.id, sheet.currency, line.amount_minor),
-                *(line.period.lower, line.period.upper),
-            )
+    for part in ahead(sheet):
+        yield (
+            *(ids.uuid7(), sheet.tenant_id, sheet.id, sheet.currency, part.amount_minor),
+            *(part.period.lower, part.period.upper),
+        )
 
 
 def recognise(*, control_session: Session, day: date, now: datetime) -> list[Recognition]:

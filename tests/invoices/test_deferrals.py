@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -10,12 +12,15 @@ from sqlalchemy.orm import Session
 
 from app.base.audit import SYSTEM
 from app.base.invariants import offences
-from invoices import deferrals, invoicing, ledger
+from invoices import coupons, deferrals, invoicing, ledger
 from invoices.checks import INVARIANTS
+from invoices.coupons import Availability
+from invoices.discounts import Coupon
 from invoices.models import Deferral, Invoice, LedgerEntry
-from tests.factories import NOW, make_invoice
+from tests.factories import NOW, make_invoice, make_readings, make_subscription
 
 DAY = NOW.date()
+MARCH, APRIL = (datetime(2026, month, 1, 1, tzinfo=UTC) for month in (3, 4))
 
 
 def balance(session: Session, account: str, until: date | None = None) -> int:
@@ -111,6 +116,75 @@ class TestAFeeBilledAhead:
         assert balance(control_session, "deferred_revenue") == 0
         assert days_on(control_session, DAY + timedelta(days=10), 1) == [0]
         assert_in_order(control_session)
+
+
+class TestADiscount:
+    def test_belongs_to_the_days_of_the_lines_it_is_taken_off(
+        self, control_session: Session
+    ) -> None:
+        """A tenth off April, billed ahead, and off the seats of March, which is over."""
+        subscription = make_subscription(control_session, starts_on=date(2026, 3, 1), now=MARCH)
+        make_readings(
+            control_session,
+            tenant_id=subscription.tenant_id,
+            start=date(2026, 3, 1),
+            end=date(2026, 4, 1),
+            seats=60,
+        )
+        self.redeem(control_session, subscription.tenant_id)
+        invoicing.bill(
+            control_session=control_session, subscription_ids=[subscription.id], now=MARCH
+        )
+        before = balance(control_session, "deferred_revenue")
+        assert before == 190_000 - 19_000
+        invoicing.bill(
+            control_session=control_session, subscription_ids=[subscription.id], now=APRIL
+        )
+        april = control_session.scalars(
+            select(Invoice).where(Invoice.period.contains(date(2026, 4, 15)))
+        ).one()
+        (off,) = [line.amount_minor for line in april.lines if line.kind == "discount"]
+        assert off < -19_000
+        assert balance(control_session, "deferred_revenue") - before == 190_000 - 19_000
+        rows = control_session.execute(
+            select(Deferral.amount_minor, Deferral.starts_on, Deferral.ends_on).where(
+                Deferral.invoice_id == april.id
+            )
+        ).all()
+        month = (date(2026, 4, 1), date(2026, 5, 1))
+        assert sorted(rows) == [(-19_000, *month), (190_000, *month)]
+        self.voided_leaves_nothing(control_session, april, before)
+
+    def redeem(self, session: Session, tenant_id: UUID) -> None:
+        coupons.create(
+            control_session=session,
+            coupon=Coupon(
+                code="SPRING",
+                name_ko="봄맞이 할인",
+                name_en="Spring sale",
+                kind="percentage",
+                percent=Decimal(10),
+                duration="forever",
+            ),
+            availability=Availability(),
+            actor=SYSTEM,
+            now=MARCH,
+        )
+        coupons.redeem(
+            control_session=session, code="SPRING", tenant_id=tenant_id, actor=SYSTEM, now=MARCH
+        )
+
+    def voided_leaves_nothing(self, session: Session, invoice: Invoice, before: int) -> None:
+        assert_in_order(session)
+        invoicing.void(
+            control_session=session,
+            invoice_id=invoice.id,
+            reason="wrong",
+            actor=SYSTEM,
+            now=APRIL,
+        )
+        assert balance(session, "deferred_revenue") == before
+        assert_in_order(session)
 
 
 class TestAnyAmount:
