@@ -28,6 +28,7 @@ from invoices.models import (
     Payment,
     PaymentAttempt,
     PaymentMethod,
+    Refund,
     StatutoryPaper,
     TaxInvoice,
     VatEvidence,
@@ -50,7 +51,7 @@ class PapersUnderWay(Conflict):
 
 
 class MoneyUnderWay(Conflict):
-    """A charge's outcome is open: what is set apart now would miss it."""
+    """A charge's outcome is open, or money is to go back: what is set apart now would miss it."""
 
 
 def prefix_of(tenant_id: UUID) -> str:
@@ -70,8 +71,8 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
     Twice is harmless. The files at `paper_files.prefix_of` stay: they go with the tenant's. It
     returns how many papers were set apart now.
 
-    Raises: MoneyUnderWay while a charge's outcome is open, PapersUnderWay while a tax paper's is;
-    FileMissing, StoreUnavailable.
+    Raises: MoneyUnderWay while a charge's outcome is open or money is still to go back,
+    PapersUnderWay while a tax paper's is open; FileMissing, StoreUnavailable.
     """
     invoices = list(
         control_session.scalars(
@@ -87,6 +88,11 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
     )
     if control_session.scalar(select(open_charge)):
         raise MoneyUnderWay("A card charge of this tenant is under way. Its outcome comes first.")
+    to_refund = exists().where(
+        Refund.tenant_id == tenant_id, Refund.state.not_in(("succeeded", "closed"))
+    )
+    if control_session.scalar(select(to_refund)):
+        raise MoneyUnderWay("Money is still to go back to this tenant. That comes first.")
     if control_session.scalar(select(_papers_under_way(tenant_id))):
         raise PapersUnderWay("A tax paper of this tenant is under way. It has to arrive first.")
     abroad = control_session.get_one(Tenant, tenant_id).country != "KR"

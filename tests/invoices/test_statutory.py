@@ -12,16 +12,28 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.base import clock, files
+from app.base.audit import Actor
 from app.base.errors import NotFound
 from app.base.invariants import offences
 from app.base.money import Money
-from invoices import evidence, fingerprints, ledger, paper_files, payment, statutory, transfers
+from invoices import (
+    credit_notes,
+    evidence,
+    fingerprints,
+    ledger,
+    paper_files,
+    payment,
+    refund_queue,
+    statutory,
+    transfers,
+)
 from invoices.checks import INVARIANTS
 from invoices.models import (
     Document,
     Invoice,
     Payment,
     PaymentMethod,
+    Refund,
     StatutoryPaper,
     TaxInvoice,
     VatEvidence,
@@ -161,6 +173,31 @@ class TestSettingApart:
         )
         with pytest.raises(statutory.MoneyUnderWay):
             set_apart(control_session, invoice)
+
+    @pytest.mark.parametrize("end", ["sent", "kept"])
+    def test_waits_until_money_has_gone_back(self, control_session: Session, end: str) -> None:
+        invoice = traded(control_session)
+        staff_id = make_staff(control_session, role="finance").id
+        credit_notes.issue(
+            control_session=control_session,
+            invoice_id=invoice.id,
+            amount=Money(9_000, "KRW"),
+            keep=False,
+            reason="wrong seats",
+            staff_id=staff_id,
+            now=NOW,
+        )
+        with pytest.raises(statutory.MoneyUnderWay):
+            set_apart(control_session, invoice)
+        settle = refund_queue.declare_sent if end == "sent" else refund_queue.keep
+        settle(
+            control_session=control_session,
+            refund_id=control_session.scalars(select(Refund.id)).one(),
+            why="bank receipt",
+            actor=Actor.staff(staff_id),
+            now=NOW,
+        )
+        assert set_apart(control_session, invoice)
 
     def test_stops_when_a_paper_can_not_be_copied(self, control_session: Session) -> None:
         invoice = traded(control_session)
