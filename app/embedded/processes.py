@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from app.embedded import ports
 from app.embedded.children import Process
 from app.embedded.servers import CODE
+from app.embedded.simulators import WITH_ACCOUNTS, write_accounts
 from app.embedded.simulators import command as simulator_command
-from app.embedded.simulators import write_accounts
 
 SETUP_SECONDS_MAX = 300.0
 WEB_THREADS = 8
@@ -52,7 +52,7 @@ def stages(
         for name in simulated
     ]
     opening = []
-    if simulated:
+    if WITH_ACCOUNTS.intersection(simulated):
         accounts = write_accounts(
             simulated, chosen=chosen, directory=directory, public_url=public_url
         )

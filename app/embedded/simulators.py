@@ -1,4 +1,4 @@
-"""The simulators that bin/dev can start, and the accounts at them that a person clicks through.
+"""The simulators that bin/dev can start, and the accounts and settings that lead to them.
 
 They live beside the tests, which hold them to what the vendors publish; nobody's money is there,
 so what opens them is no secret.
@@ -14,7 +14,10 @@ from typing import Any
 from app.embedded import accounts, ports
 from app.embedded.errors import EmbeddedError
 
-DEFAULT_PORTS = {"stripe": 8020, "toss": 8021, "portone": 8022}
+DEFAULT_PORTS = {"stripe": 8020, "toss": 8021, "portone": 8022, "popbill": 8024}
+# Payment companies have accounts in the database; who issues tax papers has settings.
+WITH_ACCOUNTS = frozenset({"stripe", "toss", "portone"})
+TRANSMIT_SECONDS = 60
 PORTONE_STORE = "store-00000000-0000-4000-8000-000000000001"
 
 
@@ -41,17 +44,32 @@ def named(words: str) -> tuple[str, ...]:
 
 def command(name: str, *, port: int, directory: Path, public_url: str) -> tuple[str, ...]:
     """Return what runs a simulator, and where it calls."""
+    place = ("--port", str(port), "--directory", str(directory / f"{name}-simulator"))
+    if name not in WITH_ACCOUNTS:
+        return (f"tests.fakes.{name}", *place, "--transmit-seconds", str(TRANSMIT_SECONDS))
     hook = f"{public_url}/hooks/{_accounts(name, port, public_url)[0].code}"
     secrets = {
         "stripe": ("--webhook-secret", "whsec_simulator"),
         "toss": ("--security-key", "toss-security-key"),
         "portone": (),
     }[name]
-    place = str(directory / f"{name}-simulator")
-    return (
-        *(f"tests.fakes.{name}", "--port", str(port), "--directory", place),
-        *("--webhook-url", hook, *secrets),
-    )
+    return (f"tests.fakes.{name}", *place, "--webhook-url", hook, *secrets)
+
+
+def settings_of(names: tuple[str, ...], *, chosen: dict[str, int]) -> dict[str, str]:
+    """Return the settings that lead to simulators which have no account in the database."""
+    if "popbill" not in names:
+        return {}
+    url = f"http://{ports.LOOPBACK}:{chosen['popbill']}"
+    return {
+        "TENANTRY_TAX_ISSUER": "popbill",
+        "TENANTRY_CASH_RECEIPT_ISSUER": "popbill",
+        "TENANTRY_POPBILL_URL": url,
+        "TENANTRY_POPBILL_AUTH_URL": url,
+        "TENANTRY_POPBILL_LINK_ID": "TENANTRY",
+        "TENANTRY_POPBILL_SECRET_KEY": "cG9wYmlsbC1zaW11bGF0b3I=",
+        "TENANTRY_TAX_PAPER_LOOK_MINUTES": "1",
+    }
 
 
 def write_accounts(
@@ -69,6 +87,7 @@ def write_accounts(
             "use": "offered",
         }
         for name in names
+        if name in WITH_ACCOUNTS
         for account in _accounts(name, chosen[name], public_url)
     ]
     path = directory / "run" / "simulators.json"

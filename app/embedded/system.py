@@ -46,7 +46,7 @@ def run(
 ) -> int:
     """Run everything until SIGINT or SIGTERM; return the exit code.
 
-    `simulated`: payment companies to start beside it, with accounts at them.
+    `simulated`: companies to start beside it, with accounts at them or settings that lead there.
     """
     directory = (directory or settings.var_directory()).resolve()
     say: Say = _say
@@ -56,6 +56,10 @@ def run(
     claim(run_directory, say=say)  # before ports are chosen: leftovers may still listen on ours
     values = {**settings.inherited(scratch=scratch), **(settings_of_its_own or {})}
     chosen, moved = _choose_ports(directory, scratch=scratch, simulated=simulated)
+    values = {
+        **simulators.settings_of(simulated, chosen=chosen),
+        **{name: value for name, value in values.items() if value},  # what the user set wins
+    }
     needs = settings.missing_servers(values)
     held = servers.hold(directory, needs=needs, scratch=scratch) if needs else None
     try:

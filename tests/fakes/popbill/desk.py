@@ -6,8 +6,8 @@ ranges, and nothing of ours may depend on them.
 
 from __future__ import annotations
 
-import itertools
 import threading
+import time
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,16 +27,42 @@ class Refusal(Exception):
 
 
 class Desk:
-    """All state, behind one lock."""
+    """All state, behind one lock.
 
-    def __init__(self) -> None:
+    `transmit_seconds`: after it whatever was issued is with the tax service, as of itself; without
+    it the control door says so.
+    """
+
+    def __init__(self, *, transmit_seconds: float | None = None) -> None:
+        self._transmit_seconds = transmit_seconds
         self.lock = threading.RLock()
         self.invoices: dict[str, dict[str, Any]] = {}
         self.cashbills: dict[str, dict[str, Any]] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         # How often a batch is asked about before it is done.
         self.batch_looks = 0
-        self._numbers = itertools.count(1)
+        self._next_number = 1
+
+    def memory(self) -> dict[str, Any]:
+        """This function will return all that a desk after this one has to know."""
+        with self.lock:
+            names = ("invoices", "cashbills", "batches")
+            return {"number": self._next_number, **{name: getattr(self, name) for name in names}}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """This function will go on from what another desk knew."""
+        with self.lock:
+            self._next_number = memory.pop("number")
+            for name, rows in memory.items():
+                setattr(self, name, rows)
+
+    def _number(self) -> int:
+        self._next_number += 1
+        return self._next_number - 1
+
+    def _is_with_the_tax_service(self, kept: dict[str, Any]) -> bool:
+        after = self._transmit_seconds
+        return after is not None and kept["stateCode"] < 304 and time.time() >= kept["at"] + after
 
     def issue(self, words: dict[str, Any]) -> dict[str, Any]:
         """This function will issue a tax invoice, once for a management key."""
@@ -48,8 +74,13 @@ class Desk:
                 raise Refusal(TAKEN, "이미 사용 중인 문서번호입니다.")
             if words.get("modifyCode") and not self._stands(words.get("orgNTSConfirmNum")):
                 raise Refusal(WRONG, "당초 국세청승인번호가 올바르지 않습니다.")
-            number = f"{words['writeDate']}41000000{next(self._numbers):08x}"
-            self.invoices[key] = {"words": words, "stateCode": 300, "ntsconfirmNum": number}
+            number = f"{words['writeDate']}41000000{self._number():08x}"
+            self.invoices[key] = {
+                "words": words,
+                "stateCode": 300,
+                "ntsconfirmNum": number,
+                "at": time.time(),
+            }
             return {"code": 1, "message": "발행 완료", "ntsConfirmNum": number}
 
     def _stands(self, number: Any) -> bool:
@@ -64,6 +95,8 @@ class Desk:
             if key not in self.invoices:
                 raise Refusal(ABSENT, "해당 문서번호의 세금계산서가 존재하지 않습니다.")
             kept = self.invoices[key]
+            if self._is_with_the_tax_service(kept):
+                self.transmit(key)
             words = kept["words"]
             return {
                 "itemKey": f"0{key}",
@@ -183,7 +216,7 @@ class Desk:
             return self._add_cashbill(key, words, str(amount))
 
     def _add_cashbill(self, key: str, words: dict[str, Any], total: str) -> dict[str, Any]:
-        number = f"TB{next(self._numbers):07d}"
+        number = f"TB{self._number():07d}"
         day = f"{datetime.now(_SEOUL):%Y%m%d}"
         self.cashbills[key] = {
             "words": words,
@@ -193,6 +226,7 @@ class Desk:
             "tradeDate": day,
             "totalAmount": total,
             "cancelled": 0,
+            "at": time.time(),
         }
         return {"code": 1, "message": "발행 완료", "confirmNum": number, "tradeDate": day}
 
@@ -202,7 +236,9 @@ class Desk:
             if key not in self.cashbills:
                 raise Refusal(CASH_ABSENT, "해당 문서번호의 현금영수증이 존재하지 않습니다.")
             kept = self.cashbills[key]
-            return {name: kept[name] for name in kept if name not in ("words", "cancelled")}
+            if self._is_with_the_tax_service(kept):
+                kept["stateCode"] = 304
+            return {name: kept[name] for name in kept if name not in ("words", "cancelled", "at")}
 
 
 def _wrong(words: dict[str, Any]) -> str:

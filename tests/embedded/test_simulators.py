@@ -1,0 +1,104 @@
+"""Simulators that bin/dev starts: who has accounts, who has settings, and where they lead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.embedded import environment, ports, simulators
+from app.embedded.children import Process
+from app.embedded.errors import EmbeddedError
+from app.embedded.processes import stages
+from invoices.tax_papers.popbill import PopbillIssuer
+from invoices.tax_papers.popbill_wire import PopbillWire
+from invoices.tax_papers.port import Absent
+from tests.patience import PATIENCE_SECONDS
+
+SELLER = "1248100998"
+
+
+def listed(directory: Path, *simulated: str) -> tuple[dict[str, str], dict[str, Process]]:
+    """The settings and the processes of a system with these simulators."""
+    chosen = {**environment.DEFAULT_PORTS}
+    for name in simulated:
+        chosen[name], _ = ports.choose(directory / "ports.json", name, ports.scratch_start())
+    values = environment.complete(
+        {**os.environ, **simulators.settings_of(simulated, chosen=chosen)},
+        directory=directory,
+        environment="test",
+        held=None,
+        chosen=chosen,
+    )
+    found = stages(
+        environment=values, chosen=chosen, directory=directory, seed=False, simulated=simulated
+    )
+    return values, {process.name: process for stage in found for process in stage}
+
+
+@contextmanager
+def started(process: Process) -> Iterator[None]:
+    """Runs one of them, until it is told to stop."""
+    child = subprocess.Popen(
+        process.command,
+        env=process.environment,
+        cwd=process.directory,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        assert "http://" in child.stdout.readline()
+        yield
+    finally:
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(PATIENCE_SECONDS) == 0
+        child.stdout.close()
+
+
+def issuer(values: dict[str, str]) -> PopbillIssuer:
+    return PopbillIssuer(
+        wire=PopbillWire(
+            url=values["TENANTRY_POPBILL_URL"],
+            auth_url=values["TENANTRY_POPBILL_AUTH_URL"],
+            link_id=values["TENANTRY_POPBILL_LINK_ID"],
+            secret_key=values["TENANTRY_POPBILL_SECRET_KEY"],
+            registration_number=SELLER,
+            user_id="",
+            test=True,
+            timeout_seconds=5,
+        )
+    )
+
+
+class TestPopbill:
+    def test_answers_whoever_has_its_settings_and_again_after_a_restart(
+        self, tmp_path: Path
+    ) -> None:
+        values, processes = listed(tmp_path, "popbill")
+        assert (values["TENANTRY_TAX_ISSUER"], values["TENANTRY_CASH_RECEIPT_ISSUER"]) == (
+            "popbill",
+            "popbill",
+        )
+        for _ in range(2):
+            with started(processes["popbill"]):
+                assert isinstance(issuer(values).lookup(management_key="none"), Absent)
+        assert (tmp_path / "popbill-simulator" / "popbill.json").exists()
+
+    def test_has_no_account_to_be_added(self, tmp_path: Path) -> None:
+        assert "accounts" not in listed(tmp_path, "popbill")[1]
+        assert "accounts" in listed(tmp_path, "popbill", "toss")[1]
+
+    def test_is_not_asked_where_nobody_named_it(self, tmp_path: Path) -> None:
+        assert simulators.settings_of(("stripe", "toss"), chosen={}) == {}
+        assert "popbill" not in listed(tmp_path, "toss")[1]
+
+
+def test_a_name_that_no_simulator_has_is_an_error() -> None:
+    with pytest.raises(EmbeddedError, match="popbil'"):
+        simulators.named("stripe,popbil")
