@@ -21,6 +21,7 @@ from app.base import ids, secrets, states
 from app.base.audit import SYSTEM, Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
+from invoices import vat, vat_lines
 from invoices.gateways.port import CashReceiptUse
 from invoices.models import CASH_RECEIPT, CashReceipt, Invoice, Payment, VatEvidence
 from tenants.identifiers import brn_is_valid
@@ -61,7 +62,7 @@ def may_be_wanted(*, invoice: Invoice) -> bool:
         and invoice.evidence_at is None
         and invoice.currency == "KRW"
         and invoice.total_minor > 0
-        and str(invoice.buyer["vat_treatment"]["treatment"]) != "exempt"
+        and vat.EXEMPT not in vat_lines.treatments(lines=invoice.lines, buyer=invoice.buyer)
     )
 
 

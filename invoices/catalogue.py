@@ -159,6 +159,8 @@ def charge_of(price: Price) -> Charge:
         proration=price.proration,
         rounding=Rounding(price.rounding),
         optional=price.optional,
+        vat=price.vat,
+        vat_included=price.vat_included,
     )
 
 
@@ -193,6 +195,8 @@ def _price(position: int, charge: Charge) -> Price:
         proration=charge.proration,
         rounding=charge.rounding.value,
         optional=charge.optional,
+        vat=charge.vat,
+        vat_included=charge.vat_included,
     )
 
 

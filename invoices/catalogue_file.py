@@ -23,6 +23,7 @@ from invoices.fingerprints import plain_decimal
 from invoices.periods import MONTHLY, QUARTERLY, Interval, IntervalUnsound
 from invoices.plan_terms import GIGABYTE, PlanTerms
 from invoices.pricing import Pricing, Tier
+from invoices.vat import TAXABLE
 
 _PLAN = ("plan", "currency", "position", "names", "limits", "features", "quotas", "charges")
 _CHARGE = (
@@ -38,6 +39,8 @@ _CHARGE = (
     "proration",
     "rounding",
     "optional",
+    "vat",
+    "vat_included",
     "price",
 )
 _AMOUNTS = (
@@ -190,11 +193,11 @@ def _charge(entry: Entry, meters: Mapping[str, Meter] | None) -> Charge | None:
         entry.fault("rounding", "Choose one of %(known)s.", known=", ".join(Rounding))
     said = {
         name: written
-        for name in ("kind", "timing", "meter", "aggregation", "proration")
+        for name in ("kind", "timing", "meter", "aggregation", "proration", "vat")
         if (written := entry.text(name, required=False)) is not None
     }
     code, interval, group = entry.text("charge"), _interval(entry), _group(entry)
-    optional = entry.truth("optional") or False
+    optional, vat_included = entry.truth("optional"), entry.truth("vat_included")
     if len(entry.notes.faults) > before or price is None:
         return None
     charge = Charge(
@@ -206,7 +209,8 @@ def _charge(entry: Entry, meters: Mapping[str, Meter] | None) -> Charge | None:
         interval=interval,
         group=group,
         rounding=Rounding(rounding),
-        optional=optional,
+        optional=optional or False,
+        vat_included=vat_included or False,
         pricing=price,
         **said,
     )
@@ -324,8 +328,11 @@ def _charge_entry(charge: Charge) -> dict[str, Any]:
         "proration": charge.proration,
         "rounding": charge.rounding.value,
         "optional": _Number("true") if charge.optional else None,
+        "vat": charge.vat,
+        "vat_included": _Number("true") if charge.vat_included else None,
     }
     unsaid = {"kind": "recurring", "every": "month", "proration": "day", "rounding": "down"}
+    unsaid["vat"] = TAXABLE
     entry |= {name: value for name, value in said.items() if value and unsaid.get(name) != value}
     return entry | {"price": _price_entry(charge.pricing)}
 

@@ -17,6 +17,7 @@ from invoices import pricing
 from invoices.periods import MONTHLY, Interval
 from invoices.pricing import Pricing
 from invoices.proration import PRORATIONS
+from invoices.vat import TAXABLE, TREATMENTS
 
 # recurring: every interval; setup: once, when the subscription starts; one_off: once, when it is
 # added; commitment: what the other charges of a period are topped up to.
@@ -58,6 +59,9 @@ class Charge:
     proration: str = "day"
     rounding: Rounding = Rounding.DOWN
     optional: bool = False
+    # How VAT treats it, whoever buys it, and whether its price includes the tax.
+    vat: str = TAXABLE
+    vat_included: bool = False
 
     @property
     def once(self) -> bool:
@@ -117,6 +121,11 @@ def check(charge: Charge) -> None:
     _one_of(charge.kind, KINDS, "kind")
     _one_of(charge.timing, TIMINGS, "timing")
     _one_of(charge.proration, PRORATIONS, "proration")
+    _one_of(charge.vat, TREATMENTS, "vat")
+    if charge.vat_included and charge.vat != TAXABLE:
+        raise ChargeUnsound(
+            "Only the price of a taxable charge includes VAT.", field="vat_included"
+        )
     if charge.aggregation is not None:
         _one_of(charge.aggregation, AGGREGATIONS, "aggregation")
     pricing.check(charge.pricing)

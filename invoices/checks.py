@@ -225,7 +225,9 @@ _COUPONS_USED_ONCE = """
     FROM coupon_use u JOIN invoice_line l ON l.id = u.line_id
     JOIN invoice i ON i.id = u.invoice_id
     WHERE (u.state = 'void') <> (i.state = 'void')
-       OR (l.invoice_id, l.kind, -l.amount_minor, l.evidence ->> 'redemption')
+       OR (l.invoice_id, l.kind, -(l.amount_minor
+            + coalesce((l.evidence #>> '{vat,included,1}')::bigint, 0)),
+            l.evidence ->> 'redemption')
         IS DISTINCT FROM (u.invoice_id, 'discount', u.amount_minor, u.redemption_id::text)
     UNION ALL
     SELECT 'invoice_line', l.id, 'a discount that no coupon of the customer accounts for'
@@ -237,7 +239,8 @@ _COUPONS_USED_ONCE = """
     UNION ALL
     SELECT 'invoice_line', l.id, 'a discount that is not the sum of its shares'
     FROM invoice_line l
-    WHERE l.kind = 'discount' AND l.evidence ? 'lines' AND -l.amount_minor <> (
+    WHERE l.kind = 'discount' AND l.evidence ? 'lines'
+      AND -(l.amount_minor + coalesce((l.evidence #>> '{vat,included,1}')::bigint, 0)) <> (
         SELECT sum((share ->> 'amount_minor')::bigint)
         FROM jsonb_array_elements(l.evidence -> 'lines') share)
 """

@@ -1,9 +1,10 @@
 """Composing a bill: charges, the minimum agreed upon, coupons, and what prepays it. Pure.
 
 The order is fixed: what is charged and given back at list prices; the top-up to a commitment, which
-compares list prices too, so that no coupon is eaten up by it; what coupons take off; then the
-credits that the tenant has; tax on what is left. A bill never comes to less than nothing; what
-would go below is carried over.
+compares list prices too, so that no coupon is eaten up by it; what coupons take off. All of it is
+in prices as they are written; then the VAT that some include is taken out, and from there on every
+amount is without. Then the credits that the tenant has; tax on what is left. A bill never comes to
+less than nothing; what would go below is carried over.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.base.money import exponent
-from invoices import discounts, rating
+from invoices import discounts, rating, vat
 from invoices.charges import Charge, Offered
 from invoices.discounts import Discount, Redeemed, Repriced
 from invoices.fingerprints import plain_decimal
@@ -29,6 +30,7 @@ _UNUSED = ("미사용 기간 환급: {name}", "Unused time: {name}")
 _DISCOUNT = ("할인: {name}", "Discount: {name}")
 _RETURNED = ("미사용 기간 할인 차감: {name}", "Discount on unused time: {name}")
 _CARRIED = ("다음 청구로 이월", "Carried over to the next bill")
+NO_VAT = vat.Terms()
 _PREPAID = {
     "change": ("이월 잔액 사용", "Balance carried over"),
     "rollover": ("이월 크레딧 사용", "Credit rolled over"),
@@ -89,15 +91,21 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A bill's lines; `carried_minor` is what they gave back beyond what they asked."""
+    """A bill's lines with their tax; `carried_minor` is what they gave back beyond their sum."""
 
     lines: tuple[BillLine, ...]
     carried_minor: int
+    taxes: vat.Taxes
 
     @property
     def subtotal_minor(self) -> int:
         """What the lines come to, before tax."""
         return sum(line.amount_minor for line in self.lines)
+
+    @property
+    def tax_minor(self) -> int:
+        """What the tax on the lines comes to."""
+        return self.taxes.total_minor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +120,7 @@ class Account:
     currency: str
     prices: Mapping[UUID, Offered]
     facts: Callable[[Span], Facts]
+    terms: vat.Terms = NO_VAT
     billed: list[Asked] = field(default_factory=list)
     given: Mapping[tuple[UUID, datetime], Given] = field(default_factory=dict)
     coupons: list[Redeemed] = field(default_factory=list)
@@ -131,12 +140,50 @@ def compose(*, bill: DueBill, account: Account) -> Composed:
     lines += account.adjustments
     account.adjustments.clear()
     lines += _returned(lines, account) + _discounted(lines, bill, account)
-    subtotal = sum(line.amount_minor for line in lines)
+    supplies = vat.supplies(lines=_parts(lines, account), terms=account.terms)
+    subtotal = sum(supply.amount_minor for supply in supplies)
+    settling = []
     if subtotal < 0:
-        lines.append(_carried(-subtotal, bill, account.currency))
+        settling.append(_carried(-subtotal, bill, account.currency))
     uses = spend(grants=account.grants, due_minor=subtotal, bill_on=bill.bill_on)
-    lines += [_prepaid(use, bill, account.currency) for use in uses]
-    return Composed(tuple(lines), max(0, -subtotal))
+    settling += [_prepaid(use, bill, account.currency) for use in uses]
+    supplies += vat.settled(lines=supplies, amounts_minor=[line.amount_minor for line in settling])
+    return Composed(
+        tuple(
+            _supplied(line, supply, account.terms)
+            for line, supply in zip([*lines, *settling], supplies, strict=True)
+        ),
+        max(0, -subtotal),
+        vat.taxes(lines=supplies, terms=account.terms),
+    )
+
+
+def _parts(lines: Sequence[BillLine], account: Account) -> list[list[vat.Part]]:
+    """Each line as VAT sees it: as its charge is, or as those are that it takes something off."""
+    found: list[list[vat.Part]] = []
+    for line in lines:
+        if line.price_id is not None:
+            charge = account.prices[line.price_id].charge
+            found.append([vat.Part(line.amount_minor, charge.vat, charge.vat_included)])
+        elif line.discount is not None:
+            found.append(
+                [
+                    replace(part, amount_minor=-share["amount_minor"])
+                    for share in line.evidence["lines"]
+                    for part in found[share["line"] - 1]
+                ]
+            )
+        else:  # a discount that goes with what is given back
+            part = found[line.evidence["line"] - 1][0]
+            found.append([replace(part, amount_minor=line.amount_minor)])
+    return found
+
+
+def _supplied(line: BillLine, supply: vat.Supply, terms: vat.Terms) -> BillLine:
+    told = supply.evidence(terms)
+    if not told:
+        return line
+    return replace(line, amount_minor=supply.amount_minor, evidence={**line.evidence, **told})
 
 
 def names_of(charge: Charge) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk, ids
+from invoices import vat_lines
 from invoices.composing import Given
 from invoices.discounts import Coupon, Discount, Redeemed
 from invoices.models import (
@@ -107,7 +108,7 @@ def given(*, control_session: Session, spans: Iterable[Span]) -> GivenByEnd:
             BilledSpan.item_id,
             BilledSpan.span,
             InvoiceLine.position,
-            InvoiceLine.amount_minor,
+            vat_lines.priced_minor(),
             Invoice.number_text,
             discounted.evidence["lines"],
         )

@@ -11,9 +11,9 @@ from app.base import clock, messages
 from app.base.config import settings
 from app.base.db import notify
 from app.base.money import Money
-from invoices import parties
+from invoices import parties, vat_lines
 from invoices.documents import papers, shelf
-from invoices.documents.papers import Evidence, InvoicePaper, TaxTreatment
+from invoices.documents.papers import Evidence, InvoicePaper
 from invoices.models import CreditNote, Document, Invoice
 
 LANGUAGES = ("ko", "en")
@@ -76,7 +76,7 @@ def credit_note_paper(*, note: CreditNote, invoice: Invoice, language: str) -> I
         supply_minor=-note.subtotal_minor,
         tax_minor=-note.tax_minor,
         total_minor=-note.total_minor,
-        tax_treatment=TaxTreatment(invoice.buyer["vat_treatment"]["treatment"]),
+        tax_treatment=vat_lines.printed(lines=invoice.lines, buyer=invoice.buyer),
         tax_percent=Decimal(parties.vat_percent(invoice.buyer)),
         evidence=Evidence.NONE,
         corrects_number=invoice.number_text or "",

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import Range
 
 from app.base import ids
-from invoices import parties, rating
 from invoices.composing import BillLine, Composed
 from invoices.periods import Period
 from invoices.schedule import DueBill
@@ -33,11 +32,6 @@ def lay_out(
 
     A bill that stood as a draft keeps its id, and when it was first written.
     """
-    taxes = rating.taxes(
-        amounts_minor=[line.amount_minor for line in composed.lines],
-        rate_percent=parties.vat_percent(subscriber.buyer),
-        rounding=parties.vat_rounding(subscriber.buyer),
-    )
     before = subscriber.drafts.get(bill.bill_on)
     subtotal_minor = composed.subtotal_minor
     return Sheet(
@@ -47,8 +41,8 @@ def lay_out(
         period=_range(bill.period),
         currency=subscriber.currency,
         subtotal_minor=subtotal_minor,
-        tax_minor=taxes.total_minor,
-        total_minor=subtotal_minor + taxes.total_minor,
+        tax_minor=composed.tax_minor,
+        total_minor=subtotal_minor + composed.tax_minor,
         seller=seller,
         buyer=subscriber.buyer,
         # A service supplied month by month is supplied when its price falls due by contract,
@@ -57,7 +51,7 @@ def lay_out(
         created_at=before.created_at if before else now,
         carried_minor=composed.carried_minor,
         released_minor=before.released_minor if before else None,
-        lines=_lines(composed.lines, taxes.lines_minor),
+        lines=_lines(composed.lines, composed.taxes.lines_minor),
     )
 
 

@@ -5,8 +5,8 @@ where the customer asked for one, else a tax invoice that says received (영수)
 part by card and in part otherwise: a person's business, since neither may cover the whole.
 
 Unpaid when its deadline comes: a tax invoice that claims (청구); a later payment adds none. The
-deadline is the 10th of the month after the supply (§34); a bank holiday would move it later, which
-nobody needs to use. Claims are issued from the 9th, so that a whole day is left to whatever goes
+deadline is the 10th of the month after the supply (§34); a holiday moves it later, which nobody
+here needs to use. Claims are issued from the 9th, so that a whole day is left to whatever goes
 wrong. A charge on its way is waited for until noon of the 10th.
 
 A supply in arrears of its deadline is claimed at once, but not before its card has had its turn.
@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from app.base import audit
 from app.base.audit import Actor
 from app.base.config import settings
-from invoices import cash_receipts, tax_invoices
+from invoices import cash_receipts, tax_invoices, vat_deadlines
 from invoices.models import CashReceipt, Invoice, Payment, PaymentAttempt, VatEvidence
 from invoices.periods import months_after
 
@@ -38,7 +38,7 @@ TURN_OF_THE_CARD = timedelta(hours=12)
 
 def deadline(supplied_on: date) -> date:
     """This function will return the last day on which a supply's tax invoice is in time."""
-    return months_after(supplied_on.replace(day=1), 1).replace(day=DEADLINE_DAY)
+    return vat_deadlines.issue_by(supplied_on)
 
 
 def due(now: datetime) -> ColumnElement[bool]:

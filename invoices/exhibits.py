@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from invoices import coupon_uses, facts, late_usage, periods, schedule
+from invoices import coupon_uses, facts, late_usage, periods, schedule, vat_lines
 from invoices import items as subscription_items
 from invoices.charges import Offered
 from invoices.composing import Asked, BillLine
@@ -298,7 +298,7 @@ def _read_before(control_session: Session, found: Exhibits) -> None:
             BilledSpan.subscription_id,
             BilledSpan.item_id,
             BilledSpan.span,
-            InvoiceLine.amount_minor,
+            vat_lines.priced_minor().label("amount_minor"),
             Invoice.created_at,
             Invoice.supplied_on,
             Invoice.voided_at,

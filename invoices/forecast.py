@@ -14,8 +14,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.base import clock, ids
-from app.base.config import settings
-from invoices import composing, coupon_uses, credits, items, parties, periods, rating, schedule
+from invoices import composing, coupon_uses, credits, items, parties, periods, schedule
 from invoices.charges import Offered
 from invoices.composing import BillLine
 from invoices.models import Subscription
@@ -76,7 +75,6 @@ def coming_bills(
         timezone=subscription.timezone,
         today=until,
     )
-    tenant = control_session.get_one(Tenant, subscription.tenant_id)
     account = account_ahead(
         control_session=control_session,
         subscription=subscription,
@@ -84,8 +82,7 @@ def coming_bills(
         bills=agenda.bills,
         facts=lambda _span: NO_FACTS,
     )
-    vat_percent = parties.vat_percent(parties.buyer_snapshot(tenant=tenant, email=""))
-    return [_coming(bill, account, vat_percent) for bill in agenda.bills[:bills_max]]
+    return [_coming(bill, account) for bill in agenda.bills[:bills_max]]
 
 
 def account_ahead(
@@ -107,8 +104,10 @@ def account_ahead(
     amounts = items.billed_amounts(
         control_session=control_session, subscription_ids=[subscription.id]
     )
+    tenant = control_session.get_one(Tenant, tenant_id)
     return composing.Account(
         currency=subscription.currency,
+        terms=parties.vat_terms(parties.buyer_snapshot(tenant=tenant, email="")),
         prices=prices,
         facts=facts,
         billed=amounts[subscription.id],
@@ -156,19 +155,15 @@ def preview(
     )
 
 
-def _coming(bill: DueBill, account: composing.Account, vat_percent: int) -> ComingBill:
+def _coming(bill: DueBill, account: composing.Account) -> ComingBill:
     known = tuple(span for span in bill.spans if span.item.charge.meter is None)
     lines: Sequence[BillLine] = ()
+    tax_minor = 0
     if known:
         part = DueBill(bill.bill_on, bill.period, known)
         composed = composing.compose(bill=part, account=account)
-        lines = composed.lines
+        lines, tax_minor = composed.lines, composed.tax_minor
         carry(grants=account.grants, grant_id=ids.uuid7(), amount_minor=composed.carried_minor)
-    taxes = rating.taxes(
-        amounts_minor=[line.amount_minor for line in lines],
-        rate_percent=vat_percent,
-        rounding=settings().vat_rounding,
-    )
     return ComingBill(
         bill_on=bill.bill_on,
         lines=tuple(lines),
@@ -178,5 +173,5 @@ def _coming(bill: DueBill, account: composing.Account, vat_percent: int) -> Comi
             if span.item.charge.meter is not None
         ),
         subtotal_minor=sum(line.amount_minor for line in lines),
-        tax_minor=taxes.total_minor,
+        tax_minor=tax_minor,
     )

@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import Range
 from app.base import clock
 from app.base.config import settings
 from app.base.money import exponent
-from invoices import parties
+from invoices import parties, vat_lines
 from invoices.documents import papers
-from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod, TaxTreatment
+from invoices.documents.papers import Evidence, InvoicePaper, PaymentMethod
 from invoices.fingerprints import plain_decimal
 from invoices.line_details import PLAIN_KINDS, plain_detail
 from invoices.models import Invoice, InvoiceLine
@@ -61,7 +61,7 @@ def invoice_paper(
         supply_minor=invoice.subtotal_minor,
         tax_minor=invoice.tax_minor,
         total_minor=invoice.total_minor,
-        tax_treatment=TaxTreatment(invoice.buyer["vat_treatment"]["treatment"]),
+        tax_treatment=vat_lines.printed(lines=lines, buyer=invoice.buyer),
         tax_percent=Decimal(parties.vat_percent(invoice.buyer)),
         evidence=_evidence(invoice, by_card),
         method=method,

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from invoices import catalogue
+from invoices import catalogue, vat_lines
 from invoices.amending import ONCE
 from invoices.charges import Offered
 from invoices.composing import Asked
@@ -153,7 +153,7 @@ def billed_amounts(
             BilledSpan.subscription_id,
             BilledSpan.item_id,
             BilledSpan.span,
-            InvoiceLine.amount_minor,
+            vat_lines.priced_minor().label("amount_minor"),
         )
         .join(InvoiceLine, InvoiceLine.id == BilledSpan.line_id)
         .where(

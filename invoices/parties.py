@@ -11,10 +11,13 @@ from sqlalchemy import Row
 
 from app.base.config import settings
 from app.base.money import Rounding
+from invoices import vat
 from invoices.documents.papers import BankAccount, Party, TaxTreatment
 from tenants.models import Tenant
 
 KOREA_CODE = 82
+# A treatment that finance may note, beside those of the law.
+FOREIGN = "foreign"
 _PROFILE_FIELDS = (
     "registration_number",
     "branch_number",
@@ -67,20 +70,30 @@ def buyer_snapshot(*, tenant: Tenant | Row[Any], email: str) -> dict[str, Any]:
         "vat": {
             "percent": vat_percent({"vat_treatment": treatment}),
             "rounding": settings().vat_rounding.value,
+            "included_rounding": settings().vat_included_rounding.value,
         },
     }
+
+
+def noted(profile: dict[str, Any]) -> str:
+    """This function will return the treatment that finance noted of a customer; taxable if none."""
+    treatment = str((profile.get("vat_treatment") or {}).get("treatment") or "")
+    return treatment or TaxTreatment.TAXABLE.value
 
 
 def vat_treatment(profile: dict[str, Any]) -> dict[str, str]:
     """This function will return how VAT applies to a buyer, and why.
 
     Everybody is taxable. Only a treatment that finance wrote down together with its reason
-    counts; where the buyer lives decides nothing.
+    counts; where the buyer lives decides nothing. One noted as `foreign` is taxed like any other:
+    the note says that nobody has found a reason to zero-rate them.
 
     Source: ruling 사전-2024-법규부가-0084: a foreign customer is not zero-rated by itself.
     """
     noted = profile.get("vat_treatment") or {}
     treatment, reason = str(noted.get("treatment", "")), str(noted.get("reason", "")).strip()
+    if treatment == FOREIGN:
+        return {"treatment": TaxTreatment.TAXABLE.value, "reason": reason, "evidence": ""}
     if treatment in set(TaxTreatment) and reason:
         return {
             "treatment": treatment,
@@ -101,6 +114,19 @@ def vat_percent(buyer: dict[str, Any]) -> int:
 def vat_rounding(buyer: dict[str, Any]) -> Rounding:
     """This function will return how a buyer's tax is rounded, as their snapshot states it."""
     return Rounding(buyer["vat"]["rounding"]) if "vat" in buyer else settings().vat_rounding
+
+
+def vat_terms(buyer: dict[str, Any]) -> vat.Terms:
+    """This function will return how VAT applies to a buyer's bills, as their snapshot states it."""
+    stated = buyer.get("vat", {})
+    return vat.Terms(
+        treatment=str(buyer["vat_treatment"]["treatment"]),
+        percent=vat_percent(buyer),
+        rounding=vat_rounding(buyer),
+        included_rounding=Rounding(
+            stated.get("included_rounding") or settings().vat_included_rounding
+        ),
+    )
 
 
 def party(snapshot: dict[str, Any], *, language: str) -> Party:

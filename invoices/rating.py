@@ -121,14 +121,6 @@ class RatedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Taxes:
-    """The tax on a bill: `lines_minor` are the shares of its lines and add up to `total_minor`."""
-
-    total_minor: int
-    lines_minor: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Measured:
     quantity: Decimal
     transactions: int
@@ -238,26 +230,6 @@ def readings_sha256(readings: Sequence[ReadingRow]) -> str:
     """This function will fingerprint readings, whatever order they come in."""
     rows = sorted((each.meter, each.day, each.quantity, each.evidence_sha256) for each in readings)
     return fingerprints.sha256(rows)
-
-
-def taxes(*, amounts_minor: Sequence[int], rate_percent: int, rounding: Rounding) -> Taxes:
-    """This function will return the tax on a bill and each line's share of it.
-
-    The tax is taken once on the sum. Each line gets its own, rounded alike; what the fractions
-    leave over goes to the last line that has an amount, so that lines and total agree.
-
-    Source: VAT Act §30; dropping fractions of a won (절사) is customary and a named setting.
-    """
-
-    def tax(amount_minor: int) -> int:
-        return round_minor(Decimal(amount_minor) * rate_percent / 100, rounding)
-
-    total = tax(sum(amounts_minor))
-    shares = [tax(amount) for amount in amounts_minor]
-    charged = [place for place, amount in enumerate(amounts_minor) if amount]
-    if charged:
-        shares[charged[-1]] += total - sum(shares)
-    return Taxes(total, tuple(shares))
 
 
 def _measure(charge: Charge, stretch: Stretch, quantity: Decimal, facts: Facts) -> _Measured:

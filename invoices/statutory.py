@@ -31,6 +31,7 @@ from invoices.models import (
     Refund,
     StatutoryPaper,
     TaxInvoice,
+    VatDecision,
     VatEvidence,
 )
 from invoices.paper_files import OpenPaper
@@ -101,6 +102,7 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
         *_tax_invoices(control_session, tenant_id),
         *_cash_receipts(control_session, tenant_id),
         *_documents(control_session, tenant_id),
+        *_vat_decisions(control_session, tenant_id),
     ]
     kept = _keep(control_session, papers, abroad=abroad, now=now)
     _forget(control_session, tenant_id, now)
@@ -200,6 +202,25 @@ def _documents(control_session: Session, tenant_id: UUID) -> list[dict[str, Any]
     ]
 
 
+def _vat_decisions(control_session: Session, tenant_id: UUID) -> list[dict[str, Any]]:
+    """Why no tax was charged is asked for as long as the books are kept."""
+    rows = control_session.scalars(
+        select(VatDecision).where(VatDecision.tenant_id == tenant_id).order_by(VatDecision.id)
+    )
+    return [
+        {
+            "tenant_id": tenant_id,
+            "kind": "vat_decision",
+            "source_id": row.id,
+            "number_text": row.file_name or row.treatment,
+            "issued_on": _day(row.decided_at),
+            "data": _plain(_columns(row)),
+            "file_sha256": _copied(tenant_id, row.file_sha256),
+        }
+        for row in rows
+    ]
+
+
 def _copied(tenant_id: UUID, sha256: str | None) -> str | None:
     if sha256 is None:
         return None
@@ -267,7 +288,7 @@ def _forget(control_session: Session, tenant_id: UUID, now: datetime) -> None:
         ),
         **scrubbed,
     )
-    for model in (CardRegistration, Document, CashReceipt, TaxInvoice):
+    for model in (CardRegistration, Document, CashReceipt, TaxInvoice, VatDecision):
         control_session.execute(delete(model).where(of(model.tenant_id)), **scrubbed)
     control_session.expire_all()
 
@@ -284,7 +305,10 @@ def open_paper(*, control_session: Session, paper_id: UUID) -> OpenPaper:
     if paper.kind == "tax_invoice":
         name, size = f"TAX-{paper.number_text}.xml", paper.data["xml_size_bytes"]
         return OpenPaper(stream, name, int(size), media_type="application/xml")
-    return OpenPaper(stream, paper.number_text, int(paper.data["size_bytes"]))
+    media_type = paper.data.get("media_type") or paper_files.MEDIA_TYPE
+    return OpenPaper(
+        stream, paper.number_text, int(paper.data["size_bytes"]), media_type=media_type
+    )
 
 
 def _columns(row: Any) -> dict[str, Any]:

@@ -168,7 +168,17 @@ def read(
         for row in found
     }
     contracts = _Contracts(found, items, prices, agendas)
-    accounts = _accounts(control_session, usage_session, contracts, lock)
+    emails = _admin_emails(
+        control_session, [row.tenant_id for row in found if not row.billing_profile.get("email")]
+    )
+    buyers = {
+        row.id: parties.buyer_snapshot(
+            tenant=row,
+            email=str(row.billing_profile.get("email") or emails.get(row.tenant_id, "")),
+        )
+        for row in found
+    }
+    accounts = _accounts(control_session, usage_session, contracts, buyers, lock)
     changed = late_usage.adjustments(
         control_session=control_session,
         usage_session=usage_session,
@@ -180,9 +190,6 @@ def read(
     )
     for subscription_id, lines in changed.items():
         accounts[subscription_id].adjustments.extend(lines)
-    emails = _admin_emails(
-        control_session, [row.tenant_id for row in found if not row.billing_profile.get("email")]
-    )
     return [
         Subscriber(
             subscription_id=row.id,
@@ -192,10 +199,7 @@ def read(
             timezone=row.timezone,
             ends_on=row.ends_on,
             next_change_at=row.next_change_at,
-            buyer=parties.buyer_snapshot(
-                tenant=row,
-                email=str(row.billing_profile.get("email") or emails.get(row.tenant_id, "")),
-            ),
+            buyer=buyers[row.id],
             agenda=agendas[row.id],
             account=accounts[row.id],
             drafts=standing.get(row.id, {}),
@@ -222,7 +226,11 @@ def _contracts(
 
 
 def _accounts(
-    control_session: Session, usage_session: Session | None, contracts: _Contracts, lock: bool
+    control_session: Session,
+    usage_session: Session | None,
+    contracts: _Contracts,
+    buyers: Mapping[UUID, dict[str, Any]],
+    lock: bool,
 ) -> dict[UUID, composing.Account]:
     """This function will read what each subscription's bills are composed from, table by table."""
     spans = contracts.spans()
@@ -244,6 +252,7 @@ def _accounts(
     return {
         row.id: composing.Account(
             currency=row.currency,
+            terms=parties.vat_terms(buyers[row.id]),
             prices=contracts.prices,
             facts=known.of(row.tenant_id),
             billed=amounts[row.id],

@@ -21,7 +21,7 @@ from app.base import clock, ids, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
-from invoices import parties
+from invoices import parties, vat, vat_lines
 from invoices.documents import shelf
 from invoices.documents.papers import (
     LINES_MAX,
@@ -29,8 +29,6 @@ from invoices.documents.papers import (
     Purpose,
     TaxInvoiceLine,
     TaxInvoicePaper,
-    TaxTreatment,
-    split_tax,
 )
 from invoices.invoice_papers import days_of
 from invoices.models import (
@@ -65,11 +63,19 @@ def hindrance(invoice: Invoice) -> str | None:
         return "the seller's own business registration number is not valid"
     if invoice.currency != "KRW":
         return f"the supply is priced in {invoice.currency}; its won value must be set by a person"
-    if invoice.buyer["vat_treatment"]["treatment"] == TaxTreatment.EXEMPT.value:
-        return "an exempt supply takes a 계산서, not a tax invoice"
     if sum(1 for line in invoice.lines if line.amount_minor) > LINES_MAX:
         return f"the invoice has more than {LINES_MAX} lines"
-    return _nonstandard(invoice)
+    return _other_papers(invoice) or _nonstandard(invoice)
+
+
+def _other_papers(invoice: Invoice) -> str | None:
+    """Whether the supply takes another paper, or each part of it one of its own."""
+    treatments = vat_lines.treatments(lines=invoice.lines, buyer=invoice.buyer)
+    if treatments == {vat.EXEMPT}:
+        return "an exempt supply takes a 계산서, not a tax invoice"
+    if len(treatments) > 1:
+        return f"it mixes supplies that take papers of their own: {', '.join(sorted(treatments))}"
+    return None
 
 
 def _nonstandard(invoice: Invoice) -> str | None:
@@ -173,14 +179,10 @@ def paper_of(row: TaxInvoice) -> TaxInvoicePaper:
 def tax_invoice_paper(*, invoice: Invoice, number: str, purpose: Purpose) -> TaxInvoicePaper:
     """This function will put a supply on the statutory form.
 
-    Lines of nothing are left out; the tax is split over the others so that rows and total agree.
+    Lines of nothing are left out: they bear no tax. Each other has the tax that it was billed with,
+    so rows and total agree as the invoice's lines and its tax do.
     """
-    charged = [line for line in invoice.lines if line.amount_minor]
-    taxes = split_tax(
-        supplies_minor=[line.amount_minor for line in charged],
-        tax_minor=invoice.tax_minor,
-        rate=Decimal(parties.vat_percent(invoice.buyer)) / 100,
-    )
+    charged = [line for line in invoice.lines if line.amount_minor or line.tax_minor]
     paid = purpose is Purpose.RECEIVED
     seller = parties.party(invoice.seller, language="ko")
     buyer = parties.party(invoice.buyer, language="ko")
@@ -189,22 +191,20 @@ def tax_invoice_paper(*, invoice: Invoice, number: str, purpose: Purpose) -> Tax
         written_on=invoice.supplied_on,
         seller=replace(seller, registration_number=normalise_brn(seller.registration_number)),
         buyer=replace(buyer, registration_number=normalise_brn(buyer.registration_number)),
-        lines=tuple(
-            _line(invoice, line, tax_minor) for line, tax_minor in zip(charged, taxes, strict=True)
-        ),
+        lines=tuple(_line(invoice, line) for line in charged),
         supply_minor=invoice.subtotal_minor,
         tax_minor=invoice.tax_minor,
         total_minor=invoice.total_minor,
         copy=Copy.BOTH,
         purpose=purpose,
-        tax_treatment=TaxTreatment(invoice.buyer["vat_treatment"]["treatment"]),
+        tax_treatment=vat_lines.printed(lines=invoice.lines, buyer=invoice.buyer),
         cash_minor=invoice.total_minor if paid else 0,
         credit_minor=0 if paid else invoice.total_minor,
         remark=invoice.number_text or "",
     )
 
 
-def _line(invoice: Invoice, line: InvoiceLine, tax_minor: int) -> TaxInvoiceLine:
+def _line(invoice: Invoice, line: InvoiceLine) -> TaxInvoiceLine:
     start, end = days_of(line.period)
     return TaxInvoiceLine(
         supplied_on=invoice.supplied_on,
@@ -212,12 +212,17 @@ def _line(invoice: Invoice, line: InvoiceLine, tax_minor: int) -> TaxInvoiceLine
         specification=f"{start:%m.%d}~{end - timedelta(days=1):%m.%d}",
         # The form takes two decimals at most; a finer quantity is left to the invoice.
         quantity=line.quantity if line.quantity == round(line.quantity, 2) else None,
-        unit_price_minor=(
-            line.unit_amount if line.unit_amount == round(line.unit_amount, 2) else None
-        ),
+        unit_price_minor=_unit_price(line),
         supply_minor=line.amount_minor,
-        tax_minor=tax_minor,
+        tax_minor=line.tax_minor,
     )
+
+
+def _unit_price(line: InvoiceLine) -> Decimal | None:
+    """The price of a unit without VAT, where the form has digits enough for it."""
+    if "included" in line.evidence.get("vat", {}):
+        return None
+    return line.unit_amount if line.unit_amount == round(line.unit_amount, 2) else None
 
 
 def lay_out(*, control_session: Session, row: TaxInvoice, now: datetime) -> None:

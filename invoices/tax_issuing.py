@@ -7,7 +7,7 @@ answer that never came, makes no second paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -133,6 +133,24 @@ def batches(orders: Iterable[Order]) -> list[list[Order]]:
         for group in together.values()
         for first in range(0, len(group), BULK_MAX)
     ]
+
+
+BUYER_CLOSED = Answer(
+    port.Refused("buyer_closed", "The buyer's business is closed, says the tax service.")
+)
+
+
+def goes_to_closed(order: Order, closed: Collection[str]) -> bool:
+    """This function will tell whether an order is held back because its buyer is closed.
+
+    Not what amends an earlier paper, nor what somebody has had issued all the same.
+    """
+    return (
+        order.sheet.paper.buyer.registration_number in closed
+        and order.issue_id is None
+        and order.sheet.paper.amendment is None
+        and not order.asked_before
+    )
 
 
 def perform(*, orders: Sequence[Order]) -> dict[UUID, Answer]:

@@ -16,14 +16,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.base import clock
-from invoices import composing, facts, forecast, items, parties, rating, schedule, subscriptions
+from invoices import composing, facts, forecast, items, rating, schedule, subscriptions
 from invoices.composing import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
 from invoices.rating import Facts, UsageTotal
 from invoices.schedule import Agenda, DueBill, Item, Span
 from invoices.subscriptions import NoSubscription
-from tenants.models import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +84,13 @@ def upcoming(
     composed = composing.compose(
         bill=DueBill(bill.bill_on, bill.period, tuple(cut)), account=account
     )
-    tenant = control_session.get_one(Tenant, subscription.tenant_id)
-    buyer = parties.buyer_snapshot(tenant=tenant, email="")
-    taxes = rating.taxes(
-        amounts_minor=[line.amount_minor for line in composed.lines],
-        rate_percent=parties.vat_percent(buyer),
-        rounding=parties.vat_rounding(buyer),
-    )
     return Upcoming(
         bill_on=bill.bill_on,
         period=bill.period,
         currency=subscription.currency,
         lines=composed.lines,
         subtotal_minor=composed.subtotal_minor,
-        tax_minor=taxes.total_minor,
+        tax_minor=composed.tax_minor,
         unread=tuple(_unread(zip(spans, cut, strict=True))),
         as_of=now,
     )

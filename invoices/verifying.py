@@ -17,7 +17,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base.errors import NotFound
-from invoices import bookings, composing, differences, exhibits, parties, rating, schedule
+from invoices import (
+    bookings,
+    composing,
+    differences,
+    exhibits,
+    parties,
+    schedule,
+    vat,
+    vat_lines,
+)
 from invoices.composing import Asked, BillLine
 from invoices.differences import Difference
 from invoices.exhibits import Booked, Exhibits, Sides
@@ -26,6 +35,8 @@ from invoices.ledger import Booking
 from invoices.models import Invoice, InvoiceLine
 from invoices.schedule import Span
 
+# Whose buyer is gone was taxed like anybody, for all that is known.
+_SOMEBODY: dict[str, Any] = {"vat_treatment": {"treatment": "taxable"}}
 # Invoices that are held in memory at a time; each chunk costs the same few queries.
 INVOICES_AT_ONCE = 500
 
@@ -92,17 +103,20 @@ def _verdict(invoice: Invoice, found: Exhibits) -> Verdict:
         invoice=issued, lines=invoice.lines
     )
     wrong = list(_of_evidence(invoice, found))
-    expected = _composed(invoice, found)
+    composed = _composed(invoice, issued, found)
+    expected = composed.lines if composed else ()
     pairs, unpaired = _pair(invoice, found, expected)
     for right, line in pairs:
         wrong += differences.of_line(right, line)
     wrong += unpaired
     wrong += differences.of_order([line for _, line in pairs])
-    lines_minor = [line.amount_minor for line in sorted(invoice.lines, key=_position)]
-    if not as_issued:
-        lines_minor = [line.amount_minor for line in expected]
     if issued is not None:
-        wrong += _of_sums(issued, invoice, lines_minor)
+        printed = sorted(invoice.lines, key=_position)
+        lines_minor = [line.amount_minor for line in (printed if as_issued else expected)]
+        taxes = vat_lines.taxes(lines=printed, buyer=issued.buyer)
+        if composed is not None and not as_issued:
+            taxes = composed.taxes
+        wrong += _of_sums(invoice, lines_minor, taxes)
     paid = {use.grant.grant_id for use in found.uses[invoice.id].values() if use.grant.paid_for}
     wrong += _of_ledger(bookings.issue_of(invoice, paid_grants=paid), invoice, found)
     if not as_issued and issued is not None:
@@ -137,14 +151,17 @@ def _as_it_was(invoice: Invoice, found: Exhibits) -> tuple[str, Invoice | None]:
     return "the buyer is set apart: verified against the statutory paper", whole
 
 
-def _composed(invoice: Invoice, found: Exhibits) -> tuple[BillLine, ...]:
+def _composed(
+    invoice: Invoice, issued: Invoice | None, found: Exhibits
+) -> composing.Composed | None:
     spans = [span for span, _ in found.spans[invoice.id]]
     if not spans:
-        return ()
+        return None
     positions = {line.id: line.position for line in invoice.lines}
     uses = sorted(found.uses[invoice.id].items(), key=lambda use: positions.get(use[0], 0))
     account = composing.Account(
         currency=invoice.currency,
+        terms=parties.vat_terms(issued.buyer if issued else _SOMEBODY),
         prices=found.prices,
         facts=found.facts_of(invoice),
         billed=_billed_before(invoice, found),
@@ -154,7 +171,7 @@ def _composed(invoice: Invoice, found: Exhibits) -> tuple[BillLine, ...]:
         adjustments=found.adjustments_of(invoice),
     )
     bill = schedule.bill_of(invoice.supplied_on, spans)
-    return composing.compose(bill=bill, account=account).lines
+    return composing.compose(bill=bill, account=account)
 
 
 def _billed_before(invoice: Invoice, found: Exhibits) -> list[Asked]:
@@ -248,12 +265,9 @@ def _moment(moment: datetime | None) -> str:
     return moment.astimezone(UTC).isoformat() if moment else "nothing"
 
 
-def _of_sums(issued: Invoice, invoice: Invoice, lines_minor: Sequence[int]) -> Iterator[Difference]:
-    taxes = rating.taxes(
-        amounts_minor=lines_minor,
-        rate_percent=parties.vat_percent(issued.buyer),
-        rounding=parties.vat_rounding(issued.buyer),
-    )
+def _of_sums(
+    invoice: Invoice, lines_minor: Sequence[int], taxes: vat.Taxes
+) -> Iterator[Difference]:
     subtotal = sum(lines_minor)
     for what, right, stored in (
         ("subtotal", subtotal, invoice.subtotal_minor),

@@ -28,6 +28,7 @@ STEP_MODULES = (
     "gateway_events",
     "transfers",
     "reconciliation",
+    "business_status",
     "evidence",
     "tax_papers",
     "cash_receipts",

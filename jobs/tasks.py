@@ -11,8 +11,8 @@ from sqlalchemy import text
 from app.base import clock
 from app.base.config import settings
 from app.base.db import control_session, notify, usage_session
-from invoices import credit_grants, deferrals, reconciliation
-from tenants import application_erasure, events, metering, reconcile
+from invoices import credit_grants, deferrals, reconciliation, vat_alerts
+from tenants import application_erasure, business_status, events, metering, reconcile
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +91,18 @@ def ask_for_settlements(due_at: datetime, now: datetime) -> None:
     day = clock.today(due_at, settings().contract_timezone) - timedelta(days=1)
     with control_session() as session:
         reconciliation.ask_all(control_session=session, day=day, now=now)
+
+
+def tell_tax_deadlines(_due_at: datetime, now: datetime) -> None:
+    """This function will write finance of tax papers whose deadline is near, here or past."""
+    with control_session() as session:
+        vat_alerts.tell(control_session=session, now=now)
+
+
+def ask_about_businesses(_due_at: datetime, now: datetime) -> None:
+    """This function will have the register asked about every business that we deal with."""
+    with control_session() as session:
+        business_status.ask_all(control_session=session, now=now)
 
 
 def erase_overdue_applications(_due_at: datetime, now: datetime) -> None:

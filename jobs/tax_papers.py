@@ -17,6 +17,7 @@ from invoices import tax_amendments, tax_issuing
 from invoices.models import CreditNote, TaxInvoice
 from invoices.tax_papers.port import BULK_MAX
 from jobs.steps import Step, anything_due, settle_each
+from tenants import business_status
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +95,7 @@ def _issue(keys: Sequence[UUID]) -> None:
     except TenantryError as error:
         _park(keys, error)
         return
+    orders = _to_open_businesses(orders)
     for batch in tax_issuing.batches(orders):
         try:
             answers = tax_issuing.perform(orders=batch)
@@ -102,6 +104,34 @@ def _issue(keys: Sequence[UUID]) -> None:
             continue
         for order in batch:
             _record(order, answers[order.row_id])
+
+
+def _to_open_businesses(orders: list[tax_issuing.Order]) -> list[tax_issuing.Order]:
+    """Asks about the buyers, and leaves out whose business is closed: those wait for finance.
+
+    Who can't be asked about is not closed. A person who tries one again has looked.
+    """
+    if not business_status.offered():
+        return orders
+    question = business_status.fresh_question(
+        numbers=[order.sheet.paper.buyer.registration_number for order in orders]
+    )
+    with control_session() as session:
+        for number in question.numbers:
+            business_status.ask(
+                control_session=session, number=number, country="KR", now=clock.now()
+            )
+    answer = business_status.look(question=question)
+    with control_session() as session:
+        business_status.record(
+            control_session=session, question=question, answer=answer, now=clock.now()
+        )
+        known = business_status.of(control_session=session, numbers=question.numbers)
+    closed = {number for number, row in known.items() if row.status == "closed"}
+    for order in orders:
+        if tax_issuing.goes_to_closed(order, closed):
+            _record(order, tax_issuing.BUYER_CLOSED)
+    return [order for order in orders if not tax_issuing.goes_to_closed(order, closed)]
 
 
 def _record(order: tax_issuing.Order, answer: tax_issuing.Answer) -> None:

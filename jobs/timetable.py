@@ -60,6 +60,8 @@ TIMETABLE: tuple[Entry, ...] = (
     Entry("settlements", Daily("06:00"), True, tasks.ask_for_settlements),
     Entry("dunning", Hourly(20), False, tasks.wake("dunning")),
     Entry("tax_evidence", Daily("09:00"), False, tasks.wake("evidence")),
+    Entry("tax_deadlines", Daily("09:05"), False, tasks.tell_tax_deadlines),
+    Entry("businesses", Daily("04:00"), False, tasks.ask_about_businesses),
     Entry("reconciliation", Hourly(40), False, tasks.report_strays),
     Entry("unpaid_unknown", Hourly(50), False, tasks.wake("payment")),
     Entry("visit_partitions", Daily("02:00"), False, tasks.keep_visit_partitions),

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.base import audit
 from app.base.audit import Actor
 from app.base.errors import Invalid, NotFound
+from tenants import business_status
 from tenants.identifiers import normalise_phone, normalise_registration_number
 from tenants.models import GONE_STATES, Tenant
 from tenants.texts import mail_address, one_line
@@ -88,6 +89,12 @@ def update(
     if not changed:
         return tenant
     tenant.billing_profile = {**tenant.billing_profile, **checked}
+    business_status.ask(
+        control_session=control_session,
+        number=checked["registration_number"],
+        country=tenant.country,
+        now=now,
+    )
     audit.append(
         control_session=control_session,
         actor=actor,

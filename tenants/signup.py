@@ -16,7 +16,7 @@ from app.base.accounts import LinkExpired, LinkUsed, OneTimeToken
 from app.base.audit import VISITOR
 from app.base.config import settings
 from app.base.errors import NotFound
-from tenants import consents
+from tenants import business_status, consents
 from tenants.application_erasure import erase, erase_overdue
 from tenants.models import APPLICATION, Application, Tenant
 from tenants.trial_form import CheckedForm, TrialForm, check
@@ -113,6 +113,13 @@ def submit(
         machine=APPLICATION,
         row=application,
         actor=VISITOR,
+        now=now,
+    )
+    # Asked by a step, some time: whoever applies waits for nobody's register.
+    business_status.ask(
+        control_session=control_session,
+        number=application.registration_number,
+        country=application.country,
         now=now,
     )
     consents.record(

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     currency: str = "KRW"
     vat_rate_percent: int = 10
     vat_rounding: Rounding = Rounding.DOWN
+    # How the supply value is rounded where a price includes VAT.
+    vat_included_rounding: Rounding = Rounding.HALF_UP
     payment_term_days: int = 14
     invoice_grace_hours: int = 0
     # How long after its end a billed total is looked at again, for events that came late.
@@ -141,6 +143,9 @@ class Settings(BaseSettings):
     tax_issuer: Literal["offline", "popbill"] = "offline"
     # Eight digits that the tax service gives to whoever may issue. Zeros are given to nobody.
     tax_issuer_registration: str = Field(default="00000000", pattern=r"^[0-9]{8}$")
+    # Who may draw tax invoices up beside the seller: the buyer (reverse, 역발행), an agent of the
+    # seller's (consigned, 위수탁). Each needs a contract, and an issuer that offers it.
+    tax_directions: Literal["", "reverse", "consigned", "reverse,consigned"] = ""
     tax_certificate_file: Path | None = None
     tax_certificate_password: SecretStr = SecretStr("")
     # Who issues cash receipts: nobody, popbill, or the code of a gateway's merchant account.
@@ -154,6 +159,13 @@ class Settings(BaseSettings):
     tax_issuer_timeout_seconds: float = 30
     # How often an issuer is asked what the tax service made of a paper.
     tax_paper_look_minutes: int = 60
+
+    # The key that data.go.kr gives for the register of businesses; without one nobody is asked.
+    business_service_key: SecretStr = SecretStr("")
+    business_status_url: str = "https://api.odcloud.kr/api/nts-businessman/v1"
+    business_status_timeout_seconds: float = 5
+    # Where word of deadlines and of closed businesses goes; empty means the seller's own address.
+    finance_email: str = ""
 
     lease_seconds: int = 60
     work_attempts_max: int = 12
@@ -174,10 +186,21 @@ class Settings(BaseSettings):
         amounts_by_currency(value)
         return value
 
-    @field_validator("public_url", "sandbox_gateway_url", "popbill_url", "popbill_auth_url")
+    @field_validator(
+        "public_url",
+        "sandbox_gateway_url",
+        "popbill_url",
+        "popbill_auth_url",
+        "business_status_url",
+    )
     @classmethod
     def _no_trailing_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @property
+    def finance_to(self) -> str:
+        """Where mail for finance goes."""
+        return self.finance_email or self.seller_email
 
     @property
     def files(self) -> Path:

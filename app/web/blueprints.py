@@ -16,6 +16,7 @@ from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys
 from app.web.console.attention import console_attention
 from app.web.console.billing import console_billing
+from app.web.console.businesses import console_businesses
 from app.web.console.catalogue import console_catalogue
 from app.web.console.collecting import console_collecting
 from app.web.console.corrections import console_corrections
@@ -26,10 +27,12 @@ from app.web.console.invoices import console_invoices
 from app.web.console.ledger import console_ledger
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
+from app.web.console.tax_deadlines import console_tax_deadlines
 from app.web.console.tax_papers import console_tax_papers
 from app.web.console.tenants import console_tenants
 from app.web.console.trails import console_trails
 from app.web.console.transfers import console_transfers
+from app.web.console.vat import console_vat
 from app.web.hooks import hooks
 from app.web.ops import ops
 from app.web.portal import portal
@@ -53,6 +56,9 @@ BLUEPRINTS: list[Blueprint] = [
     console_coupons,
     console_invoices,
     console_tax_papers,
+    console_tax_deadlines,
+    console_vat,
+    console_businesses,
     console_billing,
     console_collecting,
     console_transfers,

@@ -22,6 +22,7 @@ _ACTIONS = {
     "invoice.collected_again": lazy("Charged again by hand"),
     "tenant.trial_extended": lazy("Trial extended"),
     "tenant.billing_profile_changed": lazy("Company details changed"),
+    "tenant.vat_decided": lazy("VAT treatment decided"),
     "tenant.legal_hold_set": lazy("Legal hold set"),
     "tenant.legal_hold_lifted": lazy("Legal hold lifted"),
     "tenant.destruction_scheduled": lazy("Erasure scheduled"),
@@ -65,7 +66,6 @@ _ACTIONS = {
     "dunning.rule_set": lazy("Rules of collecting changed"),
     "tenant.final_warning": lazy("Final warning sent"),
     "tenant.retention_begun": lazy("Days until the erasure began"),
-    "tenant.vat_decided": lazy("VAT treatment decided"),
     "virtual_account.taken_back": lazy("The bank took the deposit back"),
     "invoice.given_up": lazy("Written off"),
     "credit_note.issued": lazy("Credit note issued"),
@@ -96,6 +96,7 @@ _ACTORS = {
 # Steps of ours, as the timeline names who acted.
 _STEPS = {
     "bundles": lazy("bundles"),
+    "business_status": lazy("status of businesses"),
     "cash_receipts": lazy("cash receipts"),
     "consents": lazy("consents"),
     "credits": lazy("credit"),

@@ -69,6 +69,7 @@ def _facts(line: InvoiceLine, currency: str) -> Iterator[tuple[str, str]]:
     if "share" in evidence:
         yield gettext("Part of the period"), _share_words(evidence)
     yield from _settled(evidence, currency)
+    yield from _vat(line, currency)
     if "exact_minor" in evidence:
         whole = gettext("Whole period, before rounding") if "share" in evidence else ""
         exact = Decimal(evidence["exact_minor"]).scaleb(-exponent(currency))
@@ -96,6 +97,26 @@ def _settled(evidence: dict[str, Any], currency: str) -> Iterator[tuple[str, str
         yield gettext("Discount then"), money(evidence["discount_minor"], currency)
     if "expires_on" in evidence:
         yield gettext("Credit good until"), str(evidence["expires_on"])
+
+
+def _vat(line: InvoiceLine, currency: str) -> Iterator[tuple[str, str]]:
+    """What a line says where VAT is not simply put on top of it."""
+    told = line.evidence.get("vat")
+    if told is None:
+        return
+    words = {
+        "taxable": gettext("Taxable"),
+        "zero_rated": gettext("Zero-rated"),
+        "exempt": gettext("Exempt"),
+    }
+    parts = [
+        f"{words[name]} {money(amount, currency)}" for name, amount in told["supplies"].items()
+    ]
+    yield gettext("VAT treatment"), " · ".join(parts)
+    if "included" in told:
+        tax_minor = told["included"][1]
+        yield gettext("Price with VAT"), money(line.amount_minor + tax_minor, currency)
+        yield gettext("VAT in the price"), money(tax_minor, currency)
 
 
 def _total_words(told: dict[str, Any], currency: str) -> str:

@@ -14,7 +14,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.base.errors import Invalid
-from app.base.money import Rounding, round_minor
 
 
 class PaperDoesNotAddUp(Invalid):
@@ -246,19 +245,6 @@ class ReceiptPaper:
 
 Paper = InvoicePaper | TaxInvoicePaper | ReceiptPaper
 LINES_MAX = 99
-
-
-def split_tax(*, supplies_minor: Iterable[int], tax_minor: int, rate: Decimal) -> tuple[int, ...]:
-    """This function will split a tax over rows: each at the rate, the remainder on the last row.
-
-    Fractions of a won are dropped row by row, as they are on the total; towards zero, so a
-    credit mirrors its charge.
-    """
-    supplies = tuple(supplies_minor)
-    if not supplies:
-        raise PaperDoesNotAddUp("There are no rows to split the tax over.", field="lines")
-    shares = [round_minor(supply * rate, Rounding.DOWN) for supply in supplies[:-1]]
-    return (*shares, tax_minor - sum(shares))
 
 
 def _agree(what: str, stated_minor: int, parts: Iterable[int]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+from app.base.money import Rounding
+from invoices import vat
 from invoices.documents.papers import (
     BankAccount,
     InvoiceLine,
@@ -16,7 +18,6 @@ from invoices.documents.papers import (
     ReceiptPaper,
     TaxInvoiceLine,
     TaxInvoicePaper,
-    split_tax,
 )
 
 SELLER = Party(
@@ -90,10 +91,8 @@ def invoice(*, repeat: int = 1) -> InvoicePaper:
 
 def tax_invoice() -> TaxInvoicePaper:
     """This function will return the tax invoice of the invoice above, not yet transmitted."""
-    taxes = split_tax(
-        supplies_minor=(amount for *_, amount in _LINES),
-        tax_minor=_TAX_MINOR,
-        rate=Decimal("0.1"),
+    taxes = vat.taxes_on_top(
+        amounts_minor=[amount for *_, amount in _LINES], rate_percent=10, rounding=Rounding.DOWN
     )
     return TaxInvoicePaper(
         number="T-2026-000123",
@@ -111,7 +110,7 @@ def tax_invoice() -> TaxInvoicePaper:
                 tax_minor=tax,
             )
             for (description, _, quantity, unit, price, amount), tax in zip(
-                _LINES, taxes, strict=True
+                _LINES, taxes.lines_minor, strict=True
             )
         ),
         supply_minor=_SUPPLY_MINOR,

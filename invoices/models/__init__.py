@@ -84,6 +84,7 @@ from invoices.models.transfers import (
     StatementLayout,
     VirtualAccount,
 )
+from invoices.models.vat import VatDecision
 
 __all__ = [
     "ATTEMPT",
@@ -143,6 +144,7 @@ __all__ = [
     "SubscriptionItem",
     "TaxInvoice",
     "UsageTotal",
+    "VatDecision",
     "VatEvidence",
     "VirtualAccount",
     "WriteOff",

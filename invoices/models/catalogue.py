@@ -66,6 +66,8 @@ class Price(Keyed, Base):
         CheckConstraint("proration IN ('none', 'day', 'second')", name="proration"),
         CheckConstraint("rounding IN ('down', 'up', 'half_up', 'half_even')", name="rounding"),
         CheckConstraint("unit_amount >= 0 AND included >= 0", name="not_negative"),
+        CheckConstraint("vat IN ('taxable', 'zero_rated', 'exempt')", name="vat"),
+        CheckConstraint("NOT vat_included OR vat = 'taxable'", name="vat_included"),
         CheckConstraint("meter IS NULL OR timing = 'arrears'", name="usage_in_arrears"),
     )
 
@@ -90,3 +92,5 @@ class Price(Keyed, Base):
     proration: Mapped[str] = mapped_column(default="day")
     rounding: Mapped[str] = mapped_column(default="down")
     optional: Mapped[bool] = mapped_column(default=False)
+    vat: Mapped[str] = mapped_column(default="taxable", server_default="taxable")
+    vat_included: Mapped[bool] = mapped_column(default=False, server_default="false")

@@ -9,6 +9,7 @@ import app.base.models
 import invoices.models
 import jobs.models
 import tenants.api_key_models
+import tenants.business_models
 import tenants.entitlement_models
 import tenants.meter_models
 import tenants.models
@@ -22,6 +23,7 @@ ROOMS = (
     jobs.models,
     tenants.models,
     tenants.api_key_models,
+    tenants.business_models,
     tenants.entitlement_models,
     tenants.meter_models,
 )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from invoices import composing, rating
+from invoices import composing, rating, vat
 from invoices.charges import Charge, Offered
 from invoices.composing import Account, Composed
 from invoices.discounts import Coupon, Redeemed
@@ -42,6 +42,7 @@ def compose(
     credit: int = 0,
     currency: str = "USD",
     used: Mapping[str, str] | None = None,
+    terms: vat.Terms = composing.NO_VAT,
 ) -> Composed:
     """One bill for a month of these charges, each alone or with the quantity that it met."""
     spans, prices, facts = [], {}, {}
@@ -59,6 +60,7 @@ def compose(
         facts[place] = _facts(span, Decimal(quantity))
     account = Account(
         currency=currency,
+        terms=terms,
         prices=prices,
         facts=lambda span: facts[span.item.position],
         coupons=[

@@ -167,7 +167,7 @@ class TestASupplyUnpaid:
         assert choose(control_session, late, NOW + timedelta(hours=13)) is not None
 
     def test_in_december_is_due_in_january(self) -> None:
-        assert evidence.deadline(date(2026, 12, 31)) == date(2027, 1, 10)
+        assert evidence.deadline(date(2026, 12, 31)) == date(2027, 1, 11)
         assert evidence.deadline(date(2028, 1, 31)) == date(2028, 2, 10)
 
     def test_that_was_voided_has_none(self, control_session: Session) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from app.base.money import Rounding
-from invoices import rating
+from invoices import vat
 from invoices.composing import Composed
 from invoices.discounts import Coupon
 from invoices.pricing import Pricing
@@ -51,7 +51,7 @@ def units(value: str, *charges: str) -> Coupon:
 
 
 def tax_minor(composed: Composed, rate_percent: int) -> int:
-    return rating.taxes(
+    return vat.taxes_on_top(
         amounts_minor=[line.amount_minor for line in composed.lines],
         rate_percent=rate_percent,
         rounding=Rounding.HALF_UP,

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.base.money import Rounding
-from invoices import rating
+from invoices import rating, vat
 from invoices.charges import Charge
 from invoices.periods import Period
 from invoices.pricing import Pricing
-from invoices.rating import Facts, RatedLine, ReadingRow, ReadingsMissing, Stretch, Taxes
+from invoices.rating import Facts, RatedLine, ReadingRow, ReadingsMissing, Stretch
+from invoices.vat import Taxes
 
 FEBRUARY = Period(date(2026, 2, 1), date(2026, 3, 1))
 PRICE = UUID(int=1)
@@ -196,11 +197,13 @@ class TestEveryLine:
 
 class TestTax:
     def test_is_taken_once_on_the_sum_with_the_remainder_on_the_last_line(self) -> None:
-        found = rating.taxes(amounts_minor=[19, 19, 19], rate_percent=10, rounding=Rounding.DOWN)
+        found = vat.taxes_on_top(
+            amounts_minor=[19, 19, 19], rate_percent=10, rounding=Rounding.DOWN
+        )
         assert found == Taxes(5, (1, 1, 3))
 
     def test_never_falls_on_a_line_over_nothing(self) -> None:
-        found = rating.taxes(amounts_minor=[19, 19, 0], rate_percent=10, rounding=Rounding.DOWN)
+        found = vat.taxes_on_top(amounts_minor=[19, 19, 0], rate_percent=10, rounding=Rounding.DOWN)
         assert found == Taxes(3, (1, 2, 0))
 
     @given(
@@ -211,7 +214,7 @@ class TestTax:
     def test_of_the_lines_adds_up_to_the_tax_on_the_sum(
         self, amounts: list[int], percent: int, rounding: Rounding
     ) -> None:
-        found = rating.taxes(amounts_minor=amounts, rate_percent=percent, rounding=rounding)
+        found = vat.taxes_on_top(amounts_minor=amounts, rate_percent=percent, rounding=rounding)
         assert sum(found.lines_minor) == found.total_minor
         assert len(found.lines_minor) == len(amounts)
         assert abs(Decimal(sum(amounts)) * percent / 100 - found.total_minor) < 1
@@ -223,8 +226,8 @@ class TestTax:
     def test_of_a_credit_mirrors_that_of_its_charge(
         self, amounts: list[int], rounding: Rounding
     ) -> None:
-        charge = rating.taxes(amounts_minor=amounts, rate_percent=10, rounding=rounding)
-        credit = rating.taxes(
+        charge = vat.taxes_on_top(amounts_minor=amounts, rate_percent=10, rounding=rounding)
+        credit = vat.taxes_on_top(
             amounts_minor=[-amount for amount in amounts], rate_percent=10, rounding=rounding
         )
         assert credit.total_minor == -charge.total_minor

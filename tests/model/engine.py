@@ -9,7 +9,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from app.base import ids
-from invoices import composing, periods, rating, schedule
+from app.base.money import Rounding
+from invoices import composing, periods, rating, schedule, vat
 from invoices import items as subscription_items
 from invoices.composing import Composed, Given
 from invoices.discounts import Redeemed
@@ -65,6 +66,10 @@ class Run:
             )
             account = composing.Account(
                 currency=self.history.currency,
+                terms=vat.Terms(
+                    percent=self.history.tax_percent,
+                    rounding=Rounding(self.history.tax_rounding),
+                ),
                 prices=self.prices,
                 facts=self._facts(now),
                 billed=list(self.amounts),
@@ -78,7 +83,7 @@ class Run:
                 composed = composing.compose(bill=bill, account=account)
                 carried = self._take(composed, now)
                 carry(grants=account.grants, grant_id=carried, amount_minor=composed.carried_minor)
-                found.append(bill_of(bill=bill, composed=composed, history=self.history))
+                found.append(bill_of(bill=bill, composed=composed))
             if not agenda.bills:
                 return found
 

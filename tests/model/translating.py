@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.base.money import Rounding
-from invoices import charges, discounts, rating
+from invoices import charges, discounts
 from invoices.charges import Charge
 from invoices.composing import Composed
 from invoices.periods import Interval
 from invoices.pricing import Pricing, Tier
 from invoices.schedule import DueBill
-from tests.model.histories import Coupon, History, Priced
+from tests.model.histories import Coupon, Priced
 from tests.model.reference import Bill, Line
 
 
@@ -67,20 +67,15 @@ def coupon_of(coupon: Coupon, currency: str) -> discounts.Coupon:
     )
 
 
-def bill_of(*, bill: DueBill, composed: Composed, history: History) -> Bill:
+def bill_of(*, bill: DueBill, composed: Composed) -> Bill:
     """This function will put a composed bill as the model says it, with its tax."""
-    taxes = rating.taxes(
-        amounts_minor=[line.amount_minor for line in composed.lines],
-        rate_percent=history.tax_percent,
-        rounding=Rounding(history.tax_rounding),
-    )
     return Bill(
         bill.bill_on,
         tuple(
             Line(line.kind, line.charge, line.amount_minor, (line.period.start, line.period.end))
             for line in composed.lines
         ),
-        taxes.total_minor,
-        composed.subtotal_minor + taxes.total_minor,
+        composed.tax_minor,
+        composed.subtotal_minor + composed.tax_minor,
         composed.carried_minor,
     )

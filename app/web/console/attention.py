@@ -13,12 +13,13 @@ from app.base import clock
 from app.base.errors import Invalid
 from app.base.messages import Message
 from app.web.auth import see_other, staff_required
-from app.web.console import billing_words, parked
+from app.web.console import billing_words, businesses, parked
 from app.web.db import control
 from app.web.i18n import gettext
-from invoices import drafts, evidence, invoicing, listing, payment_queue, runs
+from invoices import drafts, evidence, invoicing, listing, payment_queue, runs, vat_deadlines
 from invoices.models import Invoice, VatEvidence
 from invoices.periods import months_after
+from tenants import business_status
 from tenants.models import Tenant
 from tenants.texts import one_line
 
@@ -51,6 +52,8 @@ def index() -> str:
     held = drafts.held(control_session=control(), limit=SHOWN_MAX)
     unreleased = [run for run in runs.standing(control_session=control()) if run.needs_second]
     stuck = listing.stuck(control_session=control(), limit=SHOWN_MAX)
+    board = vat_deadlines.board(control_session=control(), now=now, limit=SHOWN_MAX)
+    flagged = business_status.flagged(control_session=control(), limit=SHOWN_MAX)
     rows = parked.listed(control_session=control(), limit=SHOWN_MAX)
     failed_mail = control().scalar(
         select(func.count()).select_from(Message).where(Message.state == "failed")
@@ -69,11 +72,17 @@ def index() -> str:
         deadline=evidence.deadline,
         missing=billing_words.missing,
         parked=rows,
+        pressing=board.pressing,
+        businesses=flagged,
+        business_names=business_status.names_of(
+            control_session=control(), numbers=[row.registration_number for row in flagged]
+        ),
+        business_words=businesses.WORDS,
         failed_mail=failed_mail or 0,
         names=names,
         nothing=not (
             (waiting or declined or held or unreleased or stuck)
-            or (papers or by_hand or rows or failed_mail)
+            or (papers or by_hand or rows or failed_mail or board.pressing or flagged)
         ),
         may_act=g.staff.role in ("finance", "admin"),
         now=now,

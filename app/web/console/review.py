@@ -14,6 +14,7 @@ from app.base.audit import AuditEvent
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid
 from app.web.auth import see_other, staff_required
+from app.web.console import businesses
 from app.web.console.review_words import (
     ACTS,
     GROUND_NAMES,
@@ -97,6 +98,10 @@ def _desk(
         may_act=g.staff.role in (*REVIEWERS, "admin"),
         history=_history(found),
         shared_names=SHARED_NAMES,
+        **businesses.of(
+            found.application.registration_number if found else None,
+            found.application.country if found else "",
+        ),
         plans=plans,
         plan_names=dict(plans),
         currencies=CURRENCIES,

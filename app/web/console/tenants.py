@@ -15,6 +15,7 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.web import entitled, live, usage
 from app.web.auth import see_other, staff_required
+from app.web.console import businesses
 from app.web.db import control
 from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
@@ -168,6 +169,7 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
             now=now,
             page_size=INVOICES_SHOWN,
         ),
+        **businesses.of(tenant.billing_profile.get("registration_number"), tenant.country),
         placement=(database, cluster) if database else None,
         run=run,
         story=[said(event, names) for event in events],

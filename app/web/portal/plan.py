@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -31,6 +31,7 @@ from invoices import (
     periods,
     rating,
     subscriptions,
+    vat,
 )
 from invoices.catalogue import PlanNotOffered
 from invoices.charges import Charge
@@ -222,15 +223,21 @@ def first_bill(version: PlanVersion, starts_on: date) -> FirstBill:
     """This function will price the first day by the one rating: what is paid ahead, and its tax."""
     terms = catalogue.terms_of(version, position=0)
     begun = [each for each in terms.charges if not each.optional and each.kind != "one_off"]
+    ahead = [each for each in begun if each.timing == "advance"]
+    priced = [_first_line(each, terms.currency, starts_on) for each in ahead]
+    applies = parties.vat_terms(parties.buyer_snapshot(tenant=g.tenant, email=""))
+    supplies = vat.supplies(
+        lines=[
+            [vat.Part(line.amount.amount_minor, each.vat, each.vat_included)]
+            for each, line in zip(ahead, priced, strict=True)
+        ],
+        terms=applies,
+    )
     lines = tuple(
-        _first_line(each, terms.currency, starts_on) for each in begun if each.timing == "advance"
+        replace(line, amount=Money(supply.amount_minor, terms.currency))
+        for line, supply in zip(priced, supplies, strict=True)
     )
-    taxes = rating.taxes(
-        amounts_minor=[line.amount.amount_minor for line in lines],
-        rate_percent=vat_percent(),
-        rounding=settings().vat_rounding,
-    )
-    tax = Money(taxes.total_minor, terms.currency)
+    tax = Money(vat.taxes(lines=supplies, terms=applies).total_minor, terms.currency)
     return FirstBill(
         starts_on=starts_on,
         next_on=min(

@@ -21,7 +21,6 @@ from invoices.documents.papers import (
     PaymentMethod,
     Purpose,
     TaxTreatment,
-    split_tax,
 )
 from invoices.documents.shelf import UnreadablePaper, content_sha256, from_json, kind_of, to_json
 
@@ -144,37 +143,6 @@ class TestATaxInvoice:
             paper, purpose=Purpose.RECEIVED, cash_minor=paper.total_minor, credit_minor=0
         )
         assert paid.purpose is Purpose.RECEIVED
-
-
-class TestSplittingATaxOverRows:
-    TENTH = Decimal("0.1")
-
-    @given(
-        st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=99),
-        st.integers(-(10**12), 10**12),
-    )
-    def test_loses_and_invents_nothing(self, supplies, tax_minor):
-        shares = split_tax(supplies_minor=supplies, tax_minor=tax_minor, rate=self.TENTH)
-        assert sum(shares) == tax_minor
-        assert len(shares) == len(supplies)
-
-    @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=99))
-    def test_mirrors_a_credit(self, supplies):
-        tax = sum(supplies) // 10
-        shares = split_tax(supplies_minor=supplies, tax_minor=tax, rate=self.TENTH)
-        credit = [-supply for supply in supplies]
-        mirrored = split_tax(supplies_minor=credit, tax_minor=-tax, rate=self.TENTH)
-        assert mirrored == tuple(-share for share in shares)
-
-    def test_taxes_each_row_at_the_rate_and_leaves_the_remainder_on_the_last(self):
-        shares = split_tax(
-            supplies_minor=[290_000, 3_333, 3_339], tax_minor=29_667, rate=self.TENTH
-        )
-        assert shares == (29_000, 333, 334)
-
-    def test_needs_rows(self):
-        with pytest.raises(PaperDoesNotAddUp):
-            split_tax(supplies_minor=[], tax_minor=0, rate=self.TENTH)
 
 
 class TestAReceipt:

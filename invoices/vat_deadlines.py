@@ -1,0 +1,338 @@
+"""Deadlines of tax invoices: when one is due, who is late, and what being late costs.
+
+To be issued by the 10th of the month after the supply, and known to the tax service the day after
+it was issued; a deadline on a Saturday, a Sunday or a public holiday moves to the next working day.
+
+Source: VAT Act §34 ③ and Enforcement Decree §68 (deadlines), Framework Act on National Taxes §5
+(days that are none), VAT Act §60 (penalties), §49 (the final return: until then it is only late).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from uuid import UUID
+
+import holidays
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.base import clock
+from app.base.config import settings
+from app.base.money import Rounding, round_minor
+from invoices.models import Invoice, TaxInvoice
+from invoices.periods import months_after
+
+# Issues on this machine and transmits nothing.
+OFFLINE = "offline"
+ISSUE_DAY = 10
+RETURN_DAY = 25
+# The final returns: for January to June in July, for July to December in January.
+_HALF_YEAR_ENDS = 6
+_SATURDAY = 5
+# No public holiday in every year, but no day for a deadline in any.
+_LABOUR_DAY = (5, 1)
+# Working days before a deadline from which it is told of.
+DAYS_BEFORE = 3
+# An amendment whose cause came later than the supply has its days counted from that cause.
+_FROM_ITS_CAUSE = ("02", "03", "04")
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """What a delay costs, in percent of the supply value; `name` is its word elsewhere."""
+
+    name: str
+    percent: Decimal
+
+    def of(self, supply_minor: int) -> int:
+        """This function will return what it comes to, fractions of a won dropped."""
+        return round_minor(abs(supply_minor) * self.percent / 100, Rounding.DOWN)
+
+
+LATE_ISSUE = Penalty("late_issue", Decimal("1"))
+NO_ISSUE = Penalty("no_issue", Decimal("2"))
+LATE_TRANSMISSION = Penalty("late_transmission", Decimal("0.3"))
+NO_TRANSMISSION = Penalty("no_transmission", Decimal("0.5"))
+PENALTIES = (LATE_ISSUE, NO_ISSUE, LATE_TRANSMISSION, NO_TRANSMISSION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One thing that has a deadline: `kind` is choose, issue or transmit; `failed` says that
+    nothing happens any more until somebody looks.
+    """
+
+    kind: str
+    row_id: UUID
+    invoice_id: UUID
+    name: str
+    number: str
+    supplied_on: date
+    deadline: date
+    supply_minor: int
+    currency: str
+    failed: bool
+    error: str
+    penalty: Penalty
+    late: bool
+
+    @property
+    def penalty_minor(self) -> int:
+        """What it costs, or would cost from the day after its deadline."""
+        return self.penalty.of(self.supply_minor)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What is late, failed and soon due, each by its deadline; `offline` papers were issued here,
+    which transmits nothing.
+    """
+
+    today: date
+    late: tuple[Watched, ...]
+    failed: tuple[Watched, ...]
+    soon: tuple[Watched, ...]
+    later: int
+    offline: int
+
+    @property
+    def pressing(self) -> int:
+        """How many a person should know of today."""
+        return len(self.late) + len(self.failed) + len(self.soon)
+
+
+@lru_cache(maxsize=32)
+def _holidays(year: int) -> frozenset[date]:
+    return frozenset(holidays.country_holidays("KR", years=year))
+
+
+def is_working_day(day: date) -> bool:
+    """This function will tell whether a deadline can end on a day in Korea."""
+    labour_day = (day.month, day.day) == _LABOUR_DAY
+    return day.weekday() < _SATURDAY and day not in _holidays(day.year) and not labour_day
+
+
+def working_day(day: date) -> date:
+    """This function will return a day, or the next one on which a deadline can end."""
+    while not is_working_day(day):
+        day += timedelta(days=1)
+    return day
+
+
+def working_days_before(day: date, count: int) -> date:
+    """This function will go so many working days back from a day."""
+    while count:
+        day -= timedelta(days=1)
+        count -= is_working_day(day)
+    return day
+
+
+def issue_by(supplied_on: date) -> date:
+    """This function will return the last day on which a supply's tax invoice is in time."""
+    return working_day(months_after(supplied_on.replace(day=1), 1).replace(day=ISSUE_DAY))
+
+
+def transmit_by(issued_on: date) -> date:
+    """This function will return the last day on which the tax service hears of it in time."""
+    return working_day(issued_on + timedelta(days=1))
+
+
+def return_by(supplied_on: date) -> date:
+    """This function will return the last day of the final return that a supply belongs to."""
+    if supplied_on.month <= _HALF_YEAR_ENDS:
+        return working_day(date(supplied_on.year, _HALF_YEAR_ENDS + 1, RETURN_DAY))
+    return working_day(date(supplied_on.year + 1, 1, RETURN_DAY))
+
+
+def penalty_of(*, kind: str, supplied_on: date, today: date) -> Penalty:
+    """This function will name what being late costs: until the final return late, then never."""
+    in_return = today <= return_by(supplied_on)
+    if kind == "transmit":
+        return LATE_TRANSMISSION if in_return else NO_TRANSMISSION
+    return LATE_ISSUE if in_return else NO_ISSUE
+
+
+def board(*, control_session: Session, now: datetime, limit: int) -> Board:
+    """This function will sort everything that has a deadline, `limit` of each kind at most."""
+    today = clock.today(now, settings().contract_timezone)
+    watched = sorted(
+        [
+            *_unchosen(control_session, today, limit),
+            *_unissued(control_session, today, limit),
+            *_untransmitted(control_session, today, limit),
+        ],
+        key=lambda each: (each.deadline, each.number),
+    )
+    deadlines = {each.deadline for each in watched}
+    told_from = {day: working_days_before(day, DAYS_BEFORE) for day in deadlines}
+    late = tuple(each for each in watched if each.late)
+    failed = tuple(each for each in watched if each.failed and not each.late)
+    soon = tuple(
+        each
+        for each in watched
+        if not each.late and not each.failed and today >= told_from[each.deadline]
+    )
+    return Board(
+        today=today,
+        late=late,
+        failed=failed,
+        soon=soon,
+        later=len(watched) - len(late) - len(failed) - len(soon),
+        offline=_offline(control_session),
+    )
+
+
+def _unchosen(control_session: Session, today: date, limit: int) -> list[Watched]:
+    rows = control_session.execute(
+        select(
+            Invoice.id,
+            Invoice.number_text,
+            Invoice.supplied_on,
+            Invoice.subtotal_minor,
+            Invoice.currency,
+            Invoice.buyer["name"].astext.label("name"),
+        )
+        .where(
+            Invoice.evidence_at.is_(None),
+            Invoice.state.in_(("issued", "paid", "written_off")),
+            Invoice.total_minor > 0,
+        )
+        .order_by(Invoice.supplied_on, Invoice.id)
+        .limit(limit)
+    )
+    return [
+        _watched(
+            "choose",
+            today,
+            issue_by(row.supplied_on),
+            row_id=row.id,
+            invoice_id=row.id,
+            name=row.name or "",
+            number=row.number_text or "",
+            supplied_on=row.supplied_on,
+            supply_minor=row.subtotal_minor,
+            currency=row.currency,
+        )
+        for row in rows
+    ]
+
+
+def _unissued(control_session: Session, today: date, limit: int) -> list[Watched]:
+    return [
+        _of_paper("issue", today, issue_by(_counted_from(row)), row)
+        for row in _papers(
+            control_session,
+            and_(TaxInvoice.state.in_(("due", "failed")), TaxInvoice.issue_id.is_(None)),
+            limit,
+        )
+    ]
+
+
+def _counted_from(row: TaxInvoice) -> date:
+    if row.amends_id is None or row.amendment in _FROM_ITS_CAUSE:
+        return row.written_on
+    return clock.today(row.created_at, settings().contract_timezone)
+
+
+def _untransmitted(control_session: Session, today: date, limit: int) -> list[Watched]:
+    return [
+        _of_paper(
+            "transmit",
+            today,
+            transmit_by(clock.today(row.issued_at, settings().contract_timezone)),
+            row,
+        )
+        for row in _papers(control_session, _to_transmit(), limit)
+        if row.issued_at is not None
+    ]
+
+
+def _to_transmit() -> ColumnElement[bool]:
+    """Issued with somebody who transmits, and the tax service has it not yet, or refused it."""
+    return and_(
+        TaxInvoice.issue_id.is_not(None),
+        TaxInvoice.issuer != OFFLINE,
+        or_(
+            and_(TaxInvoice.state.in_(("due", "issued")), TaxInvoice.sent_at.is_(None)),
+            TaxInvoice.state == "failed",
+        ),
+    )
+
+
+def _papers(
+    control_session: Session, condition: ColumnElement[bool], limit: int
+) -> list[TaxInvoice]:
+    return list(
+        control_session.scalars(
+            select(TaxInvoice)
+            .where(condition)
+            .order_by(TaxInvoice.written_on, TaxInvoice.id)
+            .limit(limit)
+        )
+    )
+
+
+def _offline(control_session: Session) -> int:
+    return (
+        control_session.scalar(
+            select(func.count())
+            .select_from(TaxInvoice)
+            .where(TaxInvoice.issuer == OFFLINE, TaxInvoice.state.in_(("issued", "amended")))
+        )
+        or 0
+    )
+
+
+def _of_paper(kind: str, today: date, deadline: date, row: TaxInvoice) -> Watched:
+    failed = row.state == "failed"
+    return _watched(
+        kind,
+        today,
+        deadline,
+        row_id=row.id,
+        invoice_id=row.invoice_id,
+        name=str(row.data["buyer"]["name"]),
+        number=row.issue_id or row.management_key,
+        supplied_on=row.written_on,
+        supply_minor=row.supply_minor,
+        currency="KRW",
+        failed=failed,
+        error=(row.error or row.last_error or "") if failed or row.last_error else "",
+    )
+
+
+def _watched(
+    kind: str,
+    today: date,
+    deadline: date,
+    *,
+    row_id: UUID,
+    invoice_id: UUID,
+    name: str,
+    number: str,
+    supplied_on: date,
+    supply_minor: int,
+    currency: str,
+    failed: bool = False,
+    error: str = "",
+) -> Watched:
+    late = today > deadline
+    as_of = today if late else deadline
+    return Watched(
+        kind=kind,
+        row_id=row_id,
+        invoice_id=invoice_id,
+        name=name,
+        number=number,
+        supplied_on=supplied_on,
+        deadline=deadline,
+        supply_minor=supply_minor,
+        currency=currency,
+        failed=failed,
+        error=error,
+        penalty=penalty_of(kind=kind, supplied_on=supplied_on, today=as_of),
+        late=late,
+    )
