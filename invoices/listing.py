@@ -69,18 +69,22 @@ class InvoiceRow:
     subtotal: Money
     tax: Money
     total: Money
+    open: Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """The sums of a filter in one currency; what is void is counted but adds nothing."""
+    """The sums of a filter in one currency; what is void is counted but adds nothing.
+
+    `open` is what is still owed of `total`: neither paid, nor taken back or given up.
+    """
 
     currency: str
     count: int
     subtotal: Money
     tax: Money
     total: Money
-    unpaid: Money
+    open: Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +162,7 @@ def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) 
             added(Invoice.subtotal_minor, counts),
             added(Invoice.tax_minor, counts),
             added(Invoice.total_minor, counts),
-            added(Invoice.total_minor, Invoice.state == "issued"),
+            func.coalesce(func.sum(Invoice.open_minor), 0),
         )
         .where(*conditions(filters, now))
         .group_by(Invoice.currency)
@@ -171,9 +175,9 @@ def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) 
             subtotal=Money(int(subtotal), currency),
             tax=Money(int(tax), currency),
             total=Money(int(total), currency),
-            unpaid=Money(int(unpaid), currency),
+            open=Money(int(open_), currency),
         )
-        for currency, count, subtotal, tax, total, unpaid in control_session.execute(query)
+        for currency, count, subtotal, tax, total, open_ in control_session.execute(query)
     ]
 
 
@@ -272,6 +276,7 @@ def _rows(picked: Select[Any], sort: str) -> Select[Any]:
             Invoice.subtotal_minor,
             Invoice.tax_minor,
             Invoice.total_minor,
+            Invoice.open_minor.label("open_minor"),
         )
         .join(chosen, chosen.c.id == Invoice.id)
         .join(Tenant, Tenant.id == Invoice.tenant_id)
@@ -355,6 +360,7 @@ def _row(row: Any, today: date) -> InvoiceRow:
         subtotal=Money(row.subtotal_minor, row.currency),
         tax=Money(row.tax_minor, row.currency),
         total=Money(row.total_minor, row.currency),
+        open=Money(row.open_minor, row.currency),
     )
 
 

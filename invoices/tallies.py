@@ -31,28 +31,27 @@ def tally(
             func.sum(Invoice.subtotal_minor),
             func.sum(Invoice.tax_minor),
             func.sum(Invoice.total_minor),
+            func.sum(Invoice.open_minor),
         )
         .where(*listing.conditions(replace(filters, state=None), now))
         .group_by(Invoice.state, Invoice.currency, text("late"))
     ).all()
     found: dict[str, dict[str, Totals]] = {state: {} for state in ("", *STATES)}
-    for state, currency, is_late, count, subtotal, tax, total in rows:
-        owed = (int(subtotal), int(tax), int(total)) if state not in ("void", "draft") else (0,) * 3
+    for state, currency, is_late, count, *sums_of in rows:
+        counts = state not in ("void", "draft")
+        sums = [Money(int(each) if counts else 0, currency) for each in sums_of]
         for key in ("", state, *([OVERDUE] if is_late else [])):
             known = found[key].get(currency)
-            found[key][currency] = _added(known, state, currency, count, owed)
-    return {key: [sums[currency] for currency in sorted(sums)] for key, sums in found.items()}
+            found[key][currency] = _added(known, currency, count, sums)
+    return {key: [each[currency] for currency in sorted(each)] for key, each in found.items()}
 
 
-def _added(
-    known: Totals | None, state: str, currency: str, count: int, owed: tuple[int, ...]
-) -> Totals:
-    subtotal, tax, total = (Money(amount, currency) for amount in owed)
-    unpaid = total if state == "issued" else Money.zero(currency)
+def _added(known: Totals | None, currency: str, count: int, sums: list[Money]) -> Totals:
+    subtotal, tax, total, still_open = sums
     if known is not None:
         count += known.count
         subtotal, tax, total = subtotal + known.subtotal, tax + known.tax, total + known.total
-        unpaid += known.unpaid
+        still_open += known.open
     return Totals(
-        currency=currency, count=count, subtotal=subtotal, tax=tax, total=total, unpaid=unpaid
+        currency=currency, count=count, subtotal=subtotal, tax=tax, total=total, open=still_open
     )

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, case, text
 from sqlalchemy.dialects.postgresql import (
     DATERANGE,
     JSONB,
@@ -15,7 +15,9 @@ from sqlalchemy.dialects.postgresql import (
     ExcludeConstraint,
     Range,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.sql.expression import ColumnElement
 
 from app.base.db import Base, Keyed
 from app.base.leases import Leased
@@ -228,12 +230,18 @@ class Invoice(Keyed, Leased, Base):
 
     lines: Mapped[list[InvoiceLine]] = relationship(order_by="InvoiceLine.position")
 
-    @property
+    @hybrid_property
     def open_minor(self) -> int:
         """What is still owed; nothing once it is settled in whatever way."""
         if self.state != "issued":
             return 0
         return self.total_minor - self.paid_minor - self.credited_minor - self.written_off_minor
+
+    @open_minor.inplace.expression
+    @classmethod
+    def _open_minor(cls) -> ColumnElement[int]:
+        rest = cls.total_minor - cls.paid_minor - cls.credited_minor - cls.written_off_minor
+        return case((cls.state == "issued", rest), else_=0)
 
 
 class InvoiceLine(Keyed, Base):

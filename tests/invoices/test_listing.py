@@ -12,10 +12,10 @@ from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.money import Money
-from invoices import invoicing, listing
+from invoices import credit_notes, invoicing, listing, tallies, transfers, write_offs
 from invoices.listing import InvoiceFilters, InvoicePage
 from invoices.models import Invoice, Subscription
-from tests.factories import make_invoice, make_subscription, make_tenant
+from tests.factories import make_invoice, make_staff, make_subscription, make_tenant
 
 JANUARY = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 MARCH = datetime(2026, 3, 10, 3, 0, tzinfo=UTC)
@@ -38,7 +38,7 @@ def invoices(control_session: Session) -> dict[str, Invoice]:
     control_session.execute(
         update(Invoice)
         .where(Invoice.id == made["paid"].id)
-        .values(state="paid", paid_at=JANUARY, collect_at=None)
+        .values(state="paid", paid_at=JANUARY, paid_minor=Invoice.total_minor, collect_at=None)
     )
     invoicing.void(
         control_session=control_session,
@@ -141,8 +141,47 @@ class TestTheList:
         assert won.subtotal == Money(380_000, "KRW")
         assert won.tax == Money(38_000, "KRW")
         assert won.total == Money(418_000, "KRW")
-        assert won.unpaid == Money(209_000, "KRW")
+        assert won.open == Money(209_000, "KRW")
         assert dollars.total == Money(16_390, "USD")
+
+    @pytest.mark.parametrize("state", [None, "issued", "overdue"])
+    def test_says_what_is_open_however_it_became_less(
+        self, control_session: Session, invoices: dict[str, Invoice], state: str | None
+    ) -> None:
+        unpaid, finance = invoices["unpaid"], make_staff(control_session, role="finance").id
+        transfers.record_transfer(
+            control_session=control_session,
+            invoice_id=unpaid.id,
+            amount=Money(100_000, "KRW"),
+            payer="대한설계",
+            paid_on=MARCH.date(),
+            staff_id=finance,
+            now=MARCH,
+        )
+        credit_notes.issue(
+            control_session=control_session,
+            invoice_id=unpaid.id,
+            amount=Money(9_000, "KRW"),
+            keep=False,
+            reason="wrong seats",
+            staff_id=finance,
+            now=MARCH,
+        )
+        write_offs.write_off(
+            control_session=control_session,
+            invoice_id=invoices["dollars"].id,
+            reason="insolvent",
+            staff_id=finance,
+            now=MARCH,
+        )
+        late = MARCH + timedelta(days=60)
+        filters = InvoiceFilters(state=state)
+        found = listing.find(control_session=control_session, filters=filters, now=late)
+        assert {row.open for row in found.rows if row.id == unpaid.id} == {Money(100_000, "KRW")}
+        expected = {"KRW": Money(100_000, "KRW")} | ({} if state else {"USD": Money(0, "USD")})
+        assert {each.currency: each.open for each in found.totals} == expected
+        by_state = tallies.tally(control_session=control_session, filters=filters, now=late)
+        assert {each.currency: each.open for each in by_state[state or ""]} == expected
 
     @pytest.mark.usefixtures("invoices")
     def test_comes_in_pages_that_never_run_out(self, control_session: Session) -> None:

@@ -73,6 +73,7 @@ def _columns() -> list[Column]:
         Column(gettext("Supply value"), 14),
         Column(gettext("VAT"), 12),
         Column(gettext("Total"), 14),
+        Column(gettext("Still open"), 14),
     ]
 
 
@@ -102,6 +103,7 @@ def _cells(row: InvoiceRow) -> list[Any]:
         row.subtotal,
         row.tax,
         row.total,
+        row.open,
     ]
 
 

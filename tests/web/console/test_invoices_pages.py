@@ -245,7 +245,8 @@ class TestExport:
         assert len(rows) == 2
         assert rows[1][0] == bad.number_text
         assert rows[1][2] == "'=cmd|' /C calc'!A0"
-        assert rows[1][-1] == "209000"
+        assert rows[0][-2:] == ["합계", "미수금"]
+        assert rows[1][-2:] == ["209000", "209000"]
         assert other.number_text not in answer.text
 
     def test_xlsx_holds_texts_as_texts(self, client: Any) -> None:
