@@ -139,7 +139,10 @@ def _evidence(
         evidence.kind, evidence.payment_id = "card_slip", payments[-1].id
     elif "card" in kinds:
         evidence.kind = "by_hand"
-        evidence.reason = "a card slip proves a part of it, and the rest was not paid by card"
+        evidence.reason = (
+            "a card slip proves a part of it, and the rest was not paid by card: "
+            "a tax invoice may name that rest alone, and is issued by a person"
+        )
     elif _takes_cash_receipt(invoice, kinds, wish):
         evidence.kind, evidence.payment_id = "cash_receipt", payments[-1].id
     elif reason := tax_invoices.hindrance(invoice):

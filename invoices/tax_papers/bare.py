@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.base.config import settings
 from invoices.tax_papers import port
 from invoices.tax_papers.port import Ability, Direction
 
@@ -48,15 +49,27 @@ class BareIssuer:
         raise self._lacks("cash receipts")
 
     def _wrong_way(self, sheet: port.Sheet) -> port.Refused | None:
-        """Why this issuer does not take papers drawn up by others; None where it takes this one."""
+        """Why this issuer does not take papers drawn up by others; None where it takes this one.
+
+        It is a matter of contracts, so a setting allows it; and of the issuer, which may lack it.
+        """
         needed = _NEEDS.get(sheet.direction)
-        if needed is None or needed in self.abilities:
+        if needed is None:
             return None
-        return port.Refused(
-            "direction_not_configured",
-            f"{_NAMES[sheet.direction]} ({sheet.direction}) is not set up with the issuer "
-            f"{self.name}: only papers that the seller draws up (정발행) are issued.",
-        )
+        words = f"{_NAMES[sheet.direction]} ({sheet.direction})"
+        if sheet.direction.value not in settings().tax_directions.split(","):
+            return port.Refused(
+                "direction_not_configured",
+                f"{words} is not set up: only papers that the seller draws up (정발행) are issued."
+                f" TENANTRY_TAX_DIRECTIONS would have to name {sheet.direction}.",
+            )
+        if needed not in self.abilities:
+            return port.Refused(
+                "direction_not_offered",
+                f"TENANTRY_TAX_DIRECTIONS allows {words}, but the issuer {self.name} does not"
+                " offer it: TENANTRY_TAX_ISSUER would have to name one that does.",
+            )
+        return None
 
     def _lacks(self, what: str) -> port.IssuerLacks:
         return port.IssuerLacks(f"The issuer {self.name} does not offer {what}.")

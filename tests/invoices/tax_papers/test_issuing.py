@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 
 from app.base import files
 from app.base.audit import SYSTEM
+from app.base.config import settings
 from invoices import evidence, paper_files, tax_issuing
 from invoices.documents import shelf
 from invoices.documents.papers import TaxInvoicePaper
 from invoices.models import Document, TaxInvoice
-from invoices.tax_papers import seals, signing
+from invoices.tax_papers import bare, seals, signing
 from invoices.tax_papers.popbill_wire import IssuerUnavailable
-from invoices.tax_papers.port import Direction, Issued, Refused
+from invoices.tax_papers.port import Direction, Issued
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.fakes.popbill.running import RunningPopbill, running
 from tests.invoices.issuing import issue, look
@@ -66,18 +67,47 @@ class TestOffline:
             with pytest.raises(IntegrityError), control_session.begin_nested():
                 control_session.execute(claim)
 
-    def test_refuses_what_others_draw_up_in_words_that_say_so(
-        self, control_session: Session
+
+class TestPapersThatOthersDrawUp:
+    @pytest.fixture(params=["offline", "popbill"])
+    def issuer(self, request: pytest.FixtureRequest) -> str:
+        if request.param == "popbill":
+            request.getfixturevalue("popbill")
+        return str(request.param)
+
+    def refusal(self, session: Session, direction: Direction) -> tuple[TaxInvoice, str]:
+        """A tax invoice of that direction, refused, and the words for it."""
+        row = drawn_up(session)
+        order = tax_issuing.begin(control_session=session, row_ids=[row.id], now=NOW, real_now=NOW)[
+            0
+        ]
+        order = replace(order, sheet=replace(order.sheet, direction=direction))
+        answer = tax_issuing.perform(orders=[order])[row.id]
+        tax_issuing.record(control_session=session, order=order, answer=answer, now=NOW)
+        assert (row.state, row.issue_id) == ("failed", None)
+        return row, str(row.error)
+
+    @pytest.mark.parametrize("direction", [Direction.REVERSE, Direction.CONSIGNED])
+    def test_are_refused_naming_the_setting(
+        self, control_session: Session, issuer: str, direction: Direction
     ) -> None:
-        row = drawn_up(control_session)
-        orders = tax_issuing.begin(
-            control_session=control_session, row_ids=[row.id], now=NOW, real_now=NOW
-        )
-        for direction in (Direction.REVERSE, Direction.CONSIGNED):
-            asked = replace(orders[0], sheet=replace(orders[0].sheet, direction=direction))
-            answer = tax_issuing.perform(orders=[asked])[row.id].result
-            assert isinstance(answer, Refused)
-            assert answer.code == "direction_not_configured"
+        row, words = self.refusal(control_session, direction)
+        assert (row.issuer, row.error_code) == (issuer, "direction_not_configured")
+        assert f"TENANTRY_TAX_DIRECTIONS would have to name {direction}" in words
+
+    @pytest.mark.parametrize("direction", [Direction.REVERSE, Direction.CONSIGNED])
+    def test_are_refused_by_an_issuer_that_lacks_them(
+        self,
+        control_session: Session,
+        issuer: str,
+        direction: Direction,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        allowing = settings().model_copy(update={"tax_directions": "reverse,consigned"})
+        monkeypatch.setattr(bare, "settings", lambda: allowing)
+        row, words = self.refusal(control_session, direction)
+        assert row.error_code == "direction_not_offered"
+        assert f"issuer {issuer} does not offer it" in words
 
 
 class TestPopbill:
