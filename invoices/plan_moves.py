@@ -18,7 +18,15 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.messages import queue_mail
-from invoices import amending, catalogue, changes, periods, price_consents, price_words
+from invoices import (
+    amending,
+    catalogue,
+    changes,
+    periods,
+    price_consents,
+    price_rises,
+    price_words,
+)
 from invoices.contracts import Contract, open_contract
 from invoices.dunning import admin_emails
 from invoices.models import PlanVersion, PriceConsent, Subscription
@@ -123,7 +131,7 @@ def schedule(
     if subscription.next_change_at is not None:
         found.left.append(Left(tenant.name, "Another change lies ahead."))
         return
-    dearer = price_consents.rises(*(catalogue.terms_of(each, position=0) for each in (old, new)))
+    dearer = price_rises.rises(*(catalogue.terms_of(each, position=0) for each in (old, new)))
     try:
         moves_on = _first_period(contract, move.on)
         with control_session.begin_nested() as tried:

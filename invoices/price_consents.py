@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from string import Template
 from uuid import UUID
@@ -26,18 +25,16 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.messages import queue_mail
 from invoices import catalogue, changes, price_words
-from invoices.charges import Charge
 from invoices.dunning import admin_emails
 from invoices.models import PRICE_CONSENT, PlanVersion, PriceConsent, Subscription
 from invoices.payment_methods import default_method
 from invoices.plan_terms import PlanTerms
+from invoices.price_rises import WITHIN_DAYS
 from tenants.consents import Notice
 from tenants.models import Consent, Tenant
 
 ASKER = Actor.job("consents")
 TERMS_VERSION = "2026-11-21"
-# The law's: consent given earlier does not count.
-WITHIN_DAYS = 30
 LEVELS = (30, 14, 7, 3, 1)
 OPEN = ("asked", "refused")
 _FOLDER = Path(__file__).parent / "terms"
@@ -72,60 +69,6 @@ class Answer:
     accepted: bool
     text_sha256: str
     language: str
-
-
-def rises(old: PlanTerms, new: PlanTerms) -> bool:
-    """This function will tell whether anybody could pay more under new terms than under old ones.
-
-    In doubt it says so: only the same charges at the same or lower amounts are surely no dearer.
-    """
-    before = {each.code: each for each in old.charges}
-    for each in new.charges:
-        known = before.get(each.code)
-        if known is None:
-            if not each.optional:
-                return True
-        elif _dearer(known, each):
-            return True
-    return False
-
-
-def _dearer(old: Charge, new: Charge) -> bool:
-    if _shape(old) != _shape(new) or (old.optional and not new.optional):
-        return True
-    pairs: list[tuple[Decimal | None, Decimal | None]] = [
-        (old.pricing.unit_amount, new.pricing.unit_amount),
-        # What is included may only grow.
-        (new.pricing.included, old.pricing.included),
-    ]
-    for mine, theirs in zip(old.pricing.tiers, new.pricing.tiers, strict=True):
-        pairs += [
-            (mine.unit_amount, theirs.unit_amount),
-            (mine.flat_amount, theirs.flat_amount),
-        ]
-    return any((b or Decimal(0)) > (a or Decimal(0)) for a, b in pairs)
-
-
-def _shape(each: Charge) -> tuple[object, ...]:
-    """Everything of a charge but the amounts that `_dearer` compares."""
-    pricing = each.pricing
-    amounts = ("unit_amount", "included", "tiers")
-    rest = tuple(
-        (name, getattr(pricing, name)) for name in pricing.__slots__ if name not in amounts
-    )
-    tiers = tuple(tier.up_to for tier in pricing.tiers)
-    return (
-        each.kind,
-        each.timing,
-        each.interval,
-        each.meter,
-        each.aggregation,
-        tuple(sorted(each.group.items())),
-        each.proration,
-        each.rounding,
-        rest,
-        tiers,
-    )
 
 
 def ask(

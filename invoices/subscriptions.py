@@ -17,7 +17,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
-from invoices import billing_days, catalogue, items, periods, price_words
+from invoices import billing_days, catalogue, items, periods, price_rises, price_words
 from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
 from invoices.payment_methods import default_method
 from invoices.periods import Interval, Period
@@ -26,7 +26,8 @@ from tenants.consents import Notice
 from tenants.models import Consent, Tenant
 
 METHODS = ("card", "transfer")
-START_AHEAD_DAYS_MAX = 366
+# The consent is given as the day is agreed on, and counts within these days before it.
+START_AHEAD_DAYS_MAX = price_rises.WITHIN_DAYS
 TERMS_VERSION = "2026-11-21"
 _FOLDER = Path(__file__).parent / "terms"
 _METHOD_NAMES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from flask import render_template, request
@@ -133,8 +133,17 @@ def _plans(standing: Standing) -> list[tuple[str, str]]:
     return found
 
 
-def preview(door: Door, seen: Seen, standing: Standing, error: TenantryError | None) -> str:
-    """This function will show what a change costs, with the form that confirms exactly that."""
+def preview(
+    door: Door,
+    seen: Seen,
+    standing: Standing,
+    error: TenantryError | None,
+    dearer_from: date | None = None,
+) -> str:
+    """This function will show what a change costs, with the form that confirms exactly that.
+
+    `dearer_from` is from when it costs more, where staff must hold the customer's consent to it.
+    """
     wished = seen.wish
     card = payment_methods.default_method(control_session=control(), tenant_id=door.tenant.id)
     asked = questions(door, wished, standing)
@@ -150,6 +159,8 @@ def preview(door: Door, seen: Seen, standing: Standing, error: TenantryError | N
         term_days=settings().payment_term_days,
         kept_days=settings().retention_days,
         reason=request.form.get("why", ""),
+        typed=request.form,
+        dearer_from=dearer_from,
         back_url=door.url("ask", verb=wished.verb.code, **_not_empty(wished.typed))
         if asked
         else door.home_url,

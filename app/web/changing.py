@@ -19,14 +19,15 @@ from sqlalchemy import select
 from app.base import clock
 from app.base.audit import AuditEvent
 from app.base.errors import Conflict, Invalid, TenantryError
-from app.web import bills, change_pages, subscribed
+from app.web import bills, change_pages, changing_consent, subscribed
 from app.web.auth import see_other
 from app.web.change_pages import Door, Seen, questions
 from app.web.db import control
 from app.web.subscribed import Standing
 from app.web.wishes import Verb, Wish, verb_of, wish
-from invoices import contracts, fingerprints, forecast
+from invoices import contracts, fingerprints, forecast, price_rises
 from invoices.catalogue import PlanNotOffered
+from invoices.change_consents import GivenUnsound, GiverMissing
 from invoices.subscriptions import NoSubscription
 from tenants.texts import one_line
 
@@ -87,9 +88,10 @@ def confirm(door: Door, code: str) -> Any:
             )
         if door.staff and not why:
             raise ReasonMissing("Please say why: it is written to the audit trail.", field="why")
+        changing_consent.keep(door, wished, standing, at)
         wished.act(tenant_id=door.tenant.id, actor=door.actor, now=at, why=why)()
         control().commit()
-    except (MoneyChanged, ReasonMissing) as error:
+    except (MoneyChanged, ReasonMissing, GiverMissing, GivenUnsound) as error:
         control().rollback()
         return _previewed(door, wished, _standing(door), error)
     except (Invalid, Conflict, PlanNotOffered) as error:
@@ -198,8 +200,11 @@ def _previewed(
     try:
         wished.check_answered()
         seen = look(door, wished, standing, clock.now())
+        dearer_from = changing_consent.begins_on(door, wished, standing)
+        if dearer_from is not None:
+            price_rises.check_day(begins_on=dearer_from, today=standing.today)
     except (Invalid, Conflict, PlanNotOffered) as refused:
         control().rollback()
         return change_pages.question(door, wished, _standing(door), refused), _status(refused)
-    page = change_pages.preview(door, seen, standing, error)
+    page = change_pages.preview(door, seen, standing, error, dearer_from)
     return (page, error.status) if error else page

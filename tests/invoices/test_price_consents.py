@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.messages import Message
-from invoices import catalogue, changes, invoicing, plan_moves, price_consents
+from invoices import catalogue, changes, invoicing, plan_moves, price_consents, price_rises
 from invoices.models import InvoiceLine, PriceConsent, Subscription
 from invoices.plan_moves import Move, Moves
 from invoices.plan_terms import PlanTerms
@@ -276,9 +276,9 @@ class TestNoAnswer:
 
 class TestARise:
     def test_is_any_amount_that_is_higher_and_no_amount_that_is_not(self) -> None:
-        assert not price_consents.rises(EVERYTHING, EVERYTHING)
-        assert price_consents.rises(TEAM, dearer(TEAM, 190_001))
-        assert not price_consents.rises(TEAM, dearer(TEAM, 189_999))
+        assert not price_rises.rises(EVERYTHING, EVERYTHING)
+        assert price_rises.rises(TEAM, dearer(TEAM, 190_001))
+        assert not price_rises.rises(TEAM, dearer(TEAM, 189_999))
 
     @pytest.mark.parametrize("place", range(len(EVERYTHING.charges)))
     def test_is_found_in_every_kind_of_charge(self, place: int) -> None:
@@ -290,9 +290,7 @@ class TestARise:
             pricing = replace(one.pricing, tiers=tiers)
         else:
             pricing = replace(one.pricing, unit_amount=one.pricing.unit_amount + 1)
-        assert price_consents.rises(
-            EVERYTHING, self.with_charge(place, replace(one, pricing=pricing))
-        )
+        assert price_rises.rises(EVERYTHING, self.with_charge(place, replace(one, pricing=pricing)))
 
     def test_is_less_that_is_included_and_another_way_of_pricing(self) -> None:
         place = next(
@@ -300,19 +298,25 @@ class TestARise:
         )
         one = EVERYTHING.charges[place]
         fewer = replace(one.pricing, included=one.pricing.included - Decimal(1))
-        assert price_consents.rises(
-            EVERYTHING, self.with_charge(place, replace(one, pricing=fewer))
-        )
-        assert price_consents.rises(
+        assert price_rises.rises(EVERYTHING, self.with_charge(place, replace(one, pricing=fewer)))
+        assert price_rises.rises(
             EVERYTHING, self.with_charge(0, replace(EVERYTHING.charges[0], proration="none"))
         )
 
     def test_is_a_new_charge_that_nobody_chose(self) -> None:
         fewer = replace(EVERYTHING, charges=EVERYTHING.charges[:1])
-        assert price_consents.rises(fewer, EVERYTHING)
-        assert not price_consents.rises(EVERYTHING, fewer)
+        assert price_rises.rises(fewer, EVERYTHING)
+        assert not price_rises.rises(EVERYTHING, fewer)
 
     def with_charge(self, place: int, charge: Any) -> PlanTerms:
         charges = list(EVERYTHING.charges)
         charges[place] = charge
         return replace(EVERYTHING, charges=tuple(charges))
+
+
+class TestTheDayOfAChange:
+    def test_lies_within_the_days_for_which_anybody_can_agree(self) -> None:
+        price_rises.check_day(begins_on=START + 30 * DAY, today=START)
+        with pytest.raises(price_rises.TooFarAhead) as refused:
+            price_rises.check_day(begins_on=START + 31 * DAY, today=START)
+        assert refused.value.field == "when"

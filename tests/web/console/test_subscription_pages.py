@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,14 +21,17 @@ from tests.web.portal.parts import customer, make_coupon
 from tests.web.portal.test_changes import confirmation, items_of, subscriber, subscription_of
 
 WHY = {"why": "agreed by mail"}
+# What costs more is changed with a consent that our staff holds.
+GIVEN = {"given_by": "Their director, by mail", "given_on": "2026-03-10"}
 VERBS = {
     "plan": {"plan": "large", "when": "now"},
-    "quantity": {"charge": "licences", "quantity": "4", "when": "period_end"},
+    "quantity": {"charge": "licences", "quantity": "4", "when": "now"},
     "add": {"charge": "support"},
     "pause": {},
     "cancel": {"when": "now", "credit": "no"},
     "billing-day": {"billing_day": "25"},
 }
+MORE = {"charge": "licences", "quantity": "4", "when": "now"}
 CONVERSION = {"plan": "team", "starts_on": "2026-03-10", "method": "transfer"}
 CONSENT = {"accept": "y", "given_by": "Their director, by mail of 9 March"}
 
@@ -52,7 +56,7 @@ def change(client: Any, tenant: Tenant, verb: str, **answers: str) -> Any:
     """Preview, then confirm what was seen with a reason."""
     page = seen(client, tenant, verb, **answers)
     assert page.status_code == 200, page.text
-    return client.post(place(tenant, f"/change/{verb}"), data=confirmation(page) | WHY)
+    return client.post(place(tenant, f"/change/{verb}"), data=confirmation(page) | WHY | GIVEN)
 
 
 def events(action: str) -> list[AuditEvent]:
@@ -62,8 +66,11 @@ def events(action: str) -> list[AuditEvent]:
 
 class TestThePage:
     @pytest.mark.parametrize("language", ["ko", "en"])
-    def test_shows_charges_bills_to_come_and_history(self, client: Any, language: str) -> None:
+    def test_shows_charges_bills_to_come_and_history(
+        self, client: Any, language: str, set_clock: Callable[..., None]
+    ) -> None:
         tenant = subscriber()
+        set_clock(NOW + timedelta(days=1))
         sign_in_staff(client, "sales")
         change(client, tenant, "quantity", charge="licences", quantity="4", when="period_end")
         page = client.get(place(tenant), query_string={"lang": language}).text
@@ -137,6 +144,51 @@ class TestEveryVerb:
         sign_in_staff(client, "sales")
         for path in ("/change/plan", "/convert", "/currency"):
             assert client.post(place(tenant, path), data=WHY).status_code == 400
+
+
+class TestWhatCostsMore:
+    @pytest.mark.parametrize(
+        ("changed", "field"),
+        [
+            ({"given_by": "  "}, "given_by"),
+            ({"given_on": ""}, "given_on"),
+            ({"given_on": "yesterday"}, "given_on"),
+            ({"given_on": "2026-03-11"}, "given_on"),
+            ({"given_on": "2026-02-07"}, "given_on"),
+        ],
+    )
+    def test_needs_who_agreed_and_on_which_day(
+        self, client: Any, changed: dict[str, str], field: str
+    ) -> None:
+        tenant = subscriber()
+        sign_in_staff(client, "finance")
+        before = items_of(tenant)
+        page = seen(client, tenant, "quantity", **MORE)
+        answer = client.post(
+            place(tenant, "/change/quantity"), data=confirmation(page) | WHY | GIVEN | changed
+        )
+        assert (answer.status_code, f'id="{field}-error"' in answer.text) == (422, True)
+        assert items_of(tenant) == before
+
+    def test_keeps_the_consent_with_the_words_of_the_change(self, client: Any) -> None:
+        tenant = subscriber()
+        sign_in_staff(client, "finance")
+        assert change(client, tenant, "quantity", **MORE).status_code == 303
+        with control_session() as session:
+            kept = session.scalars(
+                select(Consent).where(
+                    Consent.subject_id == tenant.id, Consent.kind == "price_change"
+                )
+            ).one()
+        assert (kept.channel, kept.details["given_by"]) == ("staff", GIVEN["given_by"])
+        assert "4" in kept.details["text"]
+
+    def test_asks_nothing_of_the_kind_for_less(self, client: Any) -> None:
+        tenant = subscriber()
+        sign_in_staff(client, "finance")
+        assert 'name="given_by"' in seen(client, tenant, "quantity", **MORE).text
+        less = MORE | {"quantity": "1"}
+        assert 'name="given_by"' not in seen(client, tenant, "quantity", **less).text
 
 
 class TestTheEnd:
