@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
+from playwright.sync_api import Browser
 from sqlalchemy import select
 
 from app.base.db import control_session
 from invoices import evidence
 from invoices.models import TaxInvoice
+from tests.browser import chromium, faults, open_page
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.invoices.issuing import issue
 from tests.invoices.test_evidence import transfer
-from tests.web.forms import send, sign_in_staff
+from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
 from tests.web.portal.parts import committed
+from tests.web.site.serving import serve
 
 LIST = "/console/tax-papers"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
 
 
 def act(client: Any, row: TaxInvoice, what: str, fields: dict[str, Any]) -> Any:
@@ -129,3 +138,21 @@ class TestAmending:
         answer = act(client, row, "amend", {"amendment": "04", "reason": "x"})
         assert answer.status_code == 422
         assert again(row.id).state == "issued"
+
+
+class TestThesePages:
+    def test_have_no_faults_in_either_language(self, app: Any, browser: Browser) -> None:
+        row = tax_invoice()
+        tax_invoice("failed")
+        email = staff_member("finance")
+        with serve(app) as address:
+            for language in ("ko", "en"):
+                with open_page(browser, f"{address}{LIST}", language=language) as page:
+                    page.fill("#email", email)
+                    page.fill("#password", PASSWORD)
+                    page.keyboard.press("Enter")
+                    page.wait_for_url(f"**{LIST}")
+                    assert faults(page) == []
+                    page.goto(f"{address}{LIST}/of/{row.invoice_id}")
+                    page.locator("main details > summary").first.click()
+                    assert faults(page) == []
