@@ -19,6 +19,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, NotFound
 from app.base.money import Money
+from invoices import cash_receipt_papers
 from invoices.gateways import port as gateway_port
 from invoices.gateways import registry as gateways
 from invoices.gateways.port import CashReceiptState, CashReceiptUse
@@ -222,6 +223,7 @@ def record(*, control_session: Session, order: Order, answer: Answer, now: datet
     row.error_code = row.error = None
     if to == "confirmed":
         row.confirmed_at = now
+        cash_receipt_papers.lay_out(control_session=control_session, row=row, now=now)
     if to != row.state:
         _move(control_session, row, to, now)
     if row.cancels_id is not None and to == "confirmed":

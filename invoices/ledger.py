@@ -25,7 +25,7 @@ and makes revenue smaller where it is used. `refunds` is what we have still to s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ from sqlalchemy.orm import Session
 
 from app.base import bulk, clock, ids
 from app.base.config import settings
+from invoices import closing_lock
 from invoices.models import LedgerEntry, LedgerLine, Payment
 
 
@@ -65,7 +66,8 @@ def credit(account: str, amount_minor: int, place: str | None = None) -> Side:
 class Booking:
     """One entry to be; sides of nothing are left out.
 
-    `tenant_id` is None for what is nobody's alone, `booked_on` for what is booked on its own day.
+    `tenant_id` is None for what is nobody's alone, `booked_on` for what is booked on the day it is
+    written. One for a day in a closed month is booked on the first open day after it.
     """
 
     kind: str
@@ -119,7 +121,8 @@ def post(*, control_session: Session, bookings: Sequence[Booking], now: datetime
     }
     if not wanted:
         return
-    entries = [_entry(booking, now) for booking in wanted.values()]
+    days = _days(control_session, wanted.values(), now)
+    entries = [_entry(booking, days, now) for booking in wanted.values()]
     statement = postgresql.insert(LedgerEntry).on_conflict_do_nothing(
         index_elements=["kind", "cause_id"]
     )
@@ -149,11 +152,12 @@ def append(*, control_session: Session, bookings: Sequence[Booking], now: dateti
     The database refuses one whose kind and cause are booked already.
     """
     entries, lines = [], []
+    days = _days(control_session, bookings, now)
     for each in bookings:
         sides = [side for side in each.sides if side.debit_minor or side.credit_minor]
         if not sides:
             continue
-        entry = _entry(each, now)
+        entry = _entry(each, days, now)
         entries.append(tuple(entry.values()))
         lines += [(ids.uuid7(), entry["id"], *side) for side in sides]
     if entries:
@@ -168,14 +172,29 @@ def append(*, control_session: Session, bookings: Sequence[Booking], now: dateti
         )
 
 
-def _entry(booking: Booking, now: datetime) -> dict[str, Any]:
+def _days(
+    control_session: Session, bookings: Iterable[Booking], now: datetime
+) -> dict[date | None, date]:
+    """The day that each wished-for day becomes; only days of months gone by can be closed."""
+    today = clock.today(now, settings().contract_timezone)
+    wanted = {each.booked_on for each in bookings}
+    return {None: today} | {
+        day: closing_lock.first_open_day(control_session=control_session, day=day)
+        if (day.year, day.month) < (today.year, today.month)
+        else day
+        for day in wanted
+        if day is not None
+    }
+
+
+def _entry(booking: Booking, days: dict[date | None, date], now: datetime) -> dict[str, Any]:
     return {
         "id": ids.uuid7(),
         "tenant_id": booking.tenant_id,
         "kind": booking.kind,
         "cause_id": booking.cause_id,
         "currency": booking.currency,
-        "booked_on": booking.booked_on or clock.today(now, settings().contract_timezone),
+        "booked_on": days[booking.booked_on],
         "booked_at": now,
     }
 

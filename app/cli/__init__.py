@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "app.cli.check:check_command",
     "bill": "app.cli.bill:bill_command",
     "ledger": "app.cli.ledger:ledger_commands",
+    "close": "app.cli.close:close_command",
     "reconcile": "app.cli.reconcile:reconcile_command",
     "verify": "app.cli.verify:verify_command",
     "whatif": "app.cli.whatif:whatif_command",

@@ -72,7 +72,7 @@ class Asked:
     type=click.Choice(
         [
             *("provision", "documents", "papers", "pages", "ingest", "rollup", "live-usage"),
-            *("entitlements", "model", "billing", "crash-billing"),
+            *("entitlements", "webhooks", "model", "billing", "crash-billing", "crash"),
         ]
     ),
 )
@@ -120,9 +120,7 @@ class Asked:
     show_default=True,
     help="model only: how many drawn histories engine and model are compared over.",
 )
-@click.option(
-    "--first-seed", type=click.IntRange(0), default=0, help="model and crash-billing only."
-)
+@click.option("--first-seed", type=click.IntRange(0), default=0, help="model and the crashes only.")
 @click.option(
     "--subscriptions",
     type=click.IntRange(100, 1_000_000),
@@ -135,7 +133,7 @@ class Asked:
     type=click.IntRange(1, 1_000_000),
     default=30,
     show_default=True,
-    help="crash-billing only: drawn histories, each billed by two runs that are killed.",
+    help="crash-billing and crash only: drawn histories, whose workers are killed.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="model only; all cores without it.")
 def bench_command(*, name: str, as_json: bool, **asked: Any) -> None:
@@ -170,12 +168,29 @@ def provision(asked: Asked) -> Iterator[Figure]:
 
 
 def documents(asked: Asked) -> Iterator[Figure]:
-    """This function will compare a one-page invoice with a bare warm render of the same HTML."""
+    """This function will compare printing with a bare warm render of the same HTML, and workers
+    with one of a plain template, and two of them with one.
+    """
+    from app.cli.bench_documents import compare_workers  # noqa: PLC0415 - likewise
     from invoices.documents.bench import compare_render  # noqa: PLC0415 - likewise
 
     times = asked.n or 50
     ours, floor = compare_render(times)
     yield compared("documents", ours * 1000, floor * 1000, 1.3, times)
+    with scratch_control():
+        took = compare_workers(asked.n or 1000)
+    each_ms = 1000 / took.papers
+    name = "documents: a worker, against a plain template"
+    yield compared(name, took.one * each_ms, took.plain * each_ms, 0.7, took.papers)
+    one, two = took.papers / took.one, took.papers / took.two
+    yield Figure(
+        "documents: two workers, against one",
+        *(round(two, 2), round(one, 2), round(two / one, 3)),
+        bar=1.7,
+        better="higher",
+        unit="papers/s",
+        n=took.papers,
+    )
 
 
 def papers(asked: Asked) -> Iterator[Figure]:
@@ -260,6 +275,17 @@ def entitlements(asked: Asked) -> Iterator[Figure]:
     yield compared(name, statistics.quantiles(took, n=100)[98], LIMIT_MS, 1.0, seconds)
 
 
+def webhooks(asked: Asked) -> Iterator[Figure]:
+    """This function will measure taking in gateways' messages, duplicates and forgeries too."""
+    from app.cli.bench_webhooks import CALLS_A_SECOND, LIMIT_MS, call_in  # noqa: PLC0415
+
+    seconds = asked.n or 20
+    with scratch_control():
+        took = call_in(seconds=seconds)
+    name = f"webhooks p99 at {CALLS_A_SECOND} a second"
+    yield compared(name, statistics.quantiles(took, n=100)[98], LIMIT_MS, 1.0, seconds)
+
+
 def rates(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two rates of events side by side."""
     return Figure(
@@ -308,6 +334,24 @@ def crash_billing(asked: Asked) -> Iterator[Figure]:
     yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
 
 
+def crash(asked: Asked) -> Iterator[Figure]:
+    """This function will count what killed collectors charged twice, lost or left a gap in."""
+    from app.cli.bench_charge_crash import differences as found_wrong  # noqa: PLC0415 - likewise
+
+    killed = differing = 0
+    with scratch_control():
+        before = os.environ.get("TENANTRY_ENVIRONMENT")
+        _turn_to({"TENANTRY_ENVIRONMENT": "test"})  # where the clock may be set
+        for ended, found in found_wrong(schedules=asked.schedules, first=asked.first_seed):
+            killed += ended
+            differing += len(found)
+            for each in found:
+                click.echo(each, err=True)
+        _turn_to({"TENANTRY_ENVIRONMENT": before})
+    name = f"crash, {killed} workers killed"
+    yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
+
+
 def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two medians in milliseconds side by side."""
     return Figure(
@@ -324,8 +368,10 @@ BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "rollup": rollup,
     "live-usage": live_usage,
     "entitlements": entitlements,
+    "webhooks": webhooks,
     "model": model,
     "billing": billing,
+    "crash": crash,
     "crash-billing": crash_billing,
 }
 

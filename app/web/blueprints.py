@@ -18,6 +18,7 @@ from app.web.console.attention import console_attention
 from app.web.console.billing import console_billing
 from app.web.console.businesses import console_businesses
 from app.web.console.catalogue import console_catalogue
+from app.web.console.closing import console_closing
 from app.web.console.collecting import console_collecting
 from app.web.console.corrections import console_corrections
 from app.web.console.coupons import console_coupons
@@ -25,6 +26,7 @@ from app.web.console.credits import console_credits
 from app.web.console.gateways import console_gateways
 from app.web.console.invoices import console_invoices
 from app.web.console.ledger import console_ledger
+from app.web.console.quotations import console_quotations
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
 from app.web.console.tax_deadlines import console_tax_deadlines
@@ -63,6 +65,8 @@ BLUEPRINTS: list[Blueprint] = [
     console_collecting,
     console_transfers,
     console_ledger,
+    console_closing,
+    console_quotations,
     console_gateways,
     console_attention,
     console_catalogue,

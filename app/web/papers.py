@@ -20,7 +20,15 @@ from app.web.format import money, number
 from app.web.i18n import gettext, language, lazy
 from invoices import paper_files
 from invoices.line_details import PLAIN_KINDS, plain_detail
-from invoices.models import CreditNote, Document, Invoice, InvoiceLine, Payment, TaxInvoice
+from invoices.models import (
+    CashReceipt,
+    CreditNote,
+    Document,
+    Invoice,
+    InvoiceLine,
+    Payment,
+    TaxInvoice,
+)
 
 NAMES = {
     "invoice": lazy("Invoice"),
@@ -30,6 +38,8 @@ NAMES = {
     "tax_invoice_buyer_accepted": lazy("Tax invoice as transmitted, buyer's copy"),
     "receipt": lazy("Payment receipt"),
     "credit_note": lazy("Credit note"),
+    "statement": lazy("Statement of items"),
+    "cash_receipt": lazy("Cash receipt"),
 }
 PAYMENT_KIND_NAMES = {
     "card": lazy("Card"),
@@ -44,6 +54,8 @@ CUSTOMER_KINDS = (
     "tax_invoice_buyer_accepted",
     "receipt",
     "credit_note",
+    "statement",
+    "cash_receipt",
 )
 _ORDER = tuple(NAMES)
 _BOUNDS = (("lower", "upper"), ("start", "end"), ("period_start", "period_end"))
@@ -73,6 +85,7 @@ def of_invoice(
         select(Payment.id).where(Payment.invoice_id == invoice_id),
         select(TaxInvoice.id).where(TaxInvoice.invoice_id == invoice_id),
         select(CreditNote.id).where(CreditNote.invoice_id == invoice_id),
+        select(CashReceipt.id).where(CashReceipt.invoice_id == invoice_id),
     ]
     found = control().scalars(
         select(Document)
@@ -84,7 +97,8 @@ def of_invoice(
             (Document.subject_id == invoice_id)
             | Document.subject_id.in_(subjects[0])
             | Document.subject_id.in_(subjects[1])
-            | Document.subject_id.in_(subjects[2]),
+            | Document.subject_id.in_(subjects[2])
+            | Document.subject_id.in_(subjects[3]),
         )
     )
     mine = language()

@@ -243,7 +243,105 @@ class ReceiptPaper:
         _agree("receipt", self.amount_minor, (part.paid_minor for part in self.settled))
 
 
-Paper = InvoicePaper | TaxInvoicePaper | ReceiptPaper
+@dataclass(frozen=True, kw_only=True)
+class QuotationPaper:
+    """A 견적서: what a supply would cost, and until when that holds. It asks for nothing."""
+
+    number: str
+    issued_on: date
+    valid_until: date
+    currency: str
+    seller: Party
+    buyer: Party
+    lines: tuple[InvoiceLine, ...]
+    supply_minor: int
+    tax_minor: int
+    total_minor: int
+    tax_treatment: TaxTreatment = TaxTreatment.TAXABLE
+    tax_percent: Decimal = Decimal(10)
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.valid_until < self.issued_on:
+            raise PaperDoesNotAddUp("A quotation holds from its own day on.", field="valid_until")
+        _agree("supply", self.supply_minor, (line.amount_minor for line in self.lines))
+        _agree("total", self.total_minor, (self.supply_minor, self.tax_minor))
+        _untaxed(self.tax_treatment, self.tax_minor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementLine:
+    """One row of a statement of items: what was supplied, with its own tax."""
+
+    supplied_on: date
+    item: str
+    supply_minor: int
+    tax_minor: int
+    specification: str = ""
+    quantity: Decimal | None = None
+    unit_price_minor: Decimal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementPaper:
+    """A 거래명세서: what was supplied, item by item, one copy each. No VAT evidence."""
+
+    number: str
+    supplied_on: date
+    currency: str
+    seller: Party
+    buyer: Party
+    lines: tuple[StatementLine, ...]
+    supply_minor: int
+    tax_minor: int
+    total_minor: int
+    copy: Copy = Copy.BOTH
+    evidence: Evidence = Evidence.TAX_INVOICE
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _agree("supply", self.supply_minor, (line.supply_minor for line in self.lines))
+        _agree("tax", self.tax_minor, (line.tax_minor for line in self.lines))
+        _agree("total", self.total_minor, (self.supply_minor, self.tax_minor))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CashReceiptPaper:
+    """A 현금영수증 as the issuer confirmed it, or the cancelling of one. Always in won.
+
+    `identity` is masked. For an expense (지출증빙) it is VAT evidence, for income tax it is not.
+    """
+
+    number: str
+    traded_on: date
+    is_expense_proof: bool
+    identity: str
+    seller: Party
+    buyer_name: str
+    item: str
+    order_number: str
+    supply_minor: int
+    tax_minor: int
+    total_minor: int
+    cancels_number: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _agree("total", self.total_minor, (self.supply_minor, self.tax_minor))
+        if bool(self.cancels_number) != (self.total_minor < 0):
+            raise PaperDoesNotAddUp(
+                "Only the cancelling of a cash receipt is negative.", field="total"
+            )
+
+
+Paper = (
+    InvoicePaper
+    | TaxInvoicePaper
+    | ReceiptPaper
+    | QuotationPaper
+    | StatementPaper
+    | CashReceiptPaper
+)
 LINES_MAX = 99
 
 

@@ -13,12 +13,23 @@ from typing import Any
 
 from app.base.errors import Invalid
 from invoices import fingerprints
-from invoices.documents.papers import InvoicePaper, Paper, ReceiptPaper, TaxInvoicePaper
+from invoices.documents.papers import (
+    CashReceiptPaper,
+    InvoicePaper,
+    Paper,
+    QuotationPaper,
+    ReceiptPaper,
+    StatementPaper,
+    TaxInvoicePaper,
+)
 
 KINDS: dict[str, type[Paper]] = {
     "invoice": InvoicePaper,
     "tax_invoice": TaxInvoicePaper,
     "receipt": ReceiptPaper,
+    "quotation": QuotationPaper,
+    "statement": StatementPaper,
+    "cash_receipt": CashReceiptPaper,
 }
 
 

@@ -9,13 +9,17 @@ from app.base.money import Rounding
 from invoices import vat
 from invoices.documents.papers import (
     BankAccount,
+    CashReceiptPaper,
     InvoiceLine,
     InvoicePaper,
     PaidInvoice,
     Paper,
     Party,
     PaymentMethod,
+    QuotationPaper,
     ReceiptPaper,
+    StatementLine,
+    StatementPaper,
     TaxInvoiceLine,
     TaxInvoicePaper,
 )
@@ -144,6 +148,67 @@ def receipt() -> ReceiptPaper:
     )
 
 
+def quotation() -> QuotationPaper:
+    """This function will return an offer of what the invoice above bills."""
+    billed = invoice()
+    return QuotationPaper(
+        number="QUO-2026-000007",
+        issued_on=date(2026, 11, 20),
+        valid_until=date(2026, 12, 20),
+        currency="KRW",
+        seller=SELLER,
+        buyer=BUYER,
+        lines=billed.lines,
+        supply_minor=billed.supply_minor,
+        tax_minor=billed.tax_minor,
+        total_minor=billed.total_minor,
+    )
+
+
+def statement(*, repeat: int = 1) -> StatementPaper:
+    """This function will return the statement of items of the invoice above."""
+    rows = tax_invoice().lines * repeat
+    return StatementPaper(
+        number="2026-000123",
+        supplied_on=date(2026, 11, 30),
+        currency="KRW",
+        seller=SELLER,
+        buyer=BUYER,
+        lines=tuple(
+            StatementLine(
+                supplied_on=row.supplied_on,
+                item=row.item,
+                specification=row.specification,
+                quantity=row.quantity,
+                unit_price_minor=row.unit_price_minor,
+                supply_minor=row.supply_minor,
+                tax_minor=row.tax_minor,
+            )
+            for row in rows
+        ),
+        supply_minor=_SUPPLY_MINOR * repeat,
+        tax_minor=_TAX_MINOR * repeat,
+        total_minor=(_SUPPLY_MINOR + _TAX_MINOR) * repeat,
+    )
+
+
+def cash_receipt() -> CashReceiptPaper:
+    """This function will return the cash receipt of the same money, as proof of an expense."""
+    return CashReceiptPaper(
+        number="G26120000123",
+        traded_on=date(2026, 12, 10),
+        is_expense_proof=True,
+        identity="120***7521",
+        seller=SELLER,
+        buyer_name=BUYER.name,
+        item="팀 요금제 기본료",
+        order_number="2026-000123",
+        supply_minor=_SUPPLY_MINOR,
+        tax_minor=_TAX_MINOR,
+        total_minor=_SUPPLY_MINOR + _TAX_MINOR,
+    )
+
+
 def all_kinds() -> tuple[Paper, ...]:
     """This function will return one paper of every kind."""
-    return (invoice(), tax_invoice(), receipt())
+    return (invoice(), tax_invoice(), receipt(), quotation(), statement(), cash_receipt())

@@ -9,12 +9,34 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invoices.documents import captions, figures
-from invoices.documents.papers import Language, Paper, TaxInvoicePaper
+from invoices.documents.papers import (
+    InvoicePaper,
+    Language,
+    Paper,
+    QuotationPaper,
+    ReceiptPaper,
+    StatementPaper,
+    TaxInvoicePaper,
+)
 from invoices.documents.shelf import kind_of
 
 # Raise a number whenever the template, its style or its captions change what is printed.
-TEMPLATE_VERSIONS = {"invoice": "invoice-1", "tax_invoice": "tax_invoice-1", "receipt": "receipt-1"}
-STYLES = {"invoice": "paper", "receipt": "paper", "tax_invoice": "tax_invoice"}
+TEMPLATE_VERSIONS = {
+    "invoice": "invoice-2",
+    "tax_invoice": "tax_invoice-1",
+    "receipt": "receipt-1",
+    "quotation": "quotation-1",
+    "statement": "statement-1",
+    "cash_receipt": "cash_receipt-1",
+}
+STYLES = {
+    "invoice": "paper",
+    "receipt": "paper",
+    "quotation": "paper",
+    "cash_receipt": "paper",
+    "tax_invoice": "tax_invoice",
+    "statement": "tax_invoice",
+}
 
 # Control characters, lone surrogates and noncharacters have no place on paper; bidirectional
 # overrides could make a company's name rewrite the figures beside it.
@@ -31,18 +53,19 @@ def printable(value: Any) -> Any:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("invoices.documents", "templates"),
+def environment(folder: str = "templates") -> Environment:
+    """This function will return the templates of a folder, with what they may call."""
+    made = Environment(
+        loader=PackageLoader("invoices.documents", folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=printable,
         auto_reload=False,
     )
     for name in ("money", "figure", "quantity", "percent", "day", "span", "registration"):
-        environment.globals[name] = getattr(figures, name)
-    environment.globals.update(cells=figures.cells, spelled_won=figures.spelled_won)
-    return environment
+        made.globals[name] = getattr(figures, name)
+    made.globals.update(cells=figures.cells, spelled_won=figures.spelled_won)
+    return made
 
 
 def typeset(paper: Paper, language: Language) -> str:
@@ -58,9 +81,10 @@ def typeset(paper: Paper, language: Language) -> str:
     if isinstance(paper, TaxInvoicePaper):
         values["gloss"] = {} if korean else captions.TAX_INVOICE_GLOSS
         values["amendments"] = captions.AMENDMENTS
-    else:
+    if isinstance(paper, InvoicePaper | ReceiptPaper | StatementPaper):
         values["evidence"] = captions.EVIDENCE[language][paper.evidence]
+    if isinstance(paper, InvoicePaper | ReceiptPaper):
         values["method"] = captions.METHOD[language][paper.method]
-        treatment = getattr(paper, "tax_treatment", None)
-        values["treatment"] = captions.TREATMENT[language][treatment] if treatment else ""
-    return _environment().get_template(f"{kind}.html").render(**values)
+    if isinstance(paper, InvoicePaper | QuotationPaper):
+        values["treatment"] = captions.TREATMENT[language][paper.tax_treatment]
+    return environment().get_template(f"{kind}.html").render(**values)

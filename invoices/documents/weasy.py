@@ -122,6 +122,11 @@ def bare(html: str, css: str) -> Callable[[], bytes]:
     return lambda: bytes(HTML(string=html).write_pdf(stylesheets=[sheet], font_config=fonts))
 
 
+def plain(html: str) -> bytes:
+    """This function will print a page that brings its own style, as a first try would do it."""
+    return bytes(HTML(string=html).write_pdf())
+
+
 def settle() -> None:
     """This function will keep the garbage collector off what every child shares.
 

@@ -23,6 +23,7 @@ from invoices.models.catalogue import (
     PlanVersion,
     Price,
 )
+from invoices.models.closing import MonthClose, Quotation
 from invoices.models.consents import PRICE_CONSENT, PriceConsent
 from invoices.models.coupons import (
     CouponOffer,
@@ -124,6 +125,7 @@ __all__ = [
     "InvoiceLine",
     "LedgerEntry",
     "LedgerLine",
+    "MonthClose",
     "NumberSeries",
     "Payment",
     "PaymentAttempt",
@@ -132,6 +134,7 @@ __all__ = [
     "PlanVersion",
     "Price",
     "PriceConsent",
+    "Quotation",
     "Recognition",
     "ReconciliationDay",
     "ReconciliationDifference",

@@ -29,7 +29,7 @@ class Document(Keyed, Leased, Base):
 
     state: Mapped[str] = mapped_column(default="due")
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
-    kind: Mapped[str]  # invoice | tax_invoice_supplier | tax_invoice_buyer | receipt
+    kind: Mapped[str]  # invoice | tax_invoice_… | receipt | credit_note | statement | cash_receipt
     subject_id: Mapped[UUID]
     language: Mapped[str]
     file_name: Mapped[str]

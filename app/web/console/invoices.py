@@ -27,7 +27,14 @@ from app.web.db import control
 from app.web.i18n import gettext
 from app.web.paging import page_number
 from app.web.refusals import words_of
-from invoices import evidence, invoicing, listing, payment_queue, transfers
+from invoices import (
+    evidence,
+    invoicing,
+    item_statements,
+    listing,
+    payment_queue,
+    transfers,
+)
 from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
 
 console_invoices = Blueprint("console_invoices", __name__, url_prefix="/console/invoices")
@@ -271,6 +278,20 @@ def void(invoice_id: UUID) -> Any:
             now=clock.now(),
         ),
         gettext("Voided. What it billed is billed anew by the next run."),
+    )
+
+
+@console_invoices.post("/<uuid:invoice_id>/statement")
+@staff_required()
+def statement(invoice_id: UUID) -> Any:
+    """This function will have the statement of items of an invoice made, both copies."""
+    return _act(
+        invoice_id,
+        "statement",
+        lambda: item_statements.lay_out(
+            control_session=control(), invoice_id=invoice_id, actor=g.actor, now=clock.now()
+        ),
+        gettext("The statement of items is being made; it appears among the papers."),
     )
 
 
