@@ -43,6 +43,8 @@ NAUGHTY = (
 
 def named(paper, name):
     """The paper with the text wherever a person may write something."""
+    if kind_of(paper) == "cash_receipt":
+        return replace(paper, buyer_name=name, item=name, identity=name, note=name)
     buyer = "payer" if kind_of(paper) == "receipt" else "buyer"
     party = replace(
         getattr(paper, buyer),
