@@ -19,6 +19,10 @@ from app.web.i18n import gettext, lazy
 from tenants.usage_models import EventCorrection
 
 _ACTIONS = {
+    "month.closed": lazy("Month %(month)s closed"),
+    "month.reopened": lazy("Month %(month)s opened again"),
+    "quotation.made": lazy("Quotation %(number)s made"),
+    "invoice.statement_made": lazy("Statement of items made"),
     "invoice.collected_again": lazy("Charged again by hand"),
     "tenant.trial_extended": lazy("Trial extended"),
     "tenant.billing_profile_changed": lazy("Company details changed"),
