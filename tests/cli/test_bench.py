@@ -37,3 +37,16 @@ def test_prints_a_figure_a_line_and_leaves_nothing(scenario: Scenario, name: str
         )
         assert figure["n"] == 3
     assert bench_objects() == []
+
+
+def test_of_documents_compares_workers_too(scenario: Scenario) -> None:
+    done = scenario.flask("bench", "documents", "--json", "--n", "4", timeout=300)
+    assert done.returncode == 0, done.stderr
+    figures = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(each["bar"], each["better"]) for each in figures] == [
+        (1.3, "lower"),
+        (0.7, "lower"),
+        (1.7, "higher"),
+    ]
+    assert all(set(each) == KEYS and each["n"] == 4 for each in figures)
+    assert bench_objects() == []
