@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,13 @@ def played(tmp_path: Path) -> Iterator[Played]:
     """A demonstration started as bin/demo starts it; it takes its minute."""
     scratch, results = tmp_path / "scratch", tmp_path / "results"
     scratch.mkdir()
+    few_of_each(tmp_path / "prospects.csv")
     # The scratch folder's place also marks every process of it.
     done = subprocess.run(
-        [sys.executable, "-m", "app.embedded", "flask", "demo", "--results", str(results)],
+        [
+            *(sys.executable, "-m", "app.embedded", "flask", "demo", "--results", str(results)),
+            *("--prospects", str(tmp_path / "prospects.csv")),
+        ],
         env={**os.environ, "TMPDIR": str(scratch)},
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -73,6 +78,21 @@ def played(tmp_path: Path) -> Iterator[Played]:
     yield Played(done.returncode, done.stdout, scratch, results)
     for process in processes_of(scratch):
         process.kill()
+
+
+def few_of_each(path: Path) -> None:
+    """Two companies of each story: the whole road, in half the time of the whole table."""
+    with PROSPECTS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    told: Counter[str] = Counter()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        # From the end: the foreign companies stand there.
+        for row in reversed(rows):
+            told[row["story"]] += 1
+            if told[row["story"]] <= 2:
+                table.writerow(row)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -126,7 +146,7 @@ def assert_papers_written(played: Played) -> None:
 def assert_logs_name_nobody(played: Played) -> None:
     logs = played.logs
     # They do tell of the work, so their silence about people means something.
-    assert logs["web.log"].count('"event": "request"') > 500
+    assert logs["web.log"].count('"event": "request"') > 200
     assert "step.worked" in logs["worker.log"]
     spellings = list(personal())
     assert len(spellings) > 100
