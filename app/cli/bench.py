@@ -72,7 +72,7 @@ class Asked:
     type=click.Choice(
         [
             *("provision", "documents", "papers", "pages", "ingest", "rollup", "live-usage"),
-            *("entitlements", "model", "billing", "crash-billing"),
+            *("entitlements", "webhooks", "model", "billing", "crash-billing", "crash"),
         ]
     ),
 )
@@ -120,9 +120,7 @@ class Asked:
     show_default=True,
     help="model only: how many drawn histories engine and model are compared over.",
 )
-@click.option(
-    "--first-seed", type=click.IntRange(0), default=0, help="model and crash-billing only."
-)
+@click.option("--first-seed", type=click.IntRange(0), default=0, help="model and the crashes only.")
 @click.option(
     "--subscriptions",
     type=click.IntRange(100, 1_000_000),
@@ -135,7 +133,7 @@ class Asked:
     type=click.IntRange(1, 1_000_000),
     default=30,
     show_default=True,
-    help="crash-billing only: drawn histories, each billed by two runs that are killed.",
+    help="crash-billing and crash only: drawn histories, whose workers are killed.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="model only; all cores without it.")
 def bench_command(*, name: str, as_json: bool, **asked: Any) -> None:
@@ -277,6 +275,17 @@ def entitlements(asked: Asked) -> Iterator[Figure]:
     yield compared(name, statistics.quantiles(took, n=100)[98], LIMIT_MS, 1.0, seconds)
 
 
+def webhooks(asked: Asked) -> Iterator[Figure]:
+    """This function will measure taking in gateways' messages, duplicates and forgeries too."""
+    from app.cli.bench_webhooks import CALLS_A_SECOND, LIMIT_MS, call_in  # noqa: PLC0415
+
+    seconds = asked.n or 20
+    with scratch_control():
+        took = call_in(seconds=seconds)
+    name = f"webhooks p99 at {CALLS_A_SECOND} a second"
+    yield compared(name, statistics.quantiles(took, n=100)[98], LIMIT_MS, 1.0, seconds)
+
+
 def rates(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two rates of events side by side."""
     return Figure(
@@ -325,6 +334,24 @@ def crash_billing(asked: Asked) -> Iterator[Figure]:
     yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
 
 
+def crash(asked: Asked) -> Iterator[Figure]:
+    """This function will count what killed collectors charged twice, lost or left a gap in."""
+    from app.cli.bench_charge_crash import differences as found_wrong  # noqa: PLC0415 - likewise
+
+    killed = differing = 0
+    with scratch_control():
+        before = os.environ.get("TENANTRY_ENVIRONMENT")
+        _turn_to({"TENANTRY_ENVIRONMENT": "test"})  # where the clock may be set
+        for ended, found in found_wrong(schedules=asked.schedules, first=asked.first_seed):
+            killed += ended
+            differing += len(found)
+            for each in found:
+                click.echo(each, err=True)
+        _turn_to({"TENANTRY_ENVIRONMENT": before})
+    name = f"crash, {killed} workers killed"
+    yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
+
+
 def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:
     """This function will put two medians in milliseconds side by side."""
     return Figure(
@@ -341,8 +368,10 @@ BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "rollup": rollup,
     "live-usage": live_usage,
     "entitlements": entitlements,
+    "webhooks": webhooks,
     "model": model,
     "billing": billing,
+    "crash": crash,
     "crash-billing": crash_billing,
 }
 

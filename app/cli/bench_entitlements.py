@@ -163,11 +163,17 @@ def _request(port: int, secret: str, slug: str) -> bytes:
     ).encode()
 
 
-def call_steadily(port: int, requests: Sequence[bytes]) -> list[float]:
+def call_steadily(
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    rate: int = CALLS_A_SECOND,
+    answers: Sequence[int] | None = None,
+) -> list[float]:
     """This function will send the calls when they are due, and time each from then.
 
     A call that finds no idle connection waits for one, and its waiting counts. Every call must
-    be answered with 200.
+    be answered with 200, or with the status that `answers` has for it.
     """
     selector = selectors.DefaultSelector()
     idle = [socket.create_connection((ports.LOOPBACK, port)) for _ in range(CONNECTIONS)]
@@ -177,18 +183,18 @@ def call_steadily(port: int, requests: Sequence[bytes]) -> list[float]:
     begun, sent, answered = time.perf_counter(), 0, 0
     while answered < len(requests):
         now = time.perf_counter() - begun
-        while idle and sent < len(requests) and sent / CALLS_A_SECOND <= now:
+        while idle and sent < len(requests) and sent / rate <= now:
             connection = idle.pop()
             connection.sendall(requests[sent])
             selector.register(connection, selectors.EVENT_READ, [sent, b""])
             sent += 1
-        wait = sent / CALLS_A_SECOND - (time.perf_counter() - begun) if idle else 30
+        wait = sent / rate - (time.perf_counter() - begun) if idle else 30
         for key, _ in selector.select(max(wait, 0)):
             key.data[1] += key.fileobj.recv(65_536)  # type: ignore[union-attr]
-            if not _whole(key.data[1]):
-                continue
             number = key.data[0]
-            took[number] = (time.perf_counter() - begun - number / CALLS_A_SECOND) * 1000
+            if not _whole(key.data[1], answers[number] if answers else 200):
+                continue
+            took[number] = (time.perf_counter() - begun - number / rate) * 1000
             selector.unregister(key.fileobj)
             idle.append(key.fileobj)  # type: ignore[arg-type]
             answered += 1
@@ -198,10 +204,10 @@ def call_steadily(port: int, requests: Sequence[bytes]) -> list[float]:
     return took
 
 
-def _whole(answer: bytes) -> bool:
+def _whole(answer: bytes, status: int) -> bool:
     head, ended, body = answer.partition(b"\r\n\r\n")
     if not ended or len(body) < int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]):
         return False
-    if b" 200 " not in head[:20]:
+    if f" {status} ".encode() not in head[:20]:
         raise RuntimeError(f"the server answers {head.splitlines()[0]!r}: {body[:500]!r}")
     return True

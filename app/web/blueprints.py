@@ -27,6 +27,7 @@ from app.web.console.gateways import console_gateways
 from app.web.console.invoices import console_invoices
 from app.web.console.ledger import console_ledger
 from app.web.console.quotations import console_quotations
+from app.web.console.reconciliation import console_reconciliation
 from app.web.console.review import review
 from app.web.console.subscription import console_subscription
 from app.web.console.tax_deadlines import console_tax_deadlines
@@ -68,6 +69,7 @@ BLUEPRINTS: list[Blueprint] = [
     console_closing,
     console_quotations,
     console_gateways,
+    console_reconciliation,
     console_attention,
     console_catalogue,
     portal,

@@ -20,6 +20,22 @@ def bench_objects() -> list[str]:
     return [name for (name,) in rows]
 
 
+def test_webhooks_are_all_taken_in_as_they_deserve(scenario: Scenario) -> None:
+    done = scenario.flask("bench", "webhooks", "--json", "--n", "3")
+    assert done.returncode == 0, done.stderr
+    (figure,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (figure["floor"], figure["n"]) == (100, 3)
+    assert bench_objects() == []
+
+
+def test_crashes_charge_nobody_twice(scenario: Scenario) -> None:
+    done = scenario.flask("bench", "crash", "--json", "--schedules", "2", "--first-seed", "400")
+    assert done.returncode == 0, done.stderr
+    (figure,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (figure["ours"], figure["n"]) == (0, 2), done.stderr
+    assert bench_objects() == []
+
+
 @pytest.mark.parametrize(
     "name", ["provision", "papers", "pages", "ingest", "rollup", "live-usage", "entitlements"]
 )

@@ -35,8 +35,8 @@ from tests.fakes.stripe.running import (
     running,
     type_card,
 )
+from tests.scenarios.charge_crashes import CARDS, Collectors, collectors, whole
 from tests.scenarios.killed_collector import BOUNDARIES, PREPARED_BOUNDARIES
-from tests.scenarios.test_charge_protocol_killed import CARDS, Collectors, collectors, whole
 
 ACCOUNT = "stripe-seoul"
 SCHEDULES = 20

@@ -52,8 +52,12 @@ CREATE TRIGGER refund_fits BEFORE INSERT ON refund FOR EACH ROW EXECUTE FUNCTION
 
 -- Of a refund only its fate moves on.
 CREATE FUNCTION refund_is_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    -- The job that settled it still gives its lease back.
+    lease text[] := ARRAY['lease_until', 'retry_at', 'attempts', 'last_error'];
 BEGIN
-    IF TG_OP = 'DELETE' OR OLD.state IN ('succeeded', 'closed')
+    IF TG_OP = 'DELETE' OR (OLD.state IN ('succeeded', 'closed')
+            AND to_jsonb(OLD) - lease <> to_jsonb(NEW) - lease)
        OR (OLD.payment_id, OLD.credit_note_id, OLD.amount_minor, OLD.currency, OLD.idempotency_key)
        IS DISTINCT FROM
           (NEW.payment_id, NEW.credit_note_id, NEW.amount_minor, NEW.currency, NEW.idempotency_key)
