@@ -27,6 +27,12 @@ _MEASURED = {
     "sum": ("기간 합계 기준", "by the sum of the period"),
     None: ("사용한 만큼", "by what was used"),
 }
+_VAT: dict[str, tuple[str, str] | None] = {
+    "taxable": None,
+    "included": ("부가세 포함", "VAT included"),
+    "zero_rated": ("영세율", "zero-rated"),
+    "exempt": ("면세", "VAT exempt"),
+}
 _TIMINGS = {"advance": ("선불", "in advance"), "arrears": ("후불", "afterwards")}
 _ONCE = {
     "setup": ("시작할 때 한 번", "once, at the start"),
@@ -121,7 +127,7 @@ def charge(
     return ChargeWords(
         code=one.code,
         name=_pick(language, one.name_ko, one.name_en),
-        price=_price(one, currency, language, one.interval == beside),
+        price=_price(one, currency, language, one.interval == beside) + _vat(one, language),
         unit=_pick(language, one.unit_ko, one.unit_en).strip(),
         includes=bool(one.pricing.included and one.unit_ko.strip()),
         asked=_asked(one, language),
@@ -129,6 +135,12 @@ def charge(
         optional=one.optional,
         kind=one.kind,
     )
+
+
+def _vat(one: Charge, language: str) -> str:
+    """What a price says of VAT where it is not simply put on top."""
+    said = _VAT["included" if one.vat_included else one.vat]
+    return f" ({said[LANGUAGES.index(language)]})" if said else ""
 
 
 def lines(one: Charge, currency: str, language: str) -> list[str]:
@@ -163,7 +175,11 @@ def headline(charges: Sequence[Charge], currency: str, language: str) -> Headlin
     certain = [each for each in charges if each.kind == "recurring" and not each.optional]
     fixed = [each for each in certain if each.meter is None and each.pricing.model == "flat"]
     if fixed:
-        alike = [each for each in fixed if each.interval == fixed[0].interval]
+        alike = [
+            each
+            for each in fixed
+            if each.interval == fixed[0].interval and _vat(each, "en") == _vat(fixed[0], "en")
+        ]
         total = sum((each.pricing.unit_amount for each in alike), Decimal(0))
         return _headline(alike, total, "", currency, language)
     committed = next((each for each in charges if each.kind == "commitment"), None)
@@ -196,7 +212,10 @@ def _headline(
     else:
         often = _every_en(interval) if interval else ""
         sentence = " ".join(filter(None, (figure, often, each)))
-    return Headline(figure, " ".join(filter(None, (often, each))), sentence, codes)
+    vat = _vat(charges[0], language)
+    return Headline(
+        figure, (" ".join(filter(None, (often, each))) + vat).strip(), sentence + vat, codes
+    )
 
 
 def every(interval: Interval, language: str) -> str:

@@ -76,11 +76,11 @@ class Supply:
         """This function will write it as a line's evidence; nothing where the buyer's terms say it
         all.
         """
-        plain = set(self.by_treatment) <= {terms.treatment} and not self.included_tax_minor
-        if plain:
+        included = bool(self.included_minor or self.included_tax_minor)
+        if set(self.by_treatment) <= {terms.treatment} and not included:
             return {}
         told: dict[str, Any] = {"supplies": dict(sorted(self.by_treatment.items()))}
-        if self.included_tax_minor:
+        if included:
             told["included"] = [self.included_minor, self.included_tax_minor]
         return {"vat": told}
 

@@ -235,6 +235,7 @@ def record(
         _learn(control_session, row, found, now)
         if row.registration_number in answer.genuine:
             row.genuine = answer.genuine[row.registration_number]
+    control_session.flush()
     return silent
 
 

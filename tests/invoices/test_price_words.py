@@ -144,3 +144,16 @@ def test_billing_days_are_said(interval: Interval, anchor: date, ko: str, en: st
 )
 def test_one_of_many_is_said_right(many: str, one: str) -> None:
     assert price_words.singular(many) == one
+
+
+class TestVat:
+    def test_is_said_where_a_price_includes_it_or_bears_none(self) -> None:
+        base = TEAM.charges[0]
+        for fields, ko, en in (
+            ({"vat_included": True}, "(부가세 포함)", "(VAT included)"),
+            ({"vat": "exempt"}, "(면세)", "(VAT exempt)"),
+        ):
+            one = replace(base, **fields)
+            assert price_words.charge(one, "KRW", "ko").line.endswith(ko)
+            assert price_words.headline([one], "KRW", "en").sentence.endswith(en)
+        assert "VAT" not in price_words.charge(base, "KRW", "en").line

@@ -84,6 +84,11 @@ class TestAPriceThatIncludesVat:
         bill = compose(charge("base", "11000", vat_included=True), credit=4_000)
         assert (bill.subtotal_minor, bill.tax_minor) == (6_000, 600)
 
+    def test_that_is_too_small_for_any_tax_is_read_back_as_one(self) -> None:
+        (line,) = compose(charge("base", "1", vat_included=True)).lines
+        again = vat.stated(amount_minor=1, evidence=line.evidence, terms=KOREA)
+        assert (again.included_minor, again.on_top_minor) == (1, 0)
+
     def test_stands_beside_one_that_excludes_it(self) -> None:
         bill = compose(charge("in", "15000", vat_included=True), charge("out", "19999"))
         assert bill.subtotal_minor == 13_636 + 19_999
