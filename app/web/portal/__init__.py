@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.web.portal import (
     access,
     account,
+    card_link,
     cash_receipts,
     changes,
     credits,
