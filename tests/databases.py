@@ -38,6 +38,8 @@ _FINGERPRINT = f"""
     ) AS parts (part)
 """
 _fingerprints: dict[str, str] = {}
+# Signing in takes as long as wiping does: each worker's own connection is kept between tests.
+_kept: dict[str, psycopg.Connection[Any]] = {}
 
 
 def url(name: str) -> str:
@@ -67,6 +69,8 @@ def clone(name: str) -> None:
 
 def drop(name: str) -> None:
     """This function will drop a control database and whatever bears its mark."""
+    if name in _kept:
+        _kept.pop(name).close()
     with administrator() as connection:
         _drop_database(connection, name)
         _drop_marked(connection, name)
@@ -74,21 +78,28 @@ def drop(name: str) -> None:
 
 def renew(name: str) -> None:
     """This function will bring a control database back to how it was cloned."""
-    with administrator() as connection:
+    try:
+        connection = _kept_open(name)
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND pid <> pg_backend_pid()",
+            (name,),
         )
         _drop_marked(connection, name)
-    try:
-        with administrator(name) as connection:
-            connection.execute("SET lock_timeout = '2s'")
-            if _fingerprint(connection) == _fingerprints[name]:
-                _wipe(connection)
-                return
+        if _fingerprint(connection) == _fingerprints[name]:
+            _wipe(connection)
+            return
     except (psycopg.OperationalError, psycopg.ProgrammingError):
         pass  # bent beyond wiping: a clone puts it right
     drop(name)
     clone(name)
+
+
+def _kept_open(name: str) -> psycopg.Connection[Any]:
+    if name not in _kept or _kept[name].closed:
+        _kept[name] = administrator(name)
+        _kept[name].execute("SET lock_timeout = '2s'")
+    return _kept[name]
 
 
 def _wipe(connection: psycopg.Connection[Any]) -> None:
