@@ -25,6 +25,7 @@ import redis
 from app.embedded.servers import Hold, hold
 from tests import databases
 from tests.databases import TEMPLATE, administrator
+from tests.zygote import Zygote
 
 __all__ = ["Scenario", "administrator"]
 
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # How long an example takes says how busy the machine is, and nothing about what it tries.
 hypothesis.settings.register_profile("tenantry", deadline=None)
 hypothesis.settings.load_profile("tenantry")
+zygote = Zygote(ROOT)
 _held: list[Hold] = []
 _folders: list[Path] = []
 
@@ -86,6 +88,7 @@ def pytest_unconfigure() -> None:
     """This function will let the servers go when the run is over."""
     if browsing := sys.modules.get("tests.browser"):
         browsing.stop()
+    zygote.stop()
     for servers in _held:
         servers.release()
     for folder in _folders:
@@ -114,15 +117,7 @@ class Scenario:
         self, *arguments: str, timeout: float = 120, **extra: str
     ) -> subprocess.CompletedProcess[str]:
         """This function will run a command of ours as an operator would."""
-        return subprocess.run(
-            [sys.executable, "-m", "flask", *arguments],
-            env={**self.environment, **extra},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return zygote.run(arguments, environment={**self.environment, **extra}, timeout=timeout)
 
 
 @pytest.fixture(scope="session")
