@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Zygote:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="tenantry-zygote-")
         self._address = f"{self._folder.name}/socket"
 
@@ -66,17 +68,18 @@ class Zygote:
         return subprocess.CompletedProcess(["flask", *arguments], code, *texts)
 
     def _start(self) -> None:
-        if self._process is not None:
-            return
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.zygote", self._address],
-            cwd=self._root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        if not self._process.stdout.readline():
-            raise RuntimeError("the process to fork commands from does not start")
+        with self._starting:
+            if self._process is not None:
+                return
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.zygote", self._address],
+                cwd=self._root,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert self._process.stdout is not None
+            if not self._process.stdout.readline():
+                raise RuntimeError("the process to fork commands from does not start")
 
     def stop(self) -> None:
         """This function will end the process, if there is one."""

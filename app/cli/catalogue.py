@@ -140,8 +140,10 @@ def move(
         click.echo(f"{each.moves_on} {each.tenant_name}")
     for other in found.left:
         click.echo(f"left {other.tenant_name}: {other.why}")
-    done = "would be moved" if dry_run else "moved and told"
-    click.echo(f"{len(found.moved)} {done}, {len(found.left)} left as they are")
+    asked = sum(each.asked for each in found.moved)
+    moved = len(found.moved) - asked
+    words = ("would be moved", "would be asked") if dry_run else ("moved and told", "asked")
+    click.echo(f"{moved} {words[0]}, {asked} {words[1]}, {len(found.left)} left as they are")
 
 
 def _move(wanted: Move, tenants: list[UUID], found: Moves, dry_run: bool) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Scenario, administrator
 
 KEYS = {"name", "ours", "floor", "ratio", "bar", "better", "unit", "n"}
+
+
+@pytest.fixture(autouse=True)
+def one_at_a_time() -> Iterator[None]:
+    """What one of them leaves must not be taken for what another one has just made."""
+    with administrator() as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext('benches'))")
+        yield
 
 
 def bench_objects() -> list[str]:

@@ -38,10 +38,10 @@ def file(scenario: Scenario, tmp_path: Path) -> Path:
     return path
 
 
-def dearer(file: Path) -> None:
+def dearer(file: Path, fee: int = 210_000) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.count("unit_amount: 190000") == 1
-    file.write_text(text.replace("unit_amount: 190000", "unit_amount: 210000"), encoding="utf-8")
+    file.write_text(text.replace("unit_amount: 190000", f"unit_amount: {fee}"), encoding="utf-8")
 
 
 def versions() -> int:
@@ -125,19 +125,31 @@ class TestApply:
 
 
 class TestMove:
-    def test_writes_the_change_ahead_and_the_mails_after_a_dry_run_that_writes_nothing(
+    def test_to_a_higher_price_asks_and_moves_nobody_yet(
         self, file: Path, scenario: Scenario
     ) -> None:
         dearer(file)
         assert run("apply", file).exit_code == 0
         move = ("move", "team", "--from", "1", "--to", "2", "--on", "2099-01-01")
         tried = run(*move, "--dry-run")
-        assert tried.exit_code == 0, tried.output
-        assert "1 would be moved, 0 left as they are" in tried.output
+        assert "0 would be moved, 1 would be asked, 0 left as they are" in tried.output
+        assert "0 moved and told, 1 asked, 0 left as they are" in run(*move).output
+        assert "0 moved and told, 0 asked, 0 left as they are" in run(*move).output
         assert _ahead() == (0, 0)
-        assert "1 moved and told, 0 left as they are" in run(*move).output
+
+    def test_writes_the_change_ahead_and_the_mails_after_a_dry_run_that_writes_nothing(
+        self, file: Path, scenario: Scenario
+    ) -> None:
+        dearer(file, fee=170_000)
+        assert run("apply", file).exit_code == 0
+        move = ("move", "team", "--from", "1", "--to", "2", "--on", "2099-01-01")
+        tried = run(*move, "--dry-run")
+        assert tried.exit_code == 0, tried.output
+        assert "1 would be moved, 0 would be asked, 0 left as they are" in tried.output
+        assert _ahead() == (0, 0)
+        assert "1 moved and told, 0 asked, 0 left as they are" in run(*move).output
         assert _ahead() == (1, 1)
-        assert "0 moved and told, 0 left as they are" in run(*move).output
+        assert "0 moved and told, 0 asked, 0 left as they are" in run(*move).output
         assert _ahead() == (1, 1)
         with control_session() as session:
             actors = session.scalars(
