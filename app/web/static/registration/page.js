@@ -14,7 +14,7 @@ export function tell(words) {
   button.disabled = false;
 }
 
-/** Runs `begin` at each press of the button, once at a time. */
+/** Runs `begin` at each press of the button, once at a time; it is off until somebody listens. */
 export function onContinue(begin) {
   button.addEventListener("click", async () => {
     button.disabled = true;
@@ -26,6 +26,7 @@ export function onContinue(begin) {
       tell(failure && failure.message);
     }
   });
+  button.disabled = false;
 }
 
 /** Goes back to us with what the gateway gave, as a redirect of its own would have. */
