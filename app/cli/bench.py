@@ -320,6 +320,19 @@ def crash_billing(asked: Asked) -> Iterator[Figure]:
     """This function will count what killed billing runs missed or billed twice."""
     from app.cli.bench_crash import differences  # noqa: PLC0415 - likewise
 
+    yield _killed("crash-billing, {} runs killed", differences, asked)
+
+
+def crash(asked: Asked) -> Iterator[Figure]:
+    """This function will count what killed collectors charged twice, lost or left a gap in."""
+    from app.cli.bench_charge_crash import differences  # noqa: PLC0415 - likewise
+
+    yield _killed("crash, {} workers killed", differences, asked)
+
+
+def _killed(
+    name: str, differences: Callable[..., Iterator[tuple[int, list[str]]]], asked: Asked
+) -> Figure:
     killed = differing = 0
     with scratch_control():
         before = os.environ.get("TENANTRY_ENVIRONMENT")
@@ -330,26 +343,9 @@ def crash_billing(asked: Asked) -> Iterator[Figure]:
             for each in found:
                 click.echo(each, err=True)
         _turn_to({"TENANTRY_ENVIRONMENT": before})
-    name = f"crash-billing, {killed} runs killed"
-    yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
-
-
-def crash(asked: Asked) -> Iterator[Figure]:
-    """This function will count what killed collectors charged twice, lost or left a gap in."""
-    from app.cli.bench_charge_crash import differences as found_wrong  # noqa: PLC0415 - likewise
-
-    killed = differing = 0
-    with scratch_control():
-        before = os.environ.get("TENANTRY_ENVIRONMENT")
-        _turn_to({"TENANTRY_ENVIRONMENT": "test"})  # where the clock may be set
-        for ended, found in found_wrong(schedules=asked.schedules, first=asked.first_seed):
-            killed += ended
-            differing += len(found)
-            for each in found:
-                click.echo(each, err=True)
-        _turn_to({"TENANTRY_ENVIRONMENT": before})
-    name = f"crash, {killed} workers killed"
-    yield Figure(name, differing, 0, differing, 0, "lower", "differing", asked.schedules)
+    return Figure(
+        name.format(killed), differing, 0, differing, 0, "lower", "differing", asked.schedules
+    )
 
 
 def compared(name: str, ours: float, floor: float, bar: float, n: int) -> Figure:

@@ -176,22 +176,26 @@ def call_steadily(
     be answered with 200, or with the status that `answers` has for it.
     """
     selector = selectors.DefaultSelector()
-    idle = [socket.create_connection((ports.LOOPBACK, port)) for _ in range(CONNECTIONS)]
-    for connection in idle:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    idle = [_connected(port) for _ in range(CONNECTIONS)]
     took = [0.0] * len(requests)
     begun, sent, answered = time.perf_counter(), 0, 0
     while answered < len(requests):
         now = time.perf_counter() - begun
         while idle and sent < len(requests) and sent / rate <= now:
-            connection = idle.pop()
-            connection.sendall(requests[sent])
+            connection = _sent(idle.pop(), requests[sent], port)
             selector.register(connection, selectors.EVENT_READ, [sent, b""])
             sent += 1
         wait = sent / rate - (time.perf_counter() - begun) if idle else 30
         for key, _ in selector.select(max(wait, 0)):
-            key.data[1] += key.fileobj.recv(65_536)  # type: ignore[union-attr]
             number = key.data[0]
+            part = _received(key.fileobj)  # type: ignore[arg-type]
+            if not part:
+                # The server lets connections go that were idle for a while: the call goes anew.
+                selector.unregister(key.fileobj)
+                connection = _sent(_connected(port), requests[number], port)
+                selector.register(connection, selectors.EVENT_READ, [number, b""])
+                continue
+            key.data[1] += part
             if not _whole(key.data[1], answers[number] if answers else 200):
                 continue
             took[number] = (time.perf_counter() - begun - number / rate) * 1000
@@ -202,6 +206,28 @@ def call_steadily(
         connection.close()
     selector.close()
     return took
+
+
+def _connected(port: int) -> socket.socket:
+    connection = socket.create_connection((ports.LOOPBACK, port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _sent(connection: socket.socket, request: bytes, port: int) -> socket.socket:
+    try:
+        connection.sendall(request)
+    except (BrokenPipeError, ConnectionResetError):
+        connection = _connected(port)
+        connection.sendall(request)
+    return connection
+
+
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65_536)
+    except ConnectionResetError:
+        return b""
 
 
 def _whole(answer: bytes, status: int) -> bool:

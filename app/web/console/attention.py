@@ -185,7 +185,7 @@ def bill_again(subscription_id: UUID) -> Any:
     return see_other(url_for(".index"))
 
 
-@console_attention.post("/work/<word>/<uuid:key>/again")
+@console_attention.post("/parked/<word>/<uuid:key>/again")
 @staff_required(*FINANCE)
 def work_again(word: str, key: UUID) -> Any:
     """This function will have parked work tried at once."""

@@ -78,7 +78,7 @@ class TestTryAgain:
         sign_in_staff(client, "finance")
         with control_session() as session:
             key = session.scalars(select(ProvisioningRun.tenant_id)).one()
-        to = f"{PAGE}/work/provisioning/{key}/again"
+        to = f"{PAGE}/parked/provisioning/{key}/again"
         token = csrf_token(client, PAGE)
         answers = [client.post(to, data={"csrf_token": token}) for _ in range(2)]
         assert [answer.status_code for answer in answers] == [303, 404]
@@ -89,7 +89,7 @@ class TestTryAgain:
     def test_of_nothing_is_not_found(self, client: Any, word: str) -> None:
         troubles()
         sign_in_staff(client, "finance")
-        to = f"{PAGE}/work/{word}/{UUID(int=1)}/again"
+        to = f"{PAGE}/parked/{word}/{UUID(int=1)}/again"
         assert send(client, PAGE, {}, to=to).status_code == 404
 
     @pytest.mark.parametrize("role", ["sales", "viewer"])
@@ -99,7 +99,7 @@ class TestTryAgain:
         token = csrf_token(client, PAGE)
         for to in (
             f"{PAGE}/attempts/{attempt.id}/never-charged",
-            f"{PAGE}/work/provisioning/{attempt.tenant_id}/again",
+            f"{PAGE}/parked/provisioning/{attempt.tenant_id}/again",
             f"{PAGE}/subscriptions/{attempt.tenant_id}/again",
         ):
             assert client.post(to, data={"csrf_token": token, "why": "x"}).status_code == 403
