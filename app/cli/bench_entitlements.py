@@ -65,8 +65,7 @@ def ask_steadily(*, seconds: int, tenants: int) -> list[float]:
             _request(port, secret, draw.choice(slugs))
             for _ in range((WARM_UP_SECONDS + seconds) * CALLS_A_SECOND)
         ]
-        took = call_steadily(port, requests)
-    return took[WARM_UP_SECONDS * CALLS_A_SECOND :]
+        return call_steadily(port, requests, warm_up=WARM_UP_SECONDS * CALLS_A_SECOND)
 
 
 def prepare(tenants: int) -> tuple[str, list[str]]:
@@ -167,14 +166,24 @@ def call_steadily(
     port: int,
     requests: Sequence[bytes],
     *,
+    warm_up: int,
     rate: int = CALLS_A_SECOND,
     answers: Sequence[int] | None = None,
 ) -> list[float]:
     """This function will send the calls when they are due, and time each from then.
 
-    A call that finds no idle connection waits for one, and its waiting counts. Every call must
-    be answered with 200, or with the status that `answers` has for it.
+    A call that finds no idle connection waits for one, and its waiting counts. The first `warm_up`
+    calls are sent before and left out: what piles up before a cold server must not follow it. Every
+    call must be answered with 200, or with the status that `answers` has for it.
     """
+    expected = answers or [200] * len(requests)
+    _at_rate(port, requests[:warm_up], rate, expected[:warm_up])
+    return _at_rate(port, requests[warm_up:], rate, expected[warm_up:])
+
+
+def _at_rate(
+    port: int, requests: Sequence[bytes], rate: int, answers: Sequence[int]
+) -> list[float]:
     selector = selectors.DefaultSelector()
     idle = [_connected(port) for _ in range(CONNECTIONS)]
     took = [0.0] * len(requests)
@@ -196,7 +205,7 @@ def call_steadily(
                 selector.register(connection, selectors.EVENT_READ, [number, b""])
                 continue
             key.data[1] += part
-            if not _whole(key.data[1], answers[number] if answers else 200):
+            if not _whole(key.data[1], answers[number]):
                 continue
             took[number] = (time.perf_counter() - begun - number / rate) * 1000
             selector.unregister(key.fileobj)

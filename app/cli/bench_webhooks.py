@@ -55,6 +55,7 @@ def call_in(*, seconds: int) -> list[float]:
         took = call_steadily(
             port,
             [each.request for each in messages],
+            warm_up=WARM_UP_SECONDS * CALLS_A_SECOND,
             rate=CALLS_A_SECOND,
             answers=[each.answer for each in messages],
         )
@@ -64,7 +65,7 @@ def call_in(*, seconds: int) -> list[float]:
         known = set(session.scalars(select(GatewayEvent.event_id)))
     if stored != len(genuine) or known != genuine:
         raise NotAsSent(f"{len(genuine)} genuine messages were sent, {stored} are stored.")
-    return took[WARM_UP_SECONDS * CALLS_A_SECOND :]
+    return took
 
 
 def _messages(port: int, count: int) -> list[Message]:
