@@ -30,6 +30,7 @@ from tests.scenarios.charge_crashes import (
     whole,
     wrong,
 )
+from tests.scenarios.killed_collector import BOUNDARIES
 
 SCHEDULES = 30
 
@@ -91,10 +92,10 @@ class TestThisHarness:
     @pytest.mark.parametrize(
         "bug",
         [
-            ("new key on retry", "charged 2 times"),
-            ("commit before call", "charged 0 times"),
-            ("no reaper", "is issued"),
-            ("webhook applied twice", r"has [2-9]\d* payments"),
+            ("new key on retry", "charged, not recorded", "charged 2 times"),
+            ("commit before call", "committed, not charged", "charged 0 times"),
+            ("no reaper", "committed, not charged", "is issued"),
+            ("webhook applied twice", "committed, not charged", r"has [2-9]\d* payments"),
         ],
     )
     def test_catches(
@@ -103,15 +104,15 @@ class TestThisHarness:
         sandbox: RunningSandbox,
         set_clock: Callable[[datetime], None],
         tmp_path: Path,
-        bug: tuple[str, str],
+        bug: tuple[str, str, str],
     ) -> None:
-        planted, said = bug
+        planted, dies_at, said = bug
         set_clock(NOW)
         invoices: list[UUID] = []
         with collectors(tmp_path, planted) as crew:
             for seed in range(4):
                 invoices += debtors(seed)
-                # One dies between what is committed and the charge, whatever else is drawn.
-                crew.run([[whole() | {"boundary": 1}], *schedule(seed)])
+                # One dies where the bug bites, whatever else is drawn.
+                crew.run([[whole() | {"boundary": BOUNDARIES.index(dies_at)}], *schedule(seed)])
             crew.to_the_end(set_clock, hears=3)
         assert re.search(said, "\n".join(wrong(sandbox, invoices, [])))
