@@ -22,7 +22,7 @@ from app.embedded.errors import EmbeddedError
     "--with",
     "simulated",
     default="",
-    metavar="stripe,toss,portone",
+    metavar="stripe,odcloud,…",
     help="Payment companies to simulate beside it, each with an account to click through.",
 )
 def supervise_command(*, directory: Path | None, seed: bool, simulated: str) -> None:

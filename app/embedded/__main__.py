@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     supervise.add_argument("--scratch", action="store_true")
     supervise.add_argument("--no-seed", action="store_true")
     supervise.add_argument("--quiet", action="store_true")
-    supervise.add_argument("--with", dest="simulated", default="", metavar="stripe,toss,…")
+    supervise.add_argument("--with", dest="simulated", default="", metavar="stripe,odcloud,…")
     supervise.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
     if given.command == "keep":

@@ -14,10 +14,13 @@ from typing import Any
 from app.embedded import accounts, ports
 from app.embedded.errors import EmbeddedError
 
-DEFAULT_PORTS = {"stripe": 8020, "toss": 8021, "portone": 8022, "popbill": 8024}
-# Payment companies have accounts in the database; who issues tax papers has settings.
+DEFAULT_PORTS = {"stripe": 8020, "toss": 8021, "portone": 8022, "popbill": 8024, "odcloud": 8025}
+# Payment companies have accounts in the database; who issues tax papers, and who knows businesses,
+# has settings.
 WITH_ACCOUNTS = frozenset({"stripe", "toss", "portone"})
-TRANSMIT_SECONDS = 60
+# What the ones with settings are told besides: when the tax service accepts, and that whoever
+# nobody wrote into the register runs a business; the seed's companies do.
+_TOLD = {"popbill": ("--transmit-seconds", "60"), "odcloud": ("--everyone", "01")}
 PORTONE_STORE = "store-00000000-0000-4000-8000-000000000001"
 
 
@@ -46,7 +49,7 @@ def command(name: str, *, port: int, directory: Path, public_url: str) -> tuple[
     """Return what runs a simulator, and where it calls."""
     place = ("--port", str(port), "--directory", str(directory / f"{name}-simulator"))
     if name not in WITH_ACCOUNTS:
-        return (f"tests.fakes.{name}", *place, "--transmit-seconds", str(TRANSMIT_SECONDS))
+        return (f"tests.fakes.{name}", *place, *_TOLD[name])
     hook = f"{public_url}/hooks/{_accounts(name, port, public_url)[0].code}"
     secrets = {
         "stripe": ("--webhook-secret", "whsec_simulator"),
@@ -58,18 +61,25 @@ def command(name: str, *, port: int, directory: Path, public_url: str) -> tuple[
 
 def settings_of(names: tuple[str, ...], *, chosen: dict[str, int]) -> dict[str, str]:
     """Return the settings that lead to simulators which have no account in the database."""
-    if "popbill" not in names:
-        return {}
-    url = f"http://{ports.LOOPBACK}:{chosen['popbill']}"
-    return {
-        "TENANTRY_TAX_ISSUER": "popbill",
-        "TENANTRY_CASH_RECEIPT_ISSUER": "popbill",
-        "TENANTRY_POPBILL_URL": url,
-        "TENANTRY_POPBILL_AUTH_URL": url,
-        "TENANTRY_POPBILL_LINK_ID": "TENANTRY",
-        "TENANTRY_POPBILL_SECRET_KEY": "cG9wYmlsbC1zaW11bGF0b3I=",
-        "TENANTRY_TAX_PAPER_LOOK_MINUTES": "1",
-    }
+    led = {}
+    if "popbill" in names:
+        url = f"http://{ports.LOOPBACK}:{chosen['popbill']}"
+        led |= {
+            "TENANTRY_TAX_ISSUER": "popbill",
+            "TENANTRY_CASH_RECEIPT_ISSUER": "popbill",
+            "TENANTRY_POPBILL_URL": url,
+            "TENANTRY_POPBILL_AUTH_URL": url,
+            "TENANTRY_POPBILL_LINK_ID": "TENANTRY",
+            "TENANTRY_POPBILL_SECRET_KEY": "cG9wYmlsbC1zaW11bGF0b3I=",
+            "TENANTRY_TAX_PAPER_LOOK_MINUTES": "1",
+        }
+    if "odcloud" in names:
+        url = f"http://{ports.LOOPBACK}:{chosen['odcloud']}"
+        led |= {
+            "TENANTRY_BUSINESS_STATUS_URL": f"{url}/api/nts-businessman/v1",
+            "TENANTRY_BUSINESS_SERVICE_KEY": "c2VydmljZS1rZXk+L3NpbXVsYXRvcg==",
+        }
+    return led
 
 
 def write_accounts(

@@ -7,8 +7,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.embedded import environment, ports, simulators
@@ -18,6 +20,8 @@ from app.embedded.processes import stages
 from invoices.tax_papers.popbill import PopbillIssuer
 from invoices.tax_papers.popbill_wire import PopbillWire
 from invoices.tax_papers.port import Absent
+from tenants.business_checkers.odcloud import Odcloud
+from tenants.business_checkers.port import Found
 from tests.patience import PATIENCE_SECONDS
 
 SELLER = "1248100998"
@@ -97,6 +101,33 @@ class TestPopbill:
     def test_is_not_asked_where_nobody_named_it(self, tmp_path: Path) -> None:
         assert simulators.settings_of(("stripe", "toss"), chosen={}) == {}
         assert "popbill" not in listed(tmp_path, "toss")[1]
+
+
+class TestOdcloud:
+    def test_knows_everybody_and_what_it_was_told_of_somebody_also_after_a_restart(
+        self, tmp_path: Path
+    ) -> None:
+        values, processes = listed(tmp_path, "odcloud")
+        url = values["TENANTRY_BUSINESS_STATUS_URL"]
+        register = Odcloud(
+            url=url, service_key=values["TENANTRY_BUSINESS_SERVICE_KEY"], timeout_seconds=5
+        )
+        closed = {"b_no": "4718169442", "b_stt_cd": "03", "end_dt": "20261031"}
+        with started(processes["odcloud"]):
+            told = httpx.post(httpx.URL(url).join("/_simulator/businesses"), json=closed)
+            assert told.is_success
+        with started(processes["odcloud"]):
+            assert register.status(numbers=[SELLER, "4718169442"]) == {
+                SELLER: Found("active", "01"),
+                "4718169442": Found("closed", "01", date(2026, 10, 31)),
+            }
+
+    def test_is_asked_beside_popbill_with_no_account_to_be_added(self, tmp_path: Path) -> None:
+        values, processes = listed(tmp_path, "odcloud", "popbill")
+        assert {"odcloud", "popbill"} <= set(processes)
+        assert "accounts" not in processes
+        assert values["TENANTRY_TAX_ISSUER"] == "popbill"
+        assert values["TENANTRY_BUSINESS_STATUS_URL"].endswith("/nts-businessman/v1")
 
 
 def test_a_name_that_no_simulator_has_is_an_error() -> None:

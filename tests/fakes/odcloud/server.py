@@ -30,11 +30,13 @@ _BASE = "/api/nts-businessman/v1"
 class Register:
     """The WSGI application; `asked` lists the bodies of what was asked."""
 
-    def __init__(self, *, service_key: str, hang_seconds: float = 60) -> None:
+    def __init__(self, *, service_key: str, everyone: str = "", hang_seconds: float = 60) -> None:
         self.lock = threading.RLock()
         self.businesses: dict[str, dict[str, str]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._service_key, self._hang_seconds = service_key, hang_seconds
+        # The status of whoever was not written in; empty: they are not registered.
+        self._everyone = everyone
         self._hang = threading.Event()
         self._faults: list[str] = []
 
@@ -103,6 +105,8 @@ class Register:
 
     def _status(self, number: str) -> dict[str, str]:
         known = self.businesses.get(number)
+        if known is None and self._everyone:
+            known = {"b_stt_cd": self._everyone, "tax_type_cd": "01"}
         row = dict.fromkeys(
             (
                 *("b_stt", "b_stt_cd", "tax_type", "tax_type_cd", "end_dt", "utcc_yn"),
