@@ -23,7 +23,7 @@ from app.embedded.errors import EmbeddedError
     "simulated",
     default="",
     metavar="stripe,odcloud,…",
-    help="Payment companies to simulate beside it, each with an account to click through.",
+    help="Whom to simulate beside it: stripe, toss, portone, popbill, odcloud.",
 )
 def supervise_command(*, directory: Path | None, seed: bool, simulated: str) -> None:
     """Run web, workers, scheduler, sandbox gateway and mailbox until Ctrl-C."""
