@@ -16,16 +16,15 @@ from zoneinfo import ZoneInfo
 from tests.model.histories import (
     CURRENCIES,
     DAILY,
+    EVENTS,
     Act,
     Coupon,
     Gift,
     History,
-    Level,
     Priced,
     PriceTier,
-    Sent,
-    Unread,
 )
+from tests.model.using import ROUND, after, corrected, events, levels, unread
 
 ZONES = (
     "Asia/Seoul",
@@ -43,15 +42,12 @@ ZONES = (
     "UTC",
 )
 ROUNDINGS = ("down", "up", "half_up", "half_even")
-# Where tiers end and how much is bought, so that one often meets the other.
-ROUND = (1, 2, 5, 10, 20, 50)
-EVENTS = ("count", "sum", "max", "min", "unique", "latest")
 # What tells a level is asked for by whole periods only: two halves would both pay it in full.
-LEVELS = ("max", "min", "latest")
+LEVELS = ("max", "min", "latest", "weighted_sum")
 # What `drop` knows.
 PARTS = (
-    *("acts", "bounds", "commitments", "coupons", "events", "grants", "included", "late"),
-    *("outages", "readings", "seconds", "tax"),
+    *("acts", "bounds", "commitments", "corrections", "coupons", "events", "grants", "groups"),
+    *("included", "late", "outages", "readings", "seconds", "tax"),
 )
 
 
@@ -60,7 +56,9 @@ def draw(seed: int, drop: Collection[str] = ()) -> History:
     if unknown := set(drop) - set(PARTS):
         raise ValueError(f"there is no {', '.join(sorted(unknown))} to drop")
     # Each part has its own stream, so that leaving one out leaves the others as they were.
-    time, money, life, use = (Random(f"{seed} {part}") for part in ("time", "money", "life", "use"))
+    time, money, life, use, fixes = (
+        Random(f"{seed} {part}") for part in ("time", "money", "life", "use", "fixes")
+    )
     zone, currency = time.choice(ZONES), money.choice(tuple(CURRENCIES))
     days = time.choice((35, 70, 100, 140, 200, 430))
     start = _moment(time, _first_day(time), zone)
@@ -76,10 +74,10 @@ def draw(seed: int, drop: Collection[str] = ()) -> History:
         billing_day=time.choice((None, None, 1, 15, 29, 30, 31)),
         acts=(Act(start, "start", "a"), *_acts(life, start, days, zone, plans)),
         visits=visits,
-        seats=_levels(use, start, days, 40),
-        bytes=_levels(use, start, days, 10**12),
-        events=_events(use, start, days, currency),
-        unread=_unread(time, start, days),
+        seats=levels(use, start, days, 40),
+        bytes=levels(use, start, days, 10**12),
+        events=corrected(fixes, events(use, start, days, currency)),
+        unread=unread(time, start, days),
         gifts=_gifts(money, start, days, currency),
         coupons=_coupons(money, start, days, plans),
     )
@@ -110,10 +108,6 @@ def _moment(random: Random, day: date, zone: str) -> datetime:
         return midnight
     seconds, thousandths = random.randrange(86_000), random.choice((0, 7))
     return midnight + timedelta(seconds=seconds, milliseconds=thousandths)
-
-
-def _after(random: Random, start: datetime, days: int) -> datetime:
-    return start + timedelta(seconds=random.randrange(1, days * 86_400))
 
 
 def _visits(time: Random, start: datetime, days: int) -> tuple[datetime, ...]:
@@ -206,7 +200,8 @@ def _counted(
     made = _modelled(money, currency, Priced(code=code, **terms), model)  # type: ignore[arg-type]
     if counts[0] in LEVELS:
         made = replace(made, proration="none")
-    return replace(made, timing="arrears", meter=counts[0], aggregation=counts[1])
+    group = money.choice("abc") if counts[1] is None and money.random() < 0.3 else None
+    return replace(made, timing="arrears", meter=counts[0], aggregation=counts[1], group=group)
 
 
 def _modelled(money: Random, currency: str, blank: Priced, model: str) -> Priced:
@@ -246,7 +241,7 @@ def _acts(
     codes = sorted({charge.code for plan in plans.values() for charge in plan})
     acts = []
     for _ in range(life.choice((0, 1, 2, 4, 6, 9))):
-        at = _after(life, start, days)
+        at = after(life, start, days)
         if life.random() < 0.3:
             at = max(start, _midnight(at, zone))
         verb = life.choice(
@@ -275,36 +270,6 @@ def _acts(
 def _midnight(at: datetime, zone: str) -> datetime:
     day = at.astimezone(ZoneInfo(zone)).date()
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-
-
-def _levels(use: Random, start: datetime, days: int, most: int) -> tuple[Level, ...]:
-    changes = [Level(start - timedelta(days=2), use.randrange(1, most))]
-    level = changes[0].delta
-    moments = sorted(_after(use, start, days) for _ in range(use.randrange(0, 12)))
-    for at in moments:
-        target = use.choice(ROUND) if most < 100 else use.randrange(0, most)
-        changes.append(Level(at, target - level))
-        level = target
-    return tuple(changes)
-
-
-def _events(use: Random, start: datetime, days: int, currency: str) -> tuple[Sent, ...]:
-    sent = []
-    for _ in range(use.choice((0, 5, 30))):
-        at = _after(use, start, days)
-        late = use.choice((0, 0, 0, 3600, 5 * 86_400))
-        value = Decimal(use.randrange(-500, 60_000)).scaleb(-use.choice((0, 1, 3)))
-        sent.append(Sent(at, at + timedelta(seconds=late), value, use.choice("abc")))
-    return tuple(sorted(sent, key=lambda event: event.at))
-
-
-def _unread(time: Random, start: datetime, days: int) -> tuple[Unread, ...]:
-    if time.random() < 0.75:
-        return ()
-    first = (start + timedelta(days=time.randrange(days))).date()
-    past = first + timedelta(days=time.randrange(1, 40))
-    until = datetime(past.year, past.month, past.day, 5, tzinfo=UTC) + timedelta(days=2)
-    return (Unread(first, past, until),)
 
 
 def _gifts(money: Random, start: datetime, days: int, currency: str) -> tuple[Gift, ...]:
@@ -374,6 +339,8 @@ def _without(history: History, drop: set[str]) -> History:
             charge = replace(charge, minimum=None, maximum=None)
         if "included" in drop:
             charge = replace(charge, included=Decimal(0))
+        if "groups" in drop:
+            charge = replace(charge, group=None)
         if "seconds" in drop and charge.proration == "second":
             charge = replace(charge, proration="day")
         return charge
@@ -386,9 +353,14 @@ def _without(history: History, drop: set[str]) -> History:
         history,
         plans=plans,
         acts=history.acts[:1] if "acts" in drop else history.acts,
-        events=tuple(replace(each, received_at=each.at) for each in history.events)
-        if "late" in drop
-        else history.events,
+        events=tuple(
+            replace(
+                each,
+                received_at=each.at if "late" in drop else each.received_at,
+                fixes=() if "corrections" in drop else each.fixes,
+            )
+            for each in history.events
+        ),
         unread=() if "outages" in drop else history.unread,
         gifts=() if "grants" in drop else history.gifts,
         coupons=() if "coupons" in drop else history.coupons,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from app.base import ids
+from app.base.config import settings
 from app.base.money import Rounding
-from invoices import composing, periods, rating, schedule, vat
+from invoices import composing, late_usage, periods, rating, schedule, vat
 from invoices import items as subscription_items
-from invoices.composing import Composed, Given
+from invoices.composing import BillLine, Composed, Given
 from invoices.discounts import Redeemed
+from invoices.late_usage import Closed
 from invoices.rating import Facts, ReadingRow, UsageTotal
 from invoices.schedule import Span
 from invoices.spending import CARRIED, CARRIED_PRIORITY, Grant, carry
@@ -23,6 +26,8 @@ from tests.model.contract import Contract
 from tests.model.histories import DAILY, Gift, History, Level
 from tests.model.reference import Bill
 from tests.model.translating import bill_of, coupon_of
+
+ACCOUNT = UUID(int=1)  # there is no other
 
 
 def bills(history: History) -> list[Bill]:
@@ -44,6 +49,11 @@ class Run:
         self.contract = contract
         self.history, self.zone = contract.history, contract.zone
         self.prices = {price.price_id: price for plan in contract.plans.values() for price in plan}
+        self.priced = {
+            price.price_id: priced
+            for plan, listed in self.history.plans.items()
+            for price, priced in zip(contract.plans[plan], listed, strict=True)
+        }
         self.spans: list[tuple[UUID, str, datetime, datetime]] = []
         self.amounts: list[composing.Asked] = []
         self.gifts: dict[UUID, tuple[Gift, str]] = {
@@ -53,6 +63,7 @@ class Run:
         self.used_from: dict[UUID, date] = {}
         self.composed: list[Composed] = []
         self.readings: dict[str, list[ReadingRow]] = {}
+        self.totals: dict[tuple[UUID, datetime], tuple[Span, Closed]] = {}
 
     def visit(self, now: datetime) -> list[Bill]:
         """The run comes by and passes until nothing is due that can be billed."""
@@ -76,6 +87,7 @@ class Run:
                 grants=self._grants(now),
                 given=self._given(),
                 coupons=self._coupons(now),
+                adjustments=self._adjustments(now) if agenda.bills else [],
             )
             for bill in agenda.bills:
                 if any(self._waits(span, account) for span in bill.spans):
@@ -94,23 +106,39 @@ class Run:
                 return rating.NO_FACTS
             if meter in DAILY:
                 return Facts(readings=self.read(meter, now))
-            quantity, events = reckoning.total(
-                self.history.events, meter, span.start, span.end, known=now
-            )
-            return Facts(
-                total=UsageTotal(
-                    meter=meter,
-                    meter_version=1,
-                    start=span.start,
-                    end=span.end,
-                    # No event here has more than three decimals.
-                    quantity=Decimal(int(quantity * 1000)).scaleb(-3),
-                    transactions=events,
-                    sha256="",
-                )
-            )
+            return Facts(total=self._total(span, now))
 
         return find
+
+    def _total(self, span: Span, now: datetime) -> UsageTotal:
+        priced = self.priced[span.item.price_id]
+        quantity, events = reckoning.total(
+            self.history.events, priced, span.start, span.end, known=now
+        )
+        return UsageTotal(
+            meter=str(priced.meter),
+            meter_version=1,
+            start=span.start,
+            end=span.end,
+            quantity=Decimal(int(quantity * 10**12)).scaleb(-12),
+            transactions=events,
+            sha256="",
+        )
+
+    def _adjustments(self, now: datetime) -> list[BillLine]:
+        """Totals that were billed and are others by now, as `late_usage.adjustments` finds them."""
+        found = []
+        for span, was in self.totals.values():
+            is_ = self._total(span, now)
+            same = (is_.quantity, is_.transactions) == (was.total.quantity, was.total.transactions)
+            if not same and was.total.end > now - timedelta(days=settings().late_usage_days):
+                price = self.prices[span.item.price_id]
+                found.append(
+                    late_usage.line_of(
+                        span=span, was=was, is_=is_, price=price, currency=self.history.currency
+                    )
+                )
+        return found
 
     def read(self, meter: str, now: datetime) -> list[ReadingRow]:
         """This function will tell what is read by now: all days but those an outage holds back."""
@@ -204,8 +232,23 @@ class Run:
                     found[key] = Given(line.amount_minor, off, str(number), position)
         return found
 
+    def _keep(self, line: BillLine, now: datetime) -> None:
+        """What a line was made from is kept; what corrects it takes its place."""
+        if line.adjustment is not None:
+            key = line.adjustment.item_id, line.adjustment.total.start
+            span, was = self.totals[key]
+            self.totals[key] = span, replace(was, total=line.adjustment.total)
+        elif line.span is not None and line.kind == "charge":
+            span, charge = line.span, line.span.item.charge
+            if charge.meter is not None and not charge.from_readings:
+                key, total = (span.item.item_id, span.start), self._total(span, now)
+                group = tuple(charge.group.items())
+                closed = Closed(ACCOUNT, ACCOUNT, span.item.item_id, group, 0, total, "1")
+                self.totals[key] = span, closed
+
     def _take(self, composed: Composed, now: datetime) -> UUID:
         for line in composed.lines:
+            self._keep(line, now)
             if line.span is not None:
                 span = line.span
                 self.spans.append((span.item.item_id, span.kind, span.start, span.end))

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 CURRENCIES = {"KRW": 0, "USD": 2, "KWD": 3}
 DAILY = ("seats", "storage_gb_days", "files_added")
+EVENTS = ("count", "sum", "max", "min", "unique", "latest", "weighted_sum")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Priced:
     maximum: Decimal | None = None
     meter: str | None = None
     aggregation: str | None = None
+    group: str | None = None  # the one of `Sent.customer` whose events count
     proration: str = "day"
     rounding: str = "down"
     optional: bool = False
@@ -88,12 +90,21 @@ class Level:
 
 @dataclass(frozen=True)
 class Sent:
-    """An event that happened at a moment and reached us at another."""
+    """An event that happened at a moment and reached us at another.
+
+    `fixes` are what it was corrected to and when; nothing stands for one that was taken back.
+    """
 
     at: datetime
     received_at: datetime
     value: Decimal
     customer: str
+    fixes: tuple[tuple[datetime, Sent | None], ...] = ()
+
+    def known(self, by: datetime) -> Sent | None:
+        """This function will tell what the event says by then, if it is there."""
+        said = [self if self.received_at <= by else None]
+        return [*said, *(says for at, says in self.fixes if at <= by)][-1]
 
 
 @dataclass(frozen=True)

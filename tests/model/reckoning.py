@@ -56,20 +56,41 @@ def over_days(aggregation: str, quantities: Sequence[Fraction]) -> Fraction:
 
 
 def total(
-    events: Sequence[Sent], meter: str, start: datetime, end: datetime, known: datetime
+    events: Sequence[Sent], charge: Priced, start: datetime, end: datetime, known: datetime
 ) -> tuple[Fraction, int]:
-    """What events come to in a time, as far as they had come in, and how many they are."""
-    found = [each for each in events if start <= each.at < end and each.received_at <= known]
+    """What events come to in a time, by what they said at a moment, and how many they are."""
+    told = [said for each in events if (said := each.known(known)) is not None]
+    told = [each for each in told if charge.group in (None, each.customer)]
+    told.sort(key=lambda each: each.at)
+    found = [each for each in told if start <= each.at < end]
     values = [Fraction(each.value) for each in found] or [Fraction(0)]
     quantity = {
-        "count": Fraction(len(found)),
-        "sum": sum(values, Fraction(0)),
-        "max": max(values),
-        "min": min(values),
-        "latest": values[-1],
-        "unique": Fraction(len({each.customer for each in found})),
-    }[meter]
+        "count": lambda: Fraction(len(found)),
+        "sum": lambda: sum(values, Fraction(0)),
+        "max": lambda: max(values),
+        "min": lambda: min(values),
+        "latest": lambda: values[-1],
+        "unique": lambda: Fraction(len({each.customer for each in found})),
+        "weighted_sum": lambda: average_level(told, start, end),
+    }[str(charge.meter)]()
     return quantity, len(found)
+
+
+def average_level(told: Sequence[Sent], start: datetime, end: datetime) -> Fraction:
+    """Each customer's level holds until their next event; all levels over the time, by its length.
+
+    What was set before the time holds in it.
+    """
+    held, tick = ZERO, timedelta(microseconds=1)
+    for customer in {each.customer for each in told}:
+        level, since = ZERO, start
+        for each in told:
+            if each.customer == customer and each.at < end:
+                held += level * Fraction((max(each.at, since) - since) // tick)
+                level, since = Fraction(each.value), max(each.at, since)
+        held += level * Fraction((end - since) // tick)
+    average = held / Fraction((end - start) // tick)
+    return Fraction(rounded(average * 10**12, "half_even"), 10**12)
 
 
 def by_piece(charge: Priced) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 
 from tests.model.days import DAY, Days, day_of, midnight, months_later, period_of, position
-from tests.model.histories import CURRENCIES, DAILY, Coupon, Gift, History, Life
+from tests.model.histories import CURRENCIES, DAILY, EVENTS, Coupon, Gift, History, Life
 from tests.model.reckoning import (
     ZERO,
     beyond_included,
@@ -26,6 +26,8 @@ from tests.model.reckoning import (
 )
 
 KINDS = ("free_units", "months_free", "percentage", "amount")
+# How long after its end time that was billed is corrected by what events say since.
+OPEN = timedelta(days=100)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ class Bill:
 
 @dataclass(eq=False)
 class Asked:
-    """Time of a life that is asked for, or given back; `period` is the whole one it is cut from."""
+    """Time of a life that is asked for, or given back; `period` is the whole one it is cut from.
+
+    `known` is the moment by which its events said what it was last billed for.
+    """
 
     kind: str
     life: Life
@@ -60,6 +65,7 @@ class Asked:
     end: datetime
     amount: int = 0
     discount: int = 0
+    known: datetime | None = None
 
 
 class Account:
@@ -155,14 +161,16 @@ class Account:
         )
         period = max(self._shown(each) for each in due)
         plain = [each for each in due if each.life.charge.kind != "commitment"]
+        late = [*self._corrected(now)]
         for each in plain:
-            each.amount = self._amount(each, now)
+            each.amount, each.known = self._amount(each, now), now
             self.asked[each.life].append(each)
         topped = [each for each in due if each.life.charge.kind == "commitment"]
         for each in topped:
             each.amount = max(0, self._amount(each, now) - self._reached(each))
             self.asked[each.life].append(each)
         lines = [self._line(each) for each in (*plain, *topped)]
+        lines += sorted(late, key=lambda line: (line.charge, line.days, line.amount))
         lines += self._discounts_back(plain)
         for amount in self._discounts([*plain, *topped], day, now):
             lines.append(Line("discount", "discount", -amount, period))
@@ -176,6 +184,17 @@ class Account:
         taxed = Fraction(left * self.history.tax_percent, 100)
         tax = rounded(taxed, self.history.tax_rounding)
         return Bill(day, tuple(lines), tax, left + tax, max(0, -subtotal))
+
+    def _corrected(self, now: datetime) -> Iterator[Line]:
+        """Events that came or changed since: the difference to what was billed, at list prices."""
+        for each in [each for asked in self.asked.values() for each in asked]:
+            charge, known = each.life.charge, each.known
+            if charge.meter not in EVENTS or known is None or each.end <= now - OPEN:
+                continue
+            if self._measured(each, now) != self._measured(each, known):
+                amount = self._amount(each, now) - self._amount(each, known)
+                each.known = now
+                yield Line("adjustment", charge.code, amount, self._shown(each))
 
     def _line(self, each: Asked) -> Line:
         commitment = each.life.charge.kind == "commitment" and each.kind == "charge"
@@ -219,7 +238,7 @@ class Account:
             days = [read(self.history, charge.meter, day) for day in self._days(each)]
             return over_days(str(charge.aggregation), days), 0
         if charge.meter is not None:
-            return total(self.history.events, charge.meter, each.start, each.end, known=now)
+            return total(self.history.events, charge, each.start, each.end, known=now)
         return Fraction(each.life.quantity), 0
 
     def _reached(self, commitment: Asked) -> int:

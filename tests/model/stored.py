@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.base.audit import SYSTEM
@@ -21,17 +21,14 @@ from invoices.models import (
     Subscription,
 )
 from invoices.plan_terms import PlanTerms
-from tenants import meter_definitions, meters
+from tenants import corrections, events, meter_definitions, meters
 from tenants.models import Consent, MeteringDay, Reading, Tenant
-from tenants.usage_models import Event
 from tests.factories import make_tenant
 from tests.model.contract import Contract
-from tests.model.days import Days
-from tests.model.drawing import EVENTS
 from tests.model.engine import Run
-from tests.model.histories import Act, History
+from tests.model.histories import EVENTS, Act, History, Sent
 from tests.model.reference import Bill, Line
-from tests.model.translating import charge_of, coupon_of
+from tests.model.translating import charge_of, coupon_of, in_order
 
 
 def bills(history: History, session: Session) -> list[Bill]:
@@ -212,7 +209,7 @@ class Stored:
             return at <= now and (at > since or first)
 
         self._learn_readings(now)
-        self._learn_events([each for each in self.history.events if new(each.received_at)])
+        self._learn_events(datetime.min.replace(tzinfo=UTC) if first else since, now)
         for gift in self.history.gifts:
             if new(gift.at):
                 self.session.add(
@@ -278,26 +275,34 @@ class Stored:
                 ],
             )
 
-    def _learn_events(self, events: list[Any]) -> None:
-        if not events:
+    def _learn_events(self, since: datetime, now: datetime) -> None:
+        """This function will push events and corrections in the order in which they came."""
+        said: list[tuple[datetime, str, Sent, Sent | None]] = []
+        for number, sent in enumerate(self.history.events):
+            before, name = sent, f"event-{number:06d}"
+            said.append((sent.received_at, name, sent, sent))
+            for at, after in sent.fixes:
+                said.append((at, name, before, after))
+                before = after or before
+        for at, name, before, after in sorted(said, key=lambda each: each[0]):
+            if since < at <= now:
+                self._push(at, name, before, after)
+
+    def _push(self, at: datetime, name: str, before: Sent, after: Sent | None) -> None:
+        who: dict[str, Any] = {"usage_session": self.session, "control_session": self.session}
+        if before is after:
+            told = {"id": name, "tenant": str(self.tenant.id), "type": "api.call", **_told(before)}
+            (outcome,) = events.accept(**who, events=[told], now=at)
+            assert outcome.outcome == "accepted", outcome
             return
-        months = sorted({each.at.date().replace(day=1) for each in events})
-        self.session.execute(select(func.ensure_event_months(months)))
-        self.session.execute(
-            insert(Event),
-            [
-                {
-                    "tenant_id": self.tenant.id,
-                    "id": f"event-{self.history.events.index(each):06d}",
-                    "type": "api.call",
-                    "at": each.at,
-                    "quantity": each.value,
-                    "properties": {"customer": each.customer},
-                    "received_at": each.received_at,
-                }
-                for each in events
-            ],
-        )
+        who |= {"tenant_id": self.tenant.id, "event_id": name, "at": before.at.isoformat()}
+        who |= {"reason": "A test.", "actor": SYSTEM, "now": at}
+        if after is None:
+            corrections.void(**who)
+        else:
+            new, old = _told(after), _told(before)
+            changed = {name: said for name, said in new.items() if said != old[name]}
+            corrections.amend(**who, changes=changed)
 
     def invoices(self) -> Iterator[Bill]:
         """This function will read the invoices as they were written."""
@@ -319,15 +324,19 @@ class Stored:
             ]
             yield Bill(
                 invoice.supplied_on,
-                tuple(lines),
+                in_order(lines),
                 invoice.tax_minor,
                 invoice.total_minor,
                 sum(line.amount for line in lines if line.kind == "carried"),
             )
 
 
-def _days(period: Any) -> Days:
-    return period.lower, period.upper
+def _told(sent: Sent) -> dict[str, Any]:
+    return {
+        "time": sent.at.isoformat(),
+        "quantity": sent.value,
+        "properties": {"customer": sent.customer},
+    }
 
 
 def _meter(kind: str) -> meter_definitions.MeterDefinition:
@@ -337,6 +346,7 @@ def _meter(kind: str) -> meter_definitions.MeterDefinition:
         "names": {"ko": kind, "en": kind},
         "event_type": "api.call",
         "aggregation": kind,
+        "group_by": ["customer"],
     }
     if kind == "unique":
         declared["value"] = "customer"

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from app.base.money import exponent
-from invoices import periods, pricing, proration, rating, schedule
+from invoices import late_usage, periods, pricing, proration, rating, schedule
 from invoices.charges import Charge
+from invoices.composing import BillLine
 from invoices.periods import Period
 from invoices.pricing import Pricing, Step
-from invoices.rating import RatedLine, Stretch
+from invoices.rating import RatedLine, Stretch, UsageTotal
 from tests.model.comparing import difference
 from tests.model.test_model import CHUNKS
 
@@ -109,6 +110,15 @@ def _what_an_outage_missed_is_billed_as_one(plant: Plant) -> None:
     plant.setattr(schedule, "agenda", agenda)
 
 
+def _what_came_late_is_forgotten(plant: Plant) -> None:
+    right = late_usage.line_of
+
+    def line_of(*, was: late_usage.Closed, is_: UsageTotal, **rest: Any) -> BillLine:
+        return right(was=was, is_=replace(is_, quantity=was.total.quantity), **rest)
+
+    plant.setattr(late_usage, "line_of", line_of)
+
+
 FAULTS: list[Callable[[Plant], None]] = [
     _each_part_is_rounded_alone,
     _a_tier_ends_before_its_last_unit,
@@ -119,6 +129,7 @@ FAULTS: list[Callable[[Plant], None]] = [
     _what_is_used_up_keeps_its_whole_allowance,
     _three_decimals_are_taken_for_two,
     _what_an_outage_missed_is_billed_as_one,
+    _what_came_late_is_forgotten,
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from app.base.money import Rounding
 from invoices import charges, discounts
 from invoices.charges import Charge
@@ -24,6 +26,7 @@ def charge_of(priced: Priced) -> Charge:
         interval=Interval(*priced.every),
         meter=priced.meter,
         aggregation=priced.aggregation,
+        group={"customer": priced.group} if priced.group else {},
         proration=priced.proration,
         rounding=Rounding(priced.rounding),
         optional=priced.optional,
@@ -67,11 +70,24 @@ def coupon_of(coupon: Coupon, currency: str) -> discounts.Coupon:
     )
 
 
+def in_order(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """This function will leave lines where they are, but corrections by what they are."""
+    listed = list(lines)
+    places = [place for place, line in enumerate(listed) if line.kind == "adjustment"]
+    late = sorted(
+        (listed[place] for place in places),
+        key=lambda line: (line.charge, line.days, line.amount),
+    )
+    for place, line in zip(places, late, strict=True):
+        listed[place] = line
+    return tuple(listed)
+
+
 def bill_of(*, bill: DueBill, composed: Composed) -> Bill:
     """This function will put a composed bill as the model says it, with its tax."""
     return Bill(
         bill.bill_on,
-        tuple(
+        in_order(
             Line(line.kind, line.charge, line.amount_minor, (line.period.start, line.period.end))
             for line in composed.lines
         ),
