@@ -1,8 +1,8 @@
 """Our end of the press: starts it, hands it documents, takes PDFs back.
 
 A process starts one press lazily and keeps it; processes forked afterwards share it, for every
-document travels on a socket of its own. `start()` before forking spares each fork the second
-that warming takes.
+document travels on a socket of its own. `start()` before forking spares each fork the time that
+warming takes.
 """
 
 from __future__ import annotations

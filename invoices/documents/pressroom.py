@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from invoices.documents import specimens, typesetting
 from invoices.documents.limits import DocumentRefused
-from invoices.documents.papers import Language
 from invoices.documents.shelf import kind_of
 
 if TYPE_CHECKING:
@@ -58,15 +57,19 @@ def main(control_fd: int) -> None:
 
 
 def _warm() -> Engine:
-    """One paper of every kind and language, so that fonts and caches are shared by all forks."""
+    """A few papers, so that fonts and caches are shared by all forks.
+
+    They bring both style sheets, both weights of the font and the letters of both languages. One of
+    every kind in each would spare later papers a few milliseconds, and keep whoever starts the
+    press waiting for more than a second.
+    """
     from invoices.documents import weasy  # noqa: PLC0415, where a missing pango is reported
 
     printer = weasy.engine()
-    for language in Language:
-        for paper in specimens.all_kinds():
-            html = typesetting.typeset(paper, language)
-            style = typesetting.STYLES[kind_of(paper)]
-            printer.print(html, style=style, identifier=b"")
+    for paper, language in specimens.warming():
+        html = typesetting.typeset(paper, language)
+        style = typesetting.STYLES[kind_of(paper)]
+        printer.print(html, style=style, identifier=b"")
     printer.missing.characters.clear()
     weasy.settle()
     return printer

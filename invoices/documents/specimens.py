@@ -12,6 +12,7 @@ from invoices.documents.papers import (
     CashReceiptPaper,
     InvoiceLine,
     InvoicePaper,
+    Language,
     PaidInvoice,
     Paper,
     Party,
@@ -212,3 +213,12 @@ def cash_receipt() -> CashReceiptPaper:
 def all_kinds() -> tuple[Paper, ...]:
     """This function will return one paper of every kind."""
     return (invoice(), tax_invoice(), receipt(), quotation(), statement(), cash_receipt())
+
+
+def warming() -> tuple[tuple[Paper, Language], ...]:
+    """This function will return the papers whose printing makes the next ones fast."""
+    return (
+        (invoice(), Language.KOREAN),
+        (tax_invoice(), Language.KOREAN),
+        (receipt(), Language.ENGLISH),
+    )
