@@ -87,7 +87,7 @@ _OF_ONE_MACHINE = {
     ("refund", "closed"): Face("calm", "slash", lazy("Closed")),
     ("bank_transfer", "new"): Face("info", "half", lazy("Being matched")),
     ("bank_transfer", "open"): Face("warn", "person", lazy("Waits for a person")),
-    ("bank_transfer", "ignored"): Face("calm", "slash", lazy("Put aside")),
+    ("bank_transfer", "ignored"): Face("calm", "slash", lazy("Set aside")),
     ("bank_transfer", "settled"): Face("good", "done", lazy("Settled")),
     ("virtual_account", "opening"): Face("info", "half", lazy("Being opened")),
     ("virtual_account", "waiting"): Face("info", "clock", lazy("Awaiting the deposit")),

@@ -14,6 +14,7 @@ from app.base import clock
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.web.auth import see_other, staff_required
 from app.web.console.typed import a_day
+from app.web.contract_words import plan_names
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
@@ -43,7 +44,7 @@ def index() -> str:
     return render_template(
         "console/collecting/list.html",
         rows=[_row(tenant, now) for tenant in debtors],
-        plans=[(code, _rule(plan_code=code)) for code in plans],
+        plans=[(code, plan_names([code]), _rule(plan_code=code)) for code in plans],
         taken_back=virtual_accounts.taken_back(control_session=control(), limit=SHOWN_MAX),
         usual=dunning_rules.usual(),
         may_act=g.staff.role in ("finance", "admin"),

@@ -37,7 +37,9 @@ CREDENTIAL_NAMES = {
     "channel_key": lazy("Channel key"),
     "client_key": lazy("Client key, which browsers see"),
     "notice_url": lazy("Address that payments of this account report to"),
+    "script_url": lazy("Address of the gateway's script for browsers"),
     "secret_key": lazy("Secret key"),
+    "security_key": lazy("Security key, which signs webhooks"),
     "store_id": lazy("Store ID"),
     "webhook_secret": lazy("Webhook secret"),
 }

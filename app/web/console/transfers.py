@@ -108,7 +108,7 @@ def _tabs(shown: str) -> list[dict[str, Any]]:
     names = {
         "open": gettext("To be settled"),
         "settled": gettext("Settled"),
-        "ignored": gettext("Put aside"),
+        "ignored": gettext("Set aside"),
     }
     return [
         {
