@@ -24,7 +24,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from tenants import event_bodies
 from tenants.event_bodies import Changes, Refusal
 from tenants.texts import one_line
-from tenants.usage_models import Event, EventCorrection
+from tenants.usage_models import Event, EventCorrection, EventKey
 
 REASON_LENGTH_MAX = 500
 SHOWN_MAX = 200
@@ -215,6 +215,37 @@ def of_event(*, usage_session: Session, tenant_id: UUID, event_id: str) -> list[
             .order_by(EventCorrection.number)
         )
     )
+
+
+def history_of(
+    *, usage_session: Session, tenant_id: UUID, event_id: str, after: int = 0
+) -> tuple[list[EventCorrection], bool]:
+    """This function will return up to SHOWN_MAX corrections of an event, and if there are more.
+
+    They come oldest first, from the one that follows number `after`; an event that was never
+    corrected has none.
+
+    Raises: NoSuchEvent.
+    """
+    if not event_bodies.is_id(event_id) or not _is_known(usage_session, tenant_id, event_id):
+        raise NoSuchEvent("This tenant has no event of this id.", field="id")
+    found = usage_session.scalars(
+        select(EventCorrection)
+        .where(
+            EventCorrection.tenant_id == tenant_id,
+            EventCorrection.event_id == event_id,
+            EventCorrection.number > after,
+        )
+        .order_by(EventCorrection.number)
+        .limit(SHOWN_MAX + 1)
+    ).all()
+    return list(found[:SHOWN_MAX]), len(found) > SHOWN_MAX
+
+
+def _is_known(usage_session: Session, tenant_id: UUID, event_id: str) -> bool:
+    """By its key, which outlives the event: a voided one, and one past its retention, is known."""
+    key = (tenant_id, UUID(event_bodies.hash_of(event_id)))
+    return usage_session.get(EventKey, key) is not None
 
 
 def latest_of(

@@ -1,7 +1,11 @@
-"""`PATCH` and `DELETE /api/v1/tenants/{tenant}/events/{id}`: putting right what was pushed."""
+"""`PATCH` and `DELETE /api/v1/tenants/{tenant}/events/{id}`: putting right what was pushed.
+
+`GET …/events/{id}/corrections` lists what was put right.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import structlog
@@ -18,7 +22,9 @@ from app.web.api.usage import tenant_named
 from app.web.db import control
 from tenants import corrections
 from tenants.corrections import Corrected, CorrectionUnfit
+from tenants.usage_models import EventCorrection
 
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 log = structlog.get_logger(__name__)
 
 
@@ -75,6 +81,26 @@ def void_event(tenant: str, event_id: str) -> Response:
     return _answer(made)
 
 
+@api.get("/tenants/<tenant>/events/<anytext:event_id>/corrections", merge_slashes=False)
+@key_required("usage:read")
+def event_corrections(tenant: str, event_id: str) -> Response:
+    """This function will list what was corrected of an event, oldest first."""
+    found = tenant_named(tenant)
+    with usage_session() as session:
+        made, more = corrections.history_of(
+            usage_session=session, tenant_id=found.id, event_id=event_id, after=_after()
+        )
+        told = [_told(each) for each in made]
+    return jsonify({"id": event_id, "tenant": str(found.id), "corrections": told, "more": more})
+
+
+def _after() -> int:
+    given = request.args.get("after", "0")
+    if not _NUMBER.fullmatch(given):
+        raise CorrectionUnfit("Give the number of a correction.", field="after")
+    return int(given)
+
+
 def _time() -> str:
     return _text(request.args.get("time"), "time")
 
@@ -90,15 +116,15 @@ def _answer(made: Corrected) -> Response:
     control().commit()
     kept = made.correction
     log.info("event.corrected", api_key=g.api_key.prefix, kind=kept.kind, repeated=made.repeated)
-    return jsonify(
-        {
-            "id": kept.event_id,
-            "tenant": str(kept.tenant_id),
-            "outcome": "voided" if kept.after is None else "amended",
-            "correction": kept.number,
-            "before": kept.before,
-            "after": kept.after,
-            "reason": kept.reason,
-            "corrected_at": kept.corrected_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        }
-    )
+    return jsonify({"id": kept.event_id, "tenant": str(kept.tenant_id), **_told(kept)})
+
+
+def _told(kept: EventCorrection) -> dict[str, Any]:
+    return {
+        "outcome": "voided" if kept.after is None else "amended",
+        "correction": kept.number,
+        "before": kept.before,
+        "after": kept.after,
+        "reason": kept.reason,
+        "corrected_at": kept.corrected_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }

@@ -1,4 +1,4 @@
-"""`PATCH` and `DELETE` of an event from outside: keys, addresses, answers, and the audit trail."""
+"""Events put right from outside: keys, addresses, answers, the audit trail, what was put right."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import select
 from app.base import clock
 from app.base.audit import AuditEvent
 from app.base.db import control_session
+from tenants import corrections
 from tenants.api_key_models import ApiKey
 from tenants.usage_models import Event
 from tests.web.api.calling import event, make_customer, make_key, push
@@ -22,6 +23,7 @@ THEN = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 USED = "2026-11-20T05:01:00Z"
 PATHS = DESCRIBED["paths"]["/tenants/{tenant}/events/{id}"]
 SENT = PATHS["patch"]["requestBody"]["content"]["application/json"]["examples"]["quantity"]["value"]
+LIST = DESCRIBED["paths"]["/tenants/{tenant}/events/{id}/corrections"]["get"]
 JOB = {
     "id": "job-1",
     "type": "render.seconds",
@@ -164,3 +166,75 @@ class TestACall:
         assert amend(client, key, json=late).json["field"] == "time"
         assert amend(client, key).status_code == 200
         assert clock.now() - THEN >= timedelta(days=60)
+
+
+class TestTheList:
+    """`GET …/events/{id}/corrections`: what was put right of an event."""
+
+    @pytest.fixture
+    def reader(self, key: str) -> str:
+        return make_key(scopes=["usage:read"], name="a reader")
+
+    def read(self, client: Any, key: str | None, event_id: str = "job-1", **query: Any) -> Any:
+        tenant = query.pop("tenant", "hanbit")
+        return client.get(
+            f"/api/v1/tenants/{tenant}/events/{quote(event_id, safe='')}/corrections",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            query_string=query,
+        )
+
+    def test_is_answered_as_described_oldest_first(
+        self, client: Any, key: str, reader: str, tenant: UUID
+    ) -> None:
+        amend(client, key)
+        void(client, key)
+        described = LIST["responses"]["200"]["content"]["application/json"]["examples"]
+        wanted = described["amendedAndVoided"]["value"] | {"tenant": str(tenant)}
+        answer = self.read(client, reader)
+        assert (answer.status_code, answer.json) == (200, wanted)
+
+    def test_of_an_event_that_was_never_corrected_is_empty(
+        self, client: Any, reader: str, tenant: UUID
+    ) -> None:
+        wanted = {"id": "job-1", "tenant": str(tenant), "corrections": [], "more": False}
+        assert self.read(client, reader).json == wanted
+
+    def test_goes_on_after_a_number(
+        self, client: Any, key: str, reader: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(corrections, "SHOWN_MAX", 2)
+        for quantity in (3, 4, 5):
+            amend(client, key, json=SENT | {"quantity": quantity})
+        first, rest = self.read(client, reader).json, self.read(client, reader, after=2).json
+        assert [each["correction"] for each in first["corrections"]] == [1, 2]
+        assert [each["correction"] for each in rest["corrections"]] == [3]
+        assert (first["more"], rest["more"]) == (True, False)
+
+    def test_reaches_events_whose_ids_look_like_its_address(
+        self, client: Any, key: str, reader: str
+    ) -> None:
+        names = ["a/corrections", "corrections", "/gate/a 1"]
+        push(client, [event(id=name, time=USED) for name in names], key=key)
+        for name in names:
+            amend(client, key, name)
+            told = self.read(client, reader, name).json
+            assert (told["id"], len(told["corrections"])) == (name, 1)
+
+    @pytest.mark.parametrize(
+        ("more", "status", "field"),
+        [
+            ({"event_id": "job-2"}, 404, "id"),
+            ({"tenant": "nobody"}, 404, "tenant"),
+            ({"after": "x"}, 422, "after"),
+            ({"after": "-1"}, 422, "after"),
+        ],
+    )
+    def test_that_can_not_be_read_names_the_field(
+        self, client: Any, reader: str, *, more: Any, status: int, field: str
+    ) -> None:
+        answer = self.read(client, reader, **more)
+        assert (answer.status_code, answer.json["field"]) == (status, field)
+
+    def test_needs_the_scope_that_reads_usage(self, client: Any, key: str, reader: str) -> None:
+        statuses = [self.read(client, each).status_code for each in (reader, key, None)]
+        assert statuses == [200, 403, 401]
