@@ -23,19 +23,19 @@ import pytest
 import redis
 
 from app.embedded.servers import Hold, hold
-from tests import databases
+from tests import databases, processes
 from tests.databases import TEMPLATE, administrator
+from tests.processes import ROOT
 from tests.zygote import Zygote
 
 __all__ = ["Scenario", "administrator"]
 
 pytest_plugins = ("invoices.gateways.conformance.plugin",)
 
-ROOT = Path(__file__).resolve().parents[1]
 # How long an example takes says how busy the machine is, and nothing about what it tries.
 hypothesis.settings.register_profile("tenantry", deadline=None)
 hypothesis.settings.load_profile("tenantry")
-zygote = Zygote(ROOT)
+_zygotes: list[Zygote] = []
 _held: list[Hold] = []
 _folders: list[Path] = []
 
@@ -57,27 +57,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _start_servers() -> None:
-    directory = Path(tempfile.mkdtemp(prefix="tenantry-tests-"))
-    servers = hold(directory, scratch=True)
-    _held.append(servers)
-    _folders.append(directory)
     os.environ |= {
         "TENANTRY_ENVIRONMENT": "test",
         "TENANTRY_SECRET_KEYS": "a key for tests only",
-        "TENANTRY_TEST_DATABASE": servers.database_url,
-        "TENANTRY_TEST_REDIS": servers.redis_url,
         "TENANTRY_LOG_LEVEL": "WARNING",
         # What a test changes is so at once; the memory has a test of its own.
         "TENANTRY_API_MEMORY_SECONDS": "0",
         "FLASK_APP": str(ROOT / "wsgi.py"),
     }
-    prepared = subprocess.run(
-        [sys.executable, "-m", "tests.template"],
-        env={**os.environ, "DATABASE_URL": databases.url(TEMPLATE)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    # It imports while the servers start.
+    _zygotes.append(Zygote(ROOT))
+    directory = Path(tempfile.mkdtemp(prefix="tenantry-tests-"))
+    servers = hold(directory, scratch=True)
+    _held.append(servers)
+    _folders.append(directory)
+    os.environ |= {
+        "TENANTRY_TEST_DATABASE": servers.database_url,
+        "TENANTRY_TEST_REDIS": servers.redis_url,
+    }
+    _zygotes[0].wait()
+    prepared = processes.run(
+        *("-m", "tests.template"),
+        environment={**os.environ, "DATABASE_URL": databases.url(TEMPLATE)},
+        timeout=300,
     )
     if prepared.returncode:
         servers.release()
@@ -88,7 +90,8 @@ def pytest_unconfigure() -> None:
     """This function will let the servers go when the run is over."""
     if browsing := sys.modules.get("tests.browser"):
         browsing.stop()
-    zygote.stop()
+    for zygote in _zygotes:
+        zygote.stop()
     for servers in _held:
         servers.release()
     for folder in _folders:
@@ -104,20 +107,22 @@ class Scenario:
 
     def run_python(self, code: str, *arguments: str, **extra: str) -> subprocess.Popen[str]:
         """This function will start a Python process of its own on this database."""
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            env={**self.environment, **extra},
-            cwd=ROOT,
+        return processes.start(
+            *("-c", code, *arguments),
+            environment={**self.environment, **extra},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
 
     def flask(
         self, *arguments: str, timeout: float = 120, **extra: str
     ) -> subprocess.CompletedProcess[str]:
         """This function will run a command of ours as an operator would."""
-        return zygote.run(arguments, environment={**self.environment, **extra}, timeout=timeout)
+        return processes.run(
+            *("-m", "flask", *arguments),
+            environment={**self.environment, **extra},
+            timeout=timeout,
+        )
 
 
 @pytest.fixture(scope="session")

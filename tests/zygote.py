@@ -1,154 +1,147 @@
-"""A process that has imported the application, to fork commands from.
+"""A process that has imported the application, to fork Python processes from.
 
-Importing takes longer than most commands do. A command that is forked from here still is a process
-of its own, with its own arguments, environment and output; nothing is configured or connected yet
-where it begins. `python -m tests.zygote SOCKET` serves until its standard input ends.
+Importing takes longer than most of what tests start. What is forked from here still is a process of
+its own, with its own arguments, environment, input and output; nothing is configured or connected
+yet where it begins. `python -m tests.zygote SOCKET` serves until its standard input ends. Each call
+brings three descriptors and a line of JSON, and is answered by the pid and then by how it ended.
 """
 
 from __future__ import annotations
 
-import array
-import contextlib
+import gc
+import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-START_SECONDS_MAX = 60
-_FDS = 2  # standard output and error
+# Where those who start processes find the one to fork from.
+ADDRESS = "TENANTRY_TEST_ZYGOTE"
+ANSWER = struct.Struct("=q")
+# What `python -m` is asked for, and what takes long to import without being the application.
+_PRELOADED = (
+    *("app.factory", "app.web", "app.sandbox.command", "app.mailbox.command"),
+    *("app.embedded.system", "app.cli.demo", "app.cli.bench", "app.cli.seed"),
+    *("jobs.worker", "jobs.dispatcher", "jobs.timetable"),
+    *("tests.factories", "tests.template", "tests.fakes.stripe.server", "tests.fakes.toss.server"),
+    *("tests.fakes.portone.server", "alembic.command", "httpx", "psutil", "flask.cli"),
+)
 
 
 class Zygote:
-    """The tests' end: it starts the process when the first command is run."""
+    """The tests' end of it: started once for all workers of a run."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starting = threading.Lock()
+        """This function will start the process without waiting until it serves."""
         self._folder = tempfile.TemporaryDirectory(prefix="tenantry-zygote-")
-        self._address = f"{self._folder.name}/socket"
+        address = f"{self._folder.name}/socket"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.zygote", address],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        os.environ[ADDRESS] = address
 
-    def run(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """This function will run a Flask command and wait for it.
-
-        Raises: subprocess.TimeoutExpired, after killing it.
-        """
-        self._start()
-        with (
-            tempfile.TemporaryFile() as output,
-            tempfile.TemporaryFile() as errors,
-            socket.socket(socket.AF_UNIX) as call,
-        ):
-            call.connect(self._address)
-            fds = array.array("i", [output.fileno(), errors.fileno()])
-            socket.send_fds(call, [b"!"], list(fds))
-            call.sendall(json.dumps([list(arguments), dict(environment)]).encode() + b"\n")
-            answers = call.makefile()
-            pid = int(answers.readline())
-            call.settimeout(timeout)
-            try:
-                code = int(answers.readline())
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(["flask", *arguments], timeout) from None
-            texts = []
-            for file in (output, errors):
-                file.seek(0)
-                texts.append(file.read().decode())
-        return subprocess.CompletedProcess(["flask", *arguments], code, *texts)
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._process is not None:
-                return
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.zygote", self._address],
-                cwd=self._root,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            assert self._process.stdout is not None
-            if not self._process.stdout.readline():
-                raise RuntimeError("the process to fork commands from does not start")
+    def wait(self) -> None:
+        """This function will return when there is something to fork from."""
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError("the process to fork others from does not start")
 
     def stop(self) -> None:
-        """This function will end the process, if there is one."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        """This function will end the process."""
+        os.environ.pop(ADDRESS, None)
+        self._process.kill()
+        self._process.communicate()
         self._folder.cleanup()
 
 
 def serve(address: str) -> None:
-    """This function will fork a command for each call, until nobody is there to call."""
-    # Here and not above: the tests' own process imports this module too.
-    import app.cli
-    import app.factory
-    import app.web  # noqa: F401
-
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    """This function will fork a process for each call, until nobody is there to call."""
+    calls: dict[int, socket.socket] = {}
+    bell, ringing = os.pipe()
+    for end in (bell, ringing):
+        os.set_blocking(end, False)
+    # Any handler will do: the end of a child must wake the loop.
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(ringing, warn_on_full_buffer=False)
     with socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as waiting:
         door.bind(address)
-        door.listen(16)
+        door.listen(64)
         print("ready", flush=True)  # noqa: T201 - whoever started it waits for this line
-        waiting.register(door, selectors.EVENT_READ)
-        waiting.register(sys.stdin.fileno(), selectors.EVENT_READ)
+        for source in (door, bell, sys.stdin.fileno()):
+            waiting.register(source, selectors.EVENT_READ)
         while True:
             for key, _ in waiting.select():
-                if key.fileobj is not door:
+                if key.fileobj is door:
+                    call, _ = door.accept()
+                    _, fds, _, _ = socket.recv_fds(call, 1, 3)
+                    with call.makefile() as lines:
+                        told = json.loads(lines.readline())
+                    pid = os.fork()
+                    if pid == 0:
+                        for end in (bell, ringing):
+                            os.close(end)
+                        for each in (waiting, door, call, *calls.values()):
+                            each.close()
+                        _become(told, fds)
+                    for fd in fds:
+                        os.close(fd)
+                    calls[pid] = call
+                    _say(call, pid)
+                elif key.fileobj == bell:
+                    os.read(bell, 4096)
+                    _tell_who_ended(calls)
+                else:
                     return
-                call, _ = door.accept()
-                if os.fork() == 0:
-                    _answer(call)
-                call.close()
 
 
-def _answer(call: socket.socket) -> None:
-    """In a child: fork the command, and tell its pid and how it ended."""
+def _tell_who_ended(calls: dict[int, socket.socket]) -> None:
+    while calls:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with calls.pop(pid) as call:
+            _say(call, os.waitstatus_to_exitcode(status))
+
+
+def _say(call: socket.socket, number: int) -> None:
+    try:
+        call.sendall(ANSWER.pack(number))
+    except BrokenPipeError:
+        return  # nobody asks any more
+
+
+def _become(told: dict[str, Any], fds: Sequence[int]) -> None:
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, fds, _, _ = socket.recv_fds(call, 1, _FDS)
-    arguments, environment = json.loads(call.makefile().readline())
-    pid = os.fork()
-    if pid == 0:
-        call.close()
-        _become(arguments, environment, fds)
-    call.sendall(f"{pid}\n".encode())
-    _, status = os.waitpid(pid, 0)
-    call.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    os._exit(0)
-
-
-def _become(arguments: Sequence[str], environment: Mapping[str, str], fds: Sequence[int]) -> None:
-    with Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    for number, fd in enumerate(fds, start=1):
+    if told["session"]:
+        os.setsid()
+    for number, fd in enumerate(fds):
         os.dup2(fd, number)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = ["flask", *arguments]
+        os.close(fd)
     code = 1
     try:
-        from flask.cli import main
-
-        from app.base.config import settings
-
-        settings.cache_clear()
-
-        main()
+        os.chdir(told["directory"])
+        os.environ.clear()
+        os.environ.update(told["environment"])
+        _run(told["command"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
     finally:
@@ -157,5 +150,37 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str], fds: Seque
         os._exit(code)
 
 
+def _run(command: Sequence[str]) -> None:
+    """What the interpreter does with `-m module …` and `-c code …`."""
+    from app.base.config import settings
+
+    settings.cache_clear()
+    how, what, *arguments = command
+    path = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    sys.path[:0] = [each for each in path if each not in sys.path]
+    sys.argv = [how, *arguments]
+    if how == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+        return
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    exec(compile(what, "<string>", "exec"), vars(main))  # noqa: S102 - what a test wrote
+
+
+def _import_everything() -> None:
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    from app.cli import COMMANDS
+    from jobs.registry import all_steps
+
+    for path in COMMANDS.values():
+        importlib.import_module(path.partition(":")[0])
+    all_steps()
+
+
 if __name__ == "__main__":
+    _import_everything()
+    # Whoever is forked shares these objects and need not walk them.
+    gc.collect()
+    gc.freeze()
     serve(sys.argv[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import ROOT, Scenario
+from tests import processes
+from tests.conftest import Scenario
 from tests.patience import eventually
 
 
@@ -23,10 +23,10 @@ def process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run one of our commands until the block ends, then see that nothing of it is left."""
     with log.open("ab") as output:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "flask", *command],
-            env={**scenario.environment, "TENANTRY_LOG_LEVEL": "INFO", **extra},
-            cwd=ROOT,
+        running = processes.start(
+            *("-m", "flask", *command),
+            environment={**scenario.environment, "TENANTRY_LOG_LEVEL": "INFO", **extra},
+            text=False,
             stdout=output,
             stderr=output,
             start_new_session=True,

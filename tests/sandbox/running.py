@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from app.base.loopback import LoopbackServer
+from tests import processes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SECRET_KEY = "sandbox_sk_for_tests"
@@ -44,7 +44,7 @@ class RunningSandbox:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "app.sandbox"]
+        command = ["-m", "app.sandbox"]
         command += ["--port", str(self._port), "--directory", str(self.directory)]
         command += ["--webhook-url", self._webhook_url, "--webhook-retry-seconds", "0.004"]
         command += ["--hang-seconds", "60"]
@@ -52,8 +52,8 @@ class RunningSandbox:
             "TENANTRY_SANDBOX_GATEWAY_SECRET": SECRET_KEY,
             "TENANTRY_SANDBOX_WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
-        self.process = subprocess.Popen(
-            command, cwd=CHECKOUT, env={**os.environ, **secrets}, stdout=subprocess.PIPE, text=True
+        self.process = processes.start(
+            *command, environment={**os.environ, **secrets}, stdout=subprocess.PIPE
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,13 +22,13 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from app.base import clock
-from app.base.config import CHECKOUT
 from app.base.db import control_session as transaction
 from app.base.invariants import offences
 from app.base.money import Money
 from invoices import credit_notes
 from invoices.checks import INVARIANTS
 from invoices.models import Invoice, NumberSeries, Payment, Refund
+from tests import processes
 from tests.factories import NOW, make_staff
 from tests.invoices.collecting import charges, owing
 from tests.sandbox.running import RunningSandbox
@@ -82,15 +81,13 @@ class Collectors:
 
     def __init__(self, log: IO[str], *bug: str) -> None:
         self._log = log
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.scenarios.killed_collector", *bug],
+        self._process = processes.start(
+            *("-m", "tests.scenarios.killed_collector", *bug),
             # The gateway's address came after the scenario took its environment down.
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            cwd=CHECKOUT,
+            environment=os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            text=True,
         )
 
     def run(self, rounds: list[list[dict[str, Any]]]) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -20,7 +19,8 @@ from app.base.invariants import offences
 from invoices.checks import INVARIANTS
 from invoices.models import BilledSpan, Invoice, NumberSeries, Subscription, SubscriptionItem
 from jobs import invoicing as step
-from tests.conftest import ROOT, Scenario
+from tests import processes
+from tests.conftest import Scenario
 from tests.factories import make_readings, make_subscription, make_tenant
 from tests.scenarios import crashes
 
@@ -82,19 +82,17 @@ def billers(
     Leases of no length let both take the same subscriptions all the time, the worst that can be.
     """
     set_clock(TODAY)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.scenarios.killed_biller"],
-        env={
+    process = processes.start(
+        *("-m", "tests.scenarios.killed_biller"),
+        environment={
             **scenario.environment,
             "TENANTRY_LEASE_SECONDS": "0",
             "TENANTRY_WORK_ATTEMPTS_MAX": "1000000",
             "TENANTRY_INVOICING_CHUNK": "2",
             "TENANTRY_LOG_LEVEL": "ERROR",
         },
-        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,21 +13,18 @@ from app.base.db import control_session
 from app.base.messages import Message
 from tenants import clusters, destruction, reconcile
 from tenants.models import Cluster, DestructionRun, Erasure, Tenant
-from tests.conftest import ROOT, Scenario, administrator
+from tests import processes
+from tests.conftest import Scenario, administrator
 from tests.scenarios.killed_destroyer import BOUNDARIES
 from tests.workspaces import Workspace, end_trial_and_retention, make_workspace
 
 
 def attempt(scenario: Scenario, attempts: list[list[Any]]) -> list[int]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.scenarios.killed_destroyer"],
-        input=json.dumps(attempts),
-        env=scenario.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    done = processes.run(
+        *("-m", "tests.scenarios.killed_destroyer"),
+        words=json.dumps(attempts),
+        environment=scenario.environment,
         timeout=240,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     endings: list[int] = json.loads(done.stdout)

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -19,7 +18,8 @@ from app.base.db import control_session as transaction
 from app.base.messages import Message
 from tenants import clusters, databases, reconcile
 from tenants.models import Cluster, Tenant
-from tests.conftest import ROOT, Scenario, administrator
+from tests import processes
+from tests.conftest import Scenario, administrator
 from tests.scenarios.killed_worker import BOUNDARIES
 from tests.tenants.approved import approve, run_of
 
@@ -27,15 +27,11 @@ pytestmark = pytest.mark.usefixtures("scenario")
 
 
 def attempt(scenario: Scenario, attempts: list[list[Any]]) -> list[int]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.scenarios.killed_worker"],
-        input=json.dumps(attempts),
-        env=scenario.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    done = processes.run(
+        *("-m", "tests.scenarios.killed_worker"),
+        words=json.dumps(attempts),
+        environment=scenario.environment,
         timeout=240,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     endings: list[int] = json.loads(done.stdout)
@@ -123,14 +119,12 @@ class TestTwoWorkers:
             " for t in sys.argv[1:]]"
         )
         workers = [
-            subprocess.Popen(
-                [sys.executable, "-c", code, *map(str, tenants)],
-                env=scenario.environment,
-                cwd=ROOT,
+            processes.start(
+                *("-c", code, *map(str, tenants)),
+                environment=scenario.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
             )
             for _ in range(2)
         ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -22,7 +20,8 @@ from app.base.money import Money
 from invoices import credit_notes
 from invoices.checks import INVARIANTS
 from invoices.models import Invoice, Refund
-from tests.conftest import ROOT, Scenario
+from tests import processes
+from tests.conftest import Scenario
 from tests.factories import NOW, make_staff
 from tests.invoices.collecting import charges, collect, gateway_at, owing
 from tests.sandbox.running import RunningSandbox
@@ -60,15 +59,11 @@ def to_send_back(
 
 def refunders(boundaries: list[int | None], *bug: str) -> list[int]:
     """One after the other sends what is due; how they ended."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.scenarios.killed_refunder", json.dumps(boundaries), *bug],
+    done = processes.run(
+        *("-m", "tests.scenarios.killed_refunder", json.dumps(boundaries), *bug),
         # The gateway's address came after the scenario took its environment down.
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+        environment=os.environ,
         timeout=120,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     endings: list[int] = json.loads(done.stdout)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,7 +24,8 @@ from invoices import cash_receipts, evidence
 from invoices.checks import INVARIANTS
 from invoices.gateways.port import CashReceiptUse
 from invoices.models import CashReceipt, TaxInvoice
-from tests.conftest import ROOT, Scenario
+from tests import processes
+from tests.conftest import Scenario
 from tests.factories import NOW
 from tests.fakes.popbill.running import RunningPopbill, running
 from tests.invoices.test_evidence import transfer, waiting
@@ -50,15 +50,13 @@ class Issuers:
 
     def __init__(self, log: IO[str], *bug: str) -> None:
         self._log = log
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.scenarios.killed_issuer", *bug],
+        self._process = processes.start(
+            *("-m", "tests.scenarios.killed_issuer", *bug),
             # Popbill's address came after the scenario took its environment down.
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
+            environment=os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            text=True,
         )
 
     def work(self, step: str, *, dies_at: int | None = None) -> None:

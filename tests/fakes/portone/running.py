@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,10 @@ from app.base.money import Money
 from app.sandbox.cards import CARDS
 from invoices.gateways.conformance import Card, Delivery, Till
 from invoices.gateways.portone import PortOneGateway
+from tests import processes
 from tests.fakes.portone.__main__ import API_SECRET, STORE_ID, WEBHOOK_SECRET
 from tests.fakes.portone.book import CHANNELS
 from tests.sandbox.running import (
-    CHECKOUT,
     RETURN_URL,
     WAIT_SECONDS,
     Ear,
@@ -43,12 +42,10 @@ class RunningPortOne:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.fakes.portone"]
+        command = ["-m", "tests.fakes.portone"]
         command += ["--port", str(self._port), "--directory", str(self.directory)]
         command += ["--webhook-url", self._webhook_url, "--webhook-retry-seconds", "0.004"]
-        self.process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=dict(os.environ), stdout=subprocess.PIPE, text=True
-        )
+        self.process = processes.start(*command, environment=os.environ, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "http://" in line, f"the simulator did not start: {line!r}"

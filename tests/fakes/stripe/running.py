@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from invoices.gateways.stripe import StripeGateway, open_account
+from tests import processes
 from tests.fakes.stripe.cards import BY_BEHAVIOUR
-from tests.sandbox.running import CHECKOUT, RETURN_URL, WAIT_SECONDS
+from tests.sandbox.running import RETURN_URL, WAIT_SECONDS
 
 SECRET_KEY = "sk_test_for_tests"
 WEBHOOK_SECRET = "whsec_for_tests"
@@ -33,13 +33,11 @@ class RunningStripe:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.fakes.stripe", "--port", str(self._port)]
+        command = ["-m", "tests.fakes.stripe", "--port", str(self._port)]
         command += ["--directory", str(self._directory), "--secret-key", SECRET_KEY]
         command += ["--webhook-url", self._webhook_url, "--webhook-secret", WEBHOOK_SECRET]
         command += ["--webhook-retry-seconds", "0.004", "--hang-seconds", "60"]
-        self.process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=dict(os.environ), stdout=subprocess.PIPE, text=True
-        )
+        self.process = processes.start(*command, environment=os.environ, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "http://" in line, f"the simulator did not start: {line!r}"

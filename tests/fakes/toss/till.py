@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,8 @@ import httpx
 from app.base.money import Money
 from invoices.gateways.conformance import Card, Delivery, Till
 from invoices.gateways.toss import TossGateway
-from tests.sandbox.running import CHECKOUT, RETURN_URL, WAIT_SECONDS, Ear, eventually, returned
+from tests import processes
+from tests.sandbox.running import RETURN_URL, WAIT_SECONDS, Ear, eventually, returned
 
 SECURITY_KEY = "toss-security-key-for-tests"
 
@@ -32,13 +32,11 @@ class RunningToss:
 
     def start(self) -> None:
         """This function will start the process and wait until it listens."""
-        command = [sys.executable, "-m", "tests.fakes.toss", "--port", str(self._port)]
+        command = ["-m", "tests.fakes.toss", "--port", str(self._port)]
         command += ["--directory", str(self.directory), "--webhook-url", self._webhook_url]
         command += ["--security-key", SECURITY_KEY]
         command += ["--minute-seconds", "0.002", "--hang-seconds", "60"]
-        self.process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=dict(os.environ), stdout=subprocess.PIPE, text=True
-        )
+        self.process = processes.start(*command, environment=os.environ, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "http://" in line, f"the simulator did not start: {line!r}"
