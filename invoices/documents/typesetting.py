@@ -25,8 +25,8 @@ TEMPLATE_VERSIONS = {
     "invoice": "invoice-2",
     "tax_invoice": "tax_invoice-1",
     "receipt": "receipt-1",
-    "quotation": "quotation-1",
-    "statement": "statement-1",
+    "quotation": "quotation-2",
+    "statement": "statement-2",
     "cash_receipt": "cash_receipt-1",
 }
 STYLES = {
