@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 
 from app.base import ids, secrets
 from app.base.accounts import Staff
-from app.base.audit import SYSTEM
 from invoices import catalogue, items, periods
 from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import Invoice, PaymentMethod, PlanVersion, Subscription
@@ -32,6 +31,7 @@ from tenants.models import (
     Tenant,
     TenantAdmin,
 )
+from tests.price_list import publish_default
 
 NOW = datetime(2026, 3, 10, 3, 0, tzinfo=UTC)
 PASSWORD = "a password for tests 1"
@@ -170,13 +170,10 @@ def make_card(session: Session, *, tenant: Tenant, sealed: str = "billing-key") 
 
 def make_catalogue(session: Session, *, now: datetime = NOW) -> list[PlanVersion]:
     """The default price list, as it stands now."""
-    catalogue.publish_default(control_session=session, actor=SYSTEM, now=now)
-    return [
-        catalogue.current(
-            control_session=session, plan_code=terms.plan_code, currency=terms.currency
-        )
-        for terms in DEFAULT_PLANS
-    ]
+    publish_default(session, now=now)
+    versions = session.scalars(select(PlanVersion).order_by(PlanVersion.version))
+    newest = {(each.plan_code, each.currency): each for each in versions}
+    return [newest[terms.plan_code, terms.currency] for terms in DEFAULT_PLANS]
 
 
 def make_subscription(
@@ -191,7 +188,7 @@ def make_subscription(
     """An active subscription of an active tenant, with the consent behind it."""
     tenant = tenant or make_tenant(session, state="active", converted_at=now)
     first_day = starts_on or now.date()
-    make_catalogue(session, now=now)
+    publish_default(session, now=now)
     version = catalogue.current(
         control_session=session, plan_code=plan_code, currency=tenant.currency
     )
