@@ -39,6 +39,7 @@ from invoices.gateways.port import (
 )
 from invoices.gateways.stripe import StripeGateway, registered
 from invoices.gateways.stripe_client import Transport
+from tests.plain_http import NO_AUTHORITIES
 from tests.sandbox.running import WAIT_SECONDS, Ear, eventually
 
 SECRET_KEY = "sk_test_12345"
@@ -105,7 +106,12 @@ class SecondTill:
 
     def ask(self, method: str, path: str, **form: str) -> dict[str, Any]:
         answer = httpx.request(
-            method, self.url + path, data=form, auth=(SECRET_KEY, ""), trust_env=False
+            method,
+            self.url + path,
+            data=form,
+            auth=(SECRET_KEY, ""),
+            verify=NO_AUTHORITIES,
+            trust_env=False,
         )
         assert answer.is_success, answer.text
         found: dict[str, Any] = answer.json()
@@ -157,7 +163,9 @@ def _free_port() -> int:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/v1/balance", auth=(SECRET_KEY, ""), trust_env=False).is_success
+        return httpx.get(
+            f"{url}/v1/balance", auth=(SECRET_KEY, ""), verify=NO_AUTHORITIES, trust_env=False
+        ).is_success
     except httpx.HTTPError:
         return False
 
@@ -176,7 +184,9 @@ def till(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondTill]:
         eventually(lambda: _answers(url))
         till = SecondTill(url, ear)
         hook = {"url": ear.url, "secret": WEBHOOK_SECRET}
-        assert httpx.post(f"{url}/_config/webhooks/ours", json=hook, trust_env=False).is_success
+        assert httpx.post(
+            f"{url}/_config/webhooks/ours", json=hook, verify=NO_AUTHORITIES, trust_env=False
+        ).is_success
         yield till
         till.close()
     finally:

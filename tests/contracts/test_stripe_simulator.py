@@ -17,6 +17,7 @@ from invoices.gateways.port import Declined, Succeeded, WebhookRefused
 from tests.contracts.test_stripe_gateway import StripeTill
 from tests.fakes.stripe.running import SECRET_KEY, RunningStripe, running
 from tests.fakes.stripe.shapes import FIXTURES
+from tests.plain_http import NO_AUTHORITIES
 from tests.sandbox.running import WAIT_SECONDS, Ear, eventually
 
 
@@ -47,6 +48,7 @@ def post(stripe: RunningStripe, path: str, key: str, **form: str) -> httpx.Respo
         data=form,
         headers={"Authorization": f"Bearer {SECRET_KEY}", "Idempotency-Key": key},
         timeout=WAIT_SECONDS,
+        verify=NO_AUTHORITIES,
         trust_env=False,
     )
 
@@ -179,7 +181,7 @@ class TestItsKeys:
 
 class TestItsErrors:
     def test_a_wrong_key_is_turned_away(self, stripe: RunningStripe) -> None:
-        answer = httpx.get(f"{stripe.url}/v1/charges", trust_env=False)
+        answer = httpx.get(f"{stripe.url}/v1/charges", verify=NO_AUTHORITIES, trust_env=False)
         assert answer.status_code == 401
 
     def test_a_parameter_that_is_not_published_is_turned_away(self, stripe: RunningStripe) -> None:

@@ -17,6 +17,7 @@ import httpx
 
 from app.base.loopback import LoopbackServer
 from tests import processes
+from tests.plain_http import NO_AUTHORITIES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SECRET_KEY = "sandbox_sk_for_tests"
@@ -74,7 +75,14 @@ class RunningSandbox:
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """This function will ask the interface as a merchant with the right key."""
         more.setdefault("auth", (SECRET_KEY, ""))
-        return httpx.request(method, self.url + path, timeout=WAIT_SECONDS, trust_env=False, **more)
+        return httpx.request(
+            method,
+            self.url + path,
+            timeout=WAIT_SECONDS,
+            verify=NO_AUTHORITIES,
+            trust_env=False,
+            **more,
+        )
 
 
 @contextmanager
@@ -89,7 +97,7 @@ def running(*, directory: Path, webhook_url: str = "") -> Iterator[RunningSandbo
 
 def type_card(page_url: str, number: str) -> httpx.Response:
     """This function will do what a person does on the registration page."""
-    with httpx.Client(timeout=WAIT_SECONDS, trust_env=False) as browser:
+    with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
         assert browser.get(page_url).status_code == 200
         return browser.post(page_url, data={"number": number})
 

@@ -16,6 +16,7 @@ import pytest
 from app.sandbox.cards import CARDS, find
 from app.sandbox.journal import Book, DirectoryTaken
 from app.sandbox.state import Sandbox
+from tests.plain_http import NO_AUTHORITIES
 from tests.sandbox.running import (
     CHECKOUT,
     RETURN_URL,
@@ -97,13 +98,17 @@ class TestTheRegistrationPage:
     def test_says_in_both_languages_that_no_money_moves(
         self, sandbox: RunningSandbox, language: str, label: str
     ) -> None:
-        page = httpx.get(open_registration(sandbox, language=language)["url"], trust_env=False)
+        page = httpx.get(
+            open_registration(sandbox, language=language)["url"],
+            verify=NO_AUTHORITIES,
+            trust_env=False,
+        )
         assert f'<html lang="{language}">' in page.text
         assert label in page.text
         assert all(card.spaced in page.text for card in CARDS)
 
     def test_may_lead_nowhere_but_back(self, sandbox: RunningSandbox) -> None:
-        page = httpx.get(open_registration(sandbox)["url"], trust_env=False)
+        page = httpx.get(open_registration(sandbox)["url"], verify=NO_AUTHORITIES, trust_env=False)
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "form-action 'self' http://127.0.0.1:9;" in policy
@@ -111,12 +116,16 @@ class TestTheRegistrationPage:
     def test_works_once(self, sandbox: RunningSandbox) -> None:
         url = open_registration(sandbox)["url"]
         assert type_card(url, CARDS[0].number).status_code == 303
-        again = httpx.post(url, data={"number": CARDS[0].number}, trust_env=False)
+        again = httpx.post(
+            url, data={"number": CARDS[0].number}, verify=NO_AUTHORITIES, trust_env=False
+        )
         assert again.status_code == 410
-        assert httpx.get(url, trust_env=False).status_code == 410
+        assert httpx.get(url, verify=NO_AUTHORITIES, trust_env=False).status_code == 410
 
     def test_answers_to_no_foreign_name(self, sandbox: RunningSandbox) -> None:
-        page = httpx.get(sandbox.url, headers={"Host": "rebound.example"}, trust_env=False)
+        page = httpx.get(
+            sandbox.url, headers={"Host": "rebound.example"}, verify=NO_AUTHORITIES, trust_env=False
+        )
         assert page.status_code == 400
 
     def test_ignores_how_the_number_is_spaced(self) -> None:
@@ -177,7 +186,9 @@ class TestTheInterface:
 
     def test_shows_a_slip_that_is_no_tax_evidence(self, sandbox: RunningSandbox) -> None:
         paid = charge(sandbox, "slip-1", token=token(sandbox)).json()
-        slip = httpx.get(sandbox.url + paid["receipt_path"] + "?lang=en", trust_env=False)
+        slip = httpx.get(
+            sandbox.url + paid["receipt_path"] + "?lang=en", verify=NO_AUTHORITIES, trust_env=False
+        )
         assert "₩11,000" in slip.text
         assert "not valid as tax evidence" in slip.text
 

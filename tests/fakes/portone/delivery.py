@@ -11,6 +11,7 @@ import httpx
 from app.sandbox.journal import Row
 from app.sandbox.webhooks import sign
 from tests.fakes.portone.book import Simulator
+from tests.plain_http import NO_AUTHORITIES
 
 ATTEMPTS_MAX = 6  # once, and five times more
 _TIMEOUT_S = 10.0
@@ -33,7 +34,7 @@ class Messenger(threading.Thread):
 
     def run(self) -> None:
         """This function will deliver until `stop`."""
-        with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(timeout=_TIMEOUT_S, verify=NO_AUTHORITIES, trust_env=False) as client:
             while (event := self._wait_for_one()) is not None:
                 self._settle(event, taken=self.send(client, event))
 

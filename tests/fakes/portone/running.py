@@ -21,6 +21,7 @@ from invoices.gateways.portone import PortOneGateway
 from tests import processes
 from tests.fakes.portone.__main__ import API_SECRET, STORE_ID, WEBHOOK_SECRET
 from tests.fakes.portone.book import CHANNELS
+from tests.plain_http import NO_AUTHORITIES
 from tests.sandbox.running import (
     RETURN_URL,
     WAIT_SECONDS,
@@ -69,6 +70,7 @@ class RunningPortOne:
             method,
             self.url + path,
             timeout=WAIT_SECONDS,
+            verify=NO_AUTHORITIES,
             trust_env=False,
             headers=headers,
             **more,
@@ -135,7 +137,7 @@ class PortOneTill:
         )
         asked = as_the_script_asks(started.browser_parameters)
         address = f"{self._running.url}/checkout"
-        with httpx.Client(timeout=WAIT_SECONDS, trust_env=False) as browser:
+        with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
             assert browser.get(address, params=asked).status_code == 200
             return returned(browser.post(address, data={**asked, **chosen}))
 

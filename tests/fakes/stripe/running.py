@@ -17,6 +17,7 @@ import httpx
 from invoices.gateways.stripe import StripeGateway, open_account
 from tests import processes
 from tests.fakes.stripe.cards import BY_BEHAVIOUR
+from tests.plain_http import NO_AUTHORITIES
 from tests.sandbox.running import RETURN_URL, WAIT_SECONDS
 
 SECRET_KEY = "sk_test_for_tests"
@@ -61,6 +62,7 @@ class RunningStripe:
             self.url + path,
             headers=headers,
             timeout=WAIT_SECONDS,
+            verify=NO_AUTHORITIES,
             trust_env=False,
             **more,
         )
@@ -103,7 +105,7 @@ def running(*, directory: Path, webhook_url: str = "") -> Iterator[RunningStripe
 
 def type_card(page_url: str, behaviour: str) -> httpx.Response:
     """This function will do what a person does on the page."""
-    with httpx.Client(timeout=WAIT_SECONDS, trust_env=False) as browser:
+    with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
         shown = browser.get(page_url)
         number = BY_BEHAVIOUR[behaviour].number
         assert re.search(rf'value="{number}"', shown.text), "the page offers no such card"

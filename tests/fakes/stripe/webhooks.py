@@ -12,6 +12,7 @@ import httpx
 
 from tests.fakes.stripe.box import Box
 from tests.fakes.stripe.wire import Row, shown
+from tests.plain_http import NO_AUTHORITIES
 
 ATTEMPTS_MAX = 9
 _TIMEOUT_S = 10.0
@@ -38,7 +39,7 @@ class Messenger(threading.Thread):
 
     def run(self) -> None:
         """This function will deliver until `stop`."""
-        with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(timeout=_TIMEOUT_S, verify=NO_AUTHORITIES, trust_env=False) as client:
             while (event := self._wait_for_one()) is not None:
                 self._settle(event, taken=self.send(client, event))
 
@@ -65,7 +66,7 @@ class Messenger(threading.Thread):
 
         "signed" is right in all this, and may say what no event says.
         """
-        with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(timeout=_TIMEOUT_S, verify=NO_AUTHORITIES, trust_env=False) as client:
             if how in _SECONDS_OFF:
                 return self.send(client, event, seconds_off=_SECONDS_OFF[how])
             stranger = Messenger(

@@ -18,6 +18,7 @@ from app.base.money import Money
 from invoices.gateways.conformance import Card, Delivery, Till
 from invoices.gateways.toss import TossGateway
 from tests import processes
+from tests.plain_http import NO_AUTHORITIES
 from tests.sandbox.running import RETURN_URL, WAIT_SECONDS, Ear, eventually, returned
 
 SECURITY_KEY = "toss-security-key-for-tests"
@@ -53,7 +54,14 @@ class RunningToss:
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """This function will ask anything of it, as the merchant of the tests."""
         more.setdefault("auth", ("test_sk_tenantry", ""))
-        return httpx.request(method, self.url + path, timeout=WAIT_SECONDS, trust_env=False, **more)
+        return httpx.request(
+            method,
+            self.url + path,
+            timeout=WAIT_SECONDS,
+            verify=NO_AUTHORITIES,
+            trust_env=False,
+            **more,
+        )
 
     def steer(self, path: str, **told: Any) -> Any:
         """This function will tell it something by the control door."""
@@ -100,7 +108,7 @@ class TossTill:
             "failUrl": given["return_url"],
         }
         page = f"{self.running.url}/_simulator/billing-auth"
-        with httpx.Client(timeout=WAIT_SECONDS, trust_env=False) as browser:
+        with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
             assert browser.get(page, params=query).status_code == 200
             return returned(browser.post(page, params=query, data={"behaviour": behaviour}))
 

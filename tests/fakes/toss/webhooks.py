@@ -13,6 +13,7 @@ import httpx
 from app.sandbox.journal import Book, Row
 from invoices.gateways.toss_webhooks import SENT_AT, SIGNATURE, signature
 from tests.fakes.toss.box import KST
+from tests.plain_http import NO_AUTHORITIES
 
 RETRIES_AFTER_MINUTES = (1, 4, 16, 64, 256, 1024, 4096)
 SIGNED = ("payout.changed", "seller.changed")
@@ -33,7 +34,7 @@ class Messenger(threading.Thread):
 
     def run(self) -> None:
         """This function will deliver until `stop`."""
-        with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(timeout=_TIMEOUT_S, verify=NO_AUTHORITIES, trust_env=False) as client:
             while (row := self._wait_for_one()) is not None:
                 self._settle(row, delivered=self._send(client, row["body"]))
 
