@@ -49,7 +49,7 @@ def _page(invoice_id: UUID, told: str = "") -> str:
     return render_template(
         "portal/transfer.html",
         invoice=invoice,
-        account=account,
+        opened=account,
         bank_name=BANKS.get(account.bank_asked, account.bank) if account else "",
         banks=list(BANKS.items()) if offered else [],
         bank=parties.bank_account(

@@ -193,7 +193,9 @@ class TestPayingByTransfer:
         assert send(client, page, {"bank": "088"}).status_code == 303
         with control_session() as session:
             account = session.scalars(select(VirtualAccount)).one()
-        assert account.number in client.get(page).text
+        shown = client.get(page).text
+        assert account.number in shown
+        assert 'action="/portal/sign-out"' in shown  # the page's own account is not the bank's
         paid = sandbox.ask("POST", f"/v1/virtual-accounts/{account.order_id}/deposit")
         assert paid.status_code == 200
         with control_session() as session:
