@@ -32,8 +32,9 @@ _CHARGED_ONCE = """
     SELECT 'invoice', i.id, format('says %s is paid, but payments settle %s', i.paid_minor,
         coalesce(p.settled, 0))
     FROM invoice i LEFT JOIN (
-        SELECT invoice_id, sum(settled_minor) AS settled FROM payment GROUP BY invoice_id) p
-        ON p.invoice_id = i.id
+        SELECT invoice_id, sum(settled_minor) AS settled FROM payment
+        WHERE NOT EXISTS (SELECT FROM payment_reversal r WHERE r.payment_id = payment.id)
+        GROUP BY invoice_id) p ON p.invoice_id = i.id
     WHERE i.paid_minor <> coalesce(p.settled, 0)
     UNION ALL
     SELECT 'invoice', id, format('%s, but %s of %s are settled', state,
@@ -49,6 +50,12 @@ _CHARGED_ONCE = """
         p.amount_minor - p.settled_minor, coalesce(g.amount_minor, 0))
     FROM payment p LEFT JOIN credit_grant g ON g.payment_id = p.id
     WHERE p.amount_minor - p.settled_minor <> coalesce(g.amount_minor, 0)
+    UNION ALL
+    SELECT 'payment_reversal', r.id, format('%s of a payment by %s over %s', r.amount_minor,
+        p.kind, p.amount_minor)
+    FROM payment_reversal r JOIN payment p ON p.id = r.payment_id
+    WHERE p.kind = 'card' OR (r.amount_minor, r.currency)
+        IS DISTINCT FROM (p.amount_minor, p.currency)
     UNION ALL
     SELECT 'gateway_event', e.id, 'the gateway reports a charge that has no row of ours'
     FROM gateway_event e
@@ -98,6 +105,13 @@ _BOOKS_BALANCE = """
         FROM ledger_line WHERE entry_id = e.id) s
     WHERE (e.currency, s.came, s.settled)
         IS DISTINCT FROM (p.currency, p.amount_minor::numeric, p.settled_minor::numeric)
+    UNION ALL
+    SELECT 'ledger_entry', e.id, 'does not undo what its payment booked'
+    FROM ledger_entry e JOIN payment_reversal r ON e.cause_id = r.id AND e.kind = 'reversal'
+    JOIN ledger_entry o ON o.cause_id = r.payment_id AND o.kind = 'payment'
+    WHERE EXISTS (
+        SELECT FROM ledger_line l WHERE l.entry_id IN (e.id, o.id)
+        GROUP BY l.account, l.place HAVING sum(l.debit_minor) <> sum(l.credit_minor))
 """
 
 # Numbers of a destroyed tenant's invoices live on among the papers set apart.
@@ -196,8 +210,14 @@ _CREDIT_USED_ONCE = """
     FROM payment p LEFT JOIN (
         SELECT payment_id, sum(amount_minor) AS amount FROM credit_use
         WHERE state = 'used' GROUP BY payment_id) u ON u.payment_id = p.id
+    LEFT JOIN payment_reversal r ON r.payment_id = p.id
     WHERE (p.kind = 'credit' OR u.payment_id IS NOT NULL)
-      AND p.amount_minor IS DISTINCT FROM u.amount
+      AND CASE WHEN r.id IS NULL THEN p.amount_minor END IS DISTINCT FROM u.amount
+    UNION ALL
+    SELECT 'credit_grant', g.id, format('its payment was taken back, %s of it is left or used',
+        g.amount_minor - g.lapsed_minor)
+    FROM credit_grant g JOIN payment_reversal r ON r.payment_id = g.payment_id
+    WHERE g.lapsed_minor <> g.amount_minor
     UNION ALL
     SELECT 'invoice', i.id, 'what it carried over is not among the credits'
     FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'carried'
@@ -275,6 +295,7 @@ _LINKS = (
     ("invoice", "subscription", "subscription_id"),
     ("payment", "invoice", "invoice_id"),
     ("payment", "payment_attempt", "attempt_id"),
+    ("payment_reversal", "payment", "payment_id"),
     ("payment_attempt", "invoice", "invoice_id"),
     ("payment_attempt", "payment_method", "method_id"),
     ("vat_evidence", "invoice", "invoice_id"),
@@ -304,6 +325,7 @@ _LINKS = (
     ("document", "payment", "subject_id"),
     ("ledger_entry", "invoice", "cause_id"),
     ("ledger_entry", "payment", "cause_id"),
+    ("ledger_entry", "payment_reversal", "cause_id"),
 )
 
 _NOTHING_CROSSES = " UNION ALL ".join(

@@ -29,6 +29,7 @@ from invoices import (
 )
 from invoices.ledger import Booking, credit, debit
 from invoices.models import CreditNote, Invoice, Payment, Refund
+from invoices.payment_standing import stands
 
 SERIES = "CRN"
 REASON_LENGTH_MAX = 500
@@ -140,7 +141,7 @@ def _parts(control_session: Session, invoice: Invoice, wanted_minor: int) -> tup
     rows = control_session.execute(
         select(Payment, func.coalesce(back.c.amount_minor, 0))
         .outerjoin(back, back.c.payment_id == Payment.id)
-        .where(Payment.invoice_id == invoice.id, Payment.kind.in_(RETURNABLE_KINDS))
+        .where(Payment.invoice_id == invoice.id, Payment.kind.in_(RETURNABLE_KINDS), stands())
         .order_by(Payment.paid_at.desc(), Payment.id.desc())
     )
     parts = []

@@ -165,6 +165,46 @@ def keep(
     return row
 
 
+def give_back_to_account(*, control_session: Session, payment_id: UUID) -> None:
+    """This function will undo that a customer's money became a payment: it can be used again."""
+    uses = control_session.scalars(
+        select(CreditUse).where(CreditUse.payment_id == payment_id, CreditUse.state == "used")
+    ).all()
+    for use in sorted(uses, key=lambda each: each.grant_id):
+        row = control_session.get_one(
+            CreditGrant, use.grant_id, with_for_update=True, populate_existing=True
+        )
+        row.used_minor -= use.amount_minor
+        use.state = "void"
+        control_session.flush()
+
+
+def take_overpayment(*, control_session: Session, payment_id: UUID, now: datetime) -> None:
+    """This function will end the credit that a payment left, all of it unused by now."""
+    row = control_session.scalar(
+        select(CreditGrant)
+        .where(CreditGrant.payment_id == payment_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if row is not None:
+        row.lapsed_minor, row.revoked_at = row.amount_minor, now
+        control_session.flush()
+
+
+def payments_from(*, control_session: Session, payment_id: UUID) -> list[Payment]:
+    """This function will list the payments that used what another one left as credit."""
+    return list(
+        control_session.scalars(
+            select(Payment)
+            .join(CreditUse, CreditUse.payment_id == Payment.id)
+            .join(CreditGrant, CreditGrant.id == CreditUse.grant_id)
+            .where(CreditGrant.payment_id == payment_id, CreditUse.state == "used")
+            .order_by(Payment.invoice_id, Payment.id)
+        )
+    )
+
+
 def is_on_account() -> ColumnElement[bool]:
     """This function will return the condition that a grant is money, and some of it is left."""
     return and_(

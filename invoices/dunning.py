@@ -149,6 +149,19 @@ def admin_emails(*, control_session: Session, tenant_id: UUID) -> list[str]:
     )
 
 
+def after_reversal(*, control_session: Session, invoice: Invoice, now: datetime) -> datetime | None:
+    """This function will say when an invoice that is owed again is collected by card.
+
+    At once, or when the hold ends that its tenant is under; never where it was let go of.
+    """
+    if dunning_debts.waived(control_session=control_session, invoice_id=invoice.id):
+        return None
+    hold = dunning_debts.standing_hold(
+        control_session=control_session, tenant_id=invoice.tenant_id, now=now
+    )
+    return max(now, hold.ends_at) if hold else now
+
+
 def after_payment(
     *, control_session: Session, invoice: Invoice, actor: Actor, now: datetime
 ) -> None:

@@ -26,6 +26,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from invoices import cash_receipts, tax_invoices, vat_deadlines
 from invoices.models import CashReceipt, Invoice, Payment, PaymentAttempt, VatEvidence
+from invoices.payment_standing import stands
 from invoices.periods import months_after
 
 CHOOSER = Actor.job("evidence")
@@ -92,7 +93,7 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
     payments = list(
         control_session.scalars(
             select(Payment)
-            .where(Payment.invoice_id == invoice_id, Payment.settled_minor > 0)
+            .where(Payment.invoice_id == invoice_id, Payment.settled_minor > 0, stands())
             .order_by(Payment.id)
         )
     )

@@ -6,6 +6,7 @@
 | void        | what the issue credits, as it is earned by then | receivable        | invoice     |
 | recognition | deferred_revenue                  | revenue                         | recognition |
 | payment     | cash, or credits where those paid | receivable, credits (too much)  | payment     |
+| reversal    | what its payment credits          | what its payment debits         | reversal    |
 | credit_note | revenue, deferred_revenue,        | receivable, refunds, credits    | credit_note |
 |             | vat_payable                       |                                 |             |
 | refund      | refunds                           | cash                            | refund      |
@@ -104,6 +105,29 @@ def book_payment(*, control_session: Session, payment: Payment, now: datetime) -
             credit("receivable", payment.settled_minor),
             credit("credits", payment.amount_minor - payment.settled_minor),
         ),
+    )
+    post(control_session=control_session, bookings=[booking], now=now)
+
+
+def book_reversal(
+    *, control_session: Session, payment: Payment, reversal_id: UUID, day: date, now: datetime
+) -> None:
+    """This function will book that a payment's money is not there any more."""
+    booking = Booking(
+        kind="reversal",
+        cause_id=reversal_id,
+        tenant_id=payment.tenant_id,
+        currency=payment.currency,
+        sides=(
+            debit("receivable", payment.settled_minor),
+            debit("credits", payment.amount_minor - payment.settled_minor),
+            (
+                credit("credits", payment.amount_minor)
+                if payment.kind == "credit"
+                else credit("cash", payment.amount_minor, payment.gateway)
+            ),
+        ),
+        booked_on=day,
     )
     post(control_session=control_session, bookings=[booking], now=now)
 

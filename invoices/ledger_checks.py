@@ -9,6 +9,7 @@ _CAUSES = {
     "issue": "invoice",
     "void": "invoice",
     "payment": "payment",
+    "reversal": "payment_reversal",
     "recognition": "recognition",
     "credit_note": "credit_note",
     "refund": "refund",
@@ -36,6 +37,7 @@ _UNBOOKED = " UNION ALL ".join(
     """  # noqa: S608 - our own names
     for table, kind, condition in (
         ("recognition", "recognition", "c.amount_minor <> 0"),
+        ("payment_reversal", "reversal", "true"),
         ("credit_note", "credit_note", "true"),
         ("write_off", "write_off", "true"),
         ("refund", "refund", "c.state = 'succeeded'"),
@@ -55,7 +57,9 @@ _RECEIVABLE = """
             sum(l.debit_minor - l.credit_minor) AS balance
         FROM ledger_entry e
         JOIN ledger_line l ON l.entry_id = e.id AND l.account = 'receivable'
-        LEFT JOIN payment p ON e.kind = 'payment' AND p.id = e.cause_id
+        LEFT JOIN payment_reversal r ON e.kind = 'reversal' AND r.id = e.cause_id
+        LEFT JOIN payment p
+            ON p.id = CASE WHEN e.kind = 'payment' THEN e.cause_id ELSE r.payment_id END
         LEFT JOIN credit_note n ON e.kind = 'credit_note' AND n.id = e.cause_id
         LEFT JOIN write_off w ON e.kind = 'write_off' AND w.id = e.cause_id
         GROUP BY 1) b ON b.invoice_id = i.id
@@ -132,6 +136,11 @@ REFUNDS_FIT = """
         p.settled_minor) AS wrong
     FROM payment p JOIN refund r ON r.payment_id = p.id AND r.state <> 'closed'
     GROUP BY p.id HAVING sum(r.amount_minor) > p.settled_minor
+    UNION ALL
+    SELECT 'payment', p.id, 'taken back, and yet to be refunded'
+    FROM payment p JOIN payment_reversal r ON r.payment_id = p.id
+    WHERE EXISTS (SELECT FROM refund f WHERE f.payment_id = p.id
+        AND f.state NOT IN ('succeeded', 'closed'))
     UNION ALL
     SELECT 'invoice', i.id, format('%s is credited of %s', sum(n.total_minor), i.total_minor)
     FROM invoice i JOIN credit_note n ON n.invoice_id = i.id

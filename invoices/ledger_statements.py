@@ -13,7 +13,14 @@ from sqlalchemy.orm import Session
 
 from app.base.errors import Invalid
 from app.base.money import Money
-from invoices.models import CreditNote, Invoice, LedgerEntry, LedgerLine, Payment
+from invoices.models import (
+    CreditNote,
+    Invoice,
+    LedgerEntry,
+    LedgerLine,
+    Payment,
+    PaymentReversal,
+)
 from invoices.models.ledger import ACCOUNTS
 from invoices.periods import months_after
 from tenants.models import Tenant
@@ -34,6 +41,7 @@ ACCOUNT_NAMES = {
 ENTRY_NAMES = {
     "issue": ("청구", "Issue"),
     "payment": ("입금", "Payment"),
+    "reversal": ("입금 취소", "Payment reversed"),
     "void": ("청구 취소", "Void"),
     "recognition": ("수익 인식", "Recognition"),
     "credit_note": ("정정 청구", "Credit note"),
@@ -155,7 +163,18 @@ def journal(*, control_session: Session, first: date, end: date) -> Iterator[Jou
             CreditNote,
             and_(LedgerEntry.kind == "credit_note", CreditNote.id == LedgerEntry.cause_id),
         )
-        .outerjoin(Payment, and_(LedgerEntry.kind == "payment", Payment.id == LedgerEntry.cause_id))
+        .outerjoin(
+            PaymentReversal,
+            and_(LedgerEntry.kind == "reversal", PaymentReversal.id == LedgerEntry.cause_id),
+        )
+        .outerjoin(
+            Payment,
+            Payment.id
+            == case(
+                (LedgerEntry.kind == "payment", LedgerEntry.cause_id),
+                else_=PaymentReversal.payment_id,
+            ),
+        )
         .where(LedgerEntry.booked_on >= first, LedgerEntry.booked_on < end)
         .order_by(LedgerEntry.booked_on, LedgerEntry.id, LedgerLine.id)
         .execution_options(yield_per=ROWS_AT_ONCE)

@@ -32,11 +32,13 @@ from invoices.models import (
     LedgerEntry,
     Payment,
     PaymentMethod,
+    PaymentReversal,
     ReconciliationDay,
     ReconciliationDifference,
     Refund,
     SettlementLine,
 )
+from invoices.payment_standing import stands
 from invoices.reconciliation_differences import Found, is_open, raise_one
 
 # How long a gateway may take to tell of a payment: so far back each day's report is read again,
@@ -196,6 +198,7 @@ def finish(*, control_session: Session, question: Question, lines: int, now: dat
     _look_again(control_session, question.gateway, now)
     _missing_payments(control_session, question, now)
     _missing_refunds(control_session, question, now)
+    _missing_reversals(control_session, question, now)
     control_session.execute(
         update(ReconciliationDay)
         .where(
@@ -250,6 +253,8 @@ def _missing_payments(control_session: Session, question: Question, now: datetim
             Payment.gateway == question.gateway,
             Payment.received_on.between(*_time_is_up(control_session, question)),
             ~told,
+            # A deposit that was taken back before it was settled is told of by nobody.
+            stands(),
         )
     )
     for payment in found:
@@ -307,6 +312,40 @@ def _missing_refunds(control_session: Session, question: Question, now: datetime
                 tenant_id=refund.tenant_id,
                 payment_id=refund.payment_id,
                 refund_id=refund.id,
+            ),
+            now=now,
+        )
+
+
+def _missing_reversals(control_session: Session, question: Question, now: datetime) -> None:
+    """What the gateway says came, and not that it went, it goes on owing us by its own account."""
+    came = exists().where(
+        SettlementLine.payment_id == PaymentReversal.payment_id, SettlementLine.kind == "payment"
+    )
+    told = exists().where(SettlementLine.reversal_id == PaymentReversal.id)
+    found = control_session.execute(
+        select(PaymentReversal, Payment)
+        .join(Payment, Payment.id == PaymentReversal.payment_id)
+        .where(
+            Payment.gateway == question.gateway,
+            PaymentReversal.reversed_on.between(*_time_is_up(control_session, question)),
+            came,
+            ~told,
+        )
+    )
+    for row, payment in found:
+        raise_one(
+            control_session=control_session,
+            found=Found(
+                key=f"missing_there:reversal:{row.id}",
+                kind="missing_there",
+                cause="never_told",
+                gateway=question.gateway,
+                day=row.reversed_on,
+                currency=row.currency,
+                amount_minor=row.amount_minor,
+                tenant_id=row.tenant_id,
+                payment_id=payment.id,
             ),
             now=now,
         )

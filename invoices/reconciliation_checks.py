@@ -14,11 +14,12 @@ _LINE_BY_LINE = """
         SELECT s.id, s.gateway, s.line_id,
             CASE WHEN s.kind = 'payout' OR paid.id IS NULL THEN s.net_minor ELSE 0 END AS said,
             CASE WHEN s.kind = 'payment' THEN coalesce(p.amount_minor, 0) ELSE 0 END
-                - coalesce(r.amount_minor, 0) + coalesce(b.amount, 0) AS booked
+                - coalesce(r.amount_minor, v.amount_minor, 0) + coalesce(b.amount, 0) AS booked
         FROM settlement_line s
         LEFT JOIN ledger_entry paid ON paid.kind = 'payout' AND paid.cause_id = s.id
         LEFT JOIN payment p ON p.id = s.payment_id AND p.currency = s.currency
         LEFT JOIN refund r ON r.id = s.refund_id
+        LEFT JOIN payment_reversal v ON v.id = s.reversal_id
         LEFT JOIN reconciliation_difference d ON d.id = s.difference_id
             AND d.kind <> 'refunded_there'
         LEFT JOIN difference_settlement e ON e.difference_id = d.id
@@ -27,7 +28,7 @@ _LINE_BY_LINE = """
             FROM ledger_entry c JOIN ledger_line x ON x.entry_id = c.id
             WHERE c.cause_id IN (s.id, d.id, e.id) AND c.currency = s.currency
               AND x.account = 'cash' AND x.place = s.gateway) b ON true
-        WHERE NOT EXISTS (SELECT FROM reconciliation_difference g
+        WHERE s.reversal_id IS NOT NULL OR NOT EXISTS (SELECT FROM reconciliation_difference g
             WHERE g.id = s.difference_id AND g.kind = 'refunded_there')) l
     WHERE l.said <> l.booked
 """
@@ -62,6 +63,7 @@ _NEVER_TOLD = f"""
     JOIN (SELECT gateway, min(day) AS first, max(day) AS last FROM reconciliation_day
         WHERE done_at IS NOT NULL GROUP BY gateway) d ON d.gateway = p.gateway
     WHERE p.received_on BETWEEN d.first AND d.last - {DAYS_BACK}
+      AND NOT EXISTS (SELECT FROM payment_reversal v WHERE v.payment_id = p.id)
       AND NOT EXISTS (SELECT FROM settlement_line s
         WHERE s.payment_id = p.id AND s.kind = 'payment')
       AND NOT EXISTS (SELECT FROM reconciliation_difference f

@@ -33,6 +33,7 @@ from invoices.models import (
     Refund,
     SettlementLine,
 )
+from invoices.payment_standing import stands
 from invoices.refund_outcome import Desk
 
 RECONCILER = Actor.job("reconciliation")
@@ -231,6 +232,7 @@ def _could_be(difference: ReconciliationDifference) -> tuple[ColumnElement[bool]
         Payment.gateway == difference.gateway,
         Payment.currency == difference.currency,
         Payment.amount_minor == difference.amount_minor,
+        stands(),
         ~exists().where(SettlementLine.payment_id == Payment.id, SettlementLine.kind == "payment"),
         Payment.id.not_in(
             given_up.where(

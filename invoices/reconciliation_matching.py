@@ -13,13 +13,20 @@ from invoices.models import (
     DifferenceSettlement,
     Payment,
     PaymentAttempt,
+    PaymentReversal,
     ReconciliationDifference,
     Refund,
     SettlementLine,
     VirtualAccount,
 )
 from invoices.models.refunds import REFUND_UNDER_WAY
-from invoices.reconciliation_differences import Found, raise_one, turn_up, was_given_up
+from invoices.reconciliation_differences import (
+    Found,
+    is_open,
+    raise_one,
+    turn_up,
+    was_given_up,
+)
 
 REFUND_OPEN = ("due", *REFUND_UNDER_WAY)
 
@@ -40,7 +47,7 @@ def match_late(*, control_session: Session, line: SettlementLine, now: datetime)
     """This function will look once more for what an open difference's line stands for."""
     key = f"missing_here:{line.id}"
     if line.kind == "payment":
-        payment = _payment_of(control_session, line)
+        payment = _untold(control_session, _payment_of(control_session, line))
         if payment is None or _has_line(control_session, payment):
             return
         if (payment.amount_minor, payment.currency) != (line.gross_minor, line.currency):
@@ -73,7 +80,7 @@ def payment_named(
     return control_session.scalars(
         select(Payment)
         .where(Payment.gateway == gateway, or_(*named))
-        .order_by(Payment.gateway_payment_id != (payment_id or ""))
+        .order_by(Payment.gateway_payment_id != (payment_id or ""), Payment.arrival.desc())
         .limit(1)
         .with_for_update()
     ).one_or_none()
@@ -93,8 +100,26 @@ def _has_line(control_session: Session, payment: Payment) -> bool:
     return bool(control_session.scalar(select(told)))
 
 
+def _untold(control_session: Session, payment: Payment | None) -> Payment | None:
+    """Of a deposit that came, went and came again, each has a line: the first untold is this."""
+    if payment is None or payment.arrival == 1:
+        return payment
+    told = exists().where(SettlementLine.payment_id == Payment.id, SettlementLine.kind == "payment")
+    first = control_session.scalar(
+        select(Payment)
+        .where(
+            Payment.gateway == payment.gateway,
+            Payment.gateway_payment_id == payment.gateway_payment_id,
+            ~told,
+        )
+        .order_by(Payment.arrival)
+        .limit(1)
+    )
+    return first or payment
+
+
 def _match_payment(control_session: Session, line: SettlementLine, now: datetime) -> None:
-    payment = _payment_of(control_session, line)
+    payment = _untold(control_session, _payment_of(control_session, line))
     if payment is None:
         _stands_for_nothing(control_session, line, _why_unknown(control_session, line), now)
         return
@@ -179,6 +204,13 @@ def _match_refund(control_session: Session, line: SettlementLine, now: datetime)
         control_session.flush()
         turn_up(control_session=control_session, key=f"missing_there:refund:{refund.id}", now=now)
         return
+    reversal = _reversal_of(control_session, line, payment)
+    if reversal is not None:
+        line.reversal_id = reversal.id
+        control_session.flush()
+        key = f"missing_there:reversal:{reversal.id}"
+        turn_up(control_session=control_session, key=key, now=now)
+        return
     known = _refunded_there(control_session, line, payment)
     if known is not None:
         line.difference_id = known.id
@@ -209,6 +241,53 @@ def _refund_of(control_session: Session, line: SettlementLine, payment: Payment)
         .order_by(Refund.finished_at, Refund.id)
         .limit(1)
     ).one_or_none()
+
+
+def _reversal_of(
+    control_session: Session, line: SettlementLine, payment: Payment
+) -> PaymentReversal | None:
+    """What the gateway took off again because the bank had: we know of it as a reversal."""
+    told = exists().where(SettlementLine.reversal_id == PaymentReversal.id)
+    return control_session.scalar(
+        select(PaymentReversal)
+        .join(Payment, Payment.id == PaymentReversal.payment_id)
+        .where(
+            Payment.gateway == payment.gateway,
+            Payment.gateway_payment_id == payment.gateway_payment_id,
+            PaymentReversal.amount_minor == -line.gross_minor,
+            PaymentReversal.currency == line.currency,
+            ~told,
+        )
+        .order_by(Payment.arrival)
+        .limit(1)
+    )
+
+
+def reversed_here(
+    *, control_session: Session, payment: Payment, row: PaymentReversal, now: datetime
+) -> None:
+    """This function will hold a reversal against what the gateway told of it before we knew."""
+    difference = ReconciliationDifference
+    line = control_session.scalar(
+        select(SettlementLine)
+        .join(difference, difference.id == SettlementLine.difference_id)
+        .where(
+            difference.payment_id == payment.id,
+            difference.kind == "refunded_there",
+            difference.amount_minor == -row.amount_minor,
+            difference.currency == row.currency,
+            is_open(),
+            SettlementLine.gross_minor == difference.amount_minor,
+        )
+        .limit(1)
+        .with_for_update(of=SettlementLine)
+    )
+    if line is None or line.difference_id is None:
+        return
+    key = control_session.get_one(difference, line.difference_id).key
+    line.reversal_id = row.id
+    control_session.flush()
+    turn_up(control_session=control_session, key=key, now=now)
 
 
 def _under_way(control_session: Session, line: SettlementLine, payment: Payment) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, ids, states
@@ -20,7 +20,14 @@ from app.base.config import settings
 from app.base.errors import Conflict, NotFound
 from app.base.money import Money
 from invoices import credits, dunning, ledger, receipt
-from invoices.models import INVOICE, CreditGrant, Invoice, Payment, PaymentAttempt
+from invoices.models import (
+    INVOICE,
+    CreditGrant,
+    Invoice,
+    Payment,
+    PaymentAttempt,
+    PaymentReversal,
+)
 
 SETTLER = Actor.job("settlement")
 # States of an attempt in which money may be moving for its invoice.
@@ -39,7 +46,8 @@ class OtherCurrency(Conflict):
 class Arrival:
     """Money as it came in. `gateway` is the merchant account's code, "manual" for our own bank.
 
-    `gateway_payment_id` is unique there: the same arrival can't be received twice.
+    `gateway_payment_id` is unique there: the same arrival can't be received twice, unless it was
+    taken back in between.
     """
 
     kind: str  # card | transfer | virtual_account
@@ -90,6 +98,7 @@ def receive(
     payment = Payment(
         tenant_id=invoice.tenant_id,
         invoice_id=invoice.id,
+        arrival=_times_taken_back(control_session, arrival) + 1,
         kind=arrival.kind,
         attempt_id=arrival.attempt_id,
         gateway=arrival.gateway,
@@ -108,6 +117,19 @@ def receive(
     _settle(control_session, invoice, payment, actor, now)
     receipt.issue(control_session=control_session, invoice=invoice, payment=payment, now=now)
     return payment
+
+
+def _times_taken_back(control_session: Session, arrival: Arrival) -> int:
+    """What was taken back may come again, under the name it had."""
+    return control_session.scalars(
+        select(func.count())
+        .select_from(PaymentReversal)
+        .join(Payment, Payment.id == PaymentReversal.payment_id)
+        .where(
+            Payment.gateway == arrival.gateway,
+            Payment.gateway_payment_id == arrival.gateway_payment_id,
+        )
+    ).one()
 
 
 def _keep_the_rest(

@@ -28,6 +28,7 @@ from invoices.models import (
     Payment,
     PaymentAttempt,
     PaymentMethod,
+    PaymentReversal,
     Refund,
     StatutoryPaper,
     TaxInvoice,
@@ -125,6 +126,12 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
     payments = control_session.scalars(
         select(Payment).where(Payment.invoice_id == invoice.id).order_by(Payment.id)
     )
+    reversals = control_session.scalars(
+        select(PaymentReversal)
+        .join(Payment, Payment.id == PaymentReversal.payment_id)
+        .where(Payment.invoice_id == invoice.id)
+        .order_by(PaymentReversal.id)
+    )
     evidence = control_session.scalar(
         select(VatEvidence).where(VatEvidence.invoice_id == invoice.id)
     )
@@ -139,6 +146,7 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
                 **_columns(invoice),
                 "lines": [_columns(line) for line in invoice.lines],
                 "payments": [_columns(payment) for payment in payments],
+                "reversals": [_columns(reversal) for reversal in reversals],
                 "evidence": _columns(evidence) if evidence else None,
             }
         ),

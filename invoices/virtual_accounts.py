@@ -2,7 +2,8 @@
 
 The gateway is always asked itself what became of one. News of a deposit only makes that happen at
 once; whoever sends news must know the account's secret where there is one. What a bank takes back
-is a person's: the invoice was settled by it.
+is reversed, and the invoice is owed again; a gateway that merely does not answer takes nothing
+back.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, NotFound, TenantryError, Unavailable
 from app.base.money import Money
-from invoices import gateway_accounts, payment, settlement
+from invoices import gateway_accounts, payment, reversals, settlement
 from invoices.gateways import registry
 from invoices.gateways.port import (
     Capability,
@@ -31,16 +32,19 @@ from invoices.gateways.port import (
     Succeeded,
     Unknown,
     VirtualAccountResult,
+    Waiting,
 )
 from invoices.gateways.port import GatewayEvent as Heard
 from invoices.gateways.port import VirtualAccount as Opened
 from invoices.models import VIRTUAL_ACCOUNT, Invoice, Payment, VirtualAccount
+from invoices.payment_standing import stands
 from invoices.settlement import Arrival
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 
 KEEPER = Actor.job("transfers")
+TAKEN_BACK = "the bank took the deposit back"
 # How often an account is looked at without any news: one message may be lost.
 LOOKED_AT_EVERY = timedelta(hours=1)
 # Longer than a deposit's news can take, so that one made in the last minute is still found.
@@ -316,9 +320,9 @@ def learn(
 ) -> VirtualAccount:
     """This function will write down what the gateway said; saying it twice changes nothing.
 
-    A gateway that waits for a deposit and one that could not be reached both leave it open. So
-    after news, and where a deposit was seen before, it is asked some times more before "not there"
-    is believed.
+    A gateway that waits for a deposit and one that could not be reached both leave it open. After
+    news, and where a deposit was seen before, it is asked some times more before "not there" is
+    believed; and a deposit is only gone where the gateway itself says that it is.
 
     Raises: StillUnclear while it is to be asked again after a pause.
     """
@@ -333,7 +337,9 @@ def learn(
     if unsure and account.attempts < ASKED_AGAIN_MAX:
         raise StillUnclear("The gateway does not bear out what it told us.")
     account.heard_at = None
-    if account.state == "deposited":
+    if account.state == "deposited" and not isinstance(found, Waiting | Declined):
+        account.look_at = now + LOOKED_AT_EVERY
+    elif account.state == "deposited":
         _taken_back(control_session, account, now)
     elif account.state == "waiting" and account.expires_at + LOOKED_AT_AFTER_END > now:
         account.look_at = now + LOOKED_AT_EVERY
@@ -351,8 +357,8 @@ def _deposited(
     if account.state not in ("waiting", "expired"):
         return
     _move(control_session, account, "deposited", now)
-    if _received(control_session, account):
-        # Taken back by the bank and paid in again: it was never taken off the invoice.
+    if _payment_of(control_session, account) is not None:
+        # Taken back by the bank and paid in again before it could be taken off the invoice.
         return
     settlement.receive(
         control_session=control_session,
@@ -369,20 +375,28 @@ def _deposited(
     )
 
 
-def _received(control_session: Session, account: VirtualAccount) -> bool:
-    return bool(
-        control_session.scalar(
-            select(Payment.id).where(
-                Payment.gateway == account.gateway,
-                Payment.gateway_payment_id == account.gateway_payment_id,
-            )
+def _payment_of(control_session: Session, account: VirtualAccount) -> Payment | None:
+    return control_session.scalar(
+        select(Payment).where(
+            Payment.gateway == account.gateway,
+            Payment.gateway_payment_id == account.gateway_payment_id,
+            stands(),
         )
     )
 
 
 def _taken_back(control_session: Session, account: VirtualAccount, now: datetime) -> None:
     account.look_at = now + LOOKED_AT_EVERY
-    _move(control_session, account, "waiting", now, why="the bank took the deposit back")
+    _move(control_session, account, "waiting", now, why=TAKEN_BACK)
+    payment_gone = _payment_of(control_session, account)
+    if payment_gone is not None:
+        try:
+            reversals.taken_by_bank(
+                control_session=control_session, payment=payment_gone, reason=TAKEN_BACK, now=now
+            )
+        except reversals.MoneyGoingBack as error:
+            # A person's: some of it may have left for the payer already.
+            log.warning("deposit.not_reversed", order=account.order_id, error=error.message)
     audit.append(
         control_session=control_session,
         actor=KEEPER,
@@ -396,7 +410,10 @@ def _taken_back(control_session: Session, account: VirtualAccount, now: datetime
 
 
 def taken_back(*, control_session: Session, limit: int) -> list[tuple[VirtualAccount, Invoice]]:
-    """This function will list deposits that settled an invoice and that the bank took back."""
+    """This function will list deposits that a bank took back and that still settle an invoice.
+
+    Nothing undoes them by itself, because money of theirs was on its way back already.
+    """
     rows = control_session.execute(
         select(VirtualAccount, Invoice)
         .join(Invoice, Invoice.id == VirtualAccount.invoice_id)
@@ -405,7 +422,7 @@ def taken_back(*, control_session: Session, limit: int) -> list[tuple[VirtualAcc
             (Payment.gateway == VirtualAccount.gateway)
             & (Payment.gateway_payment_id == VirtualAccount.gateway_payment_id),
         )
-        .where(VirtualAccount.state.in_(("waiting", "expired")))
+        .where(VirtualAccount.state.in_(("waiting", "expired")), stands())
         .order_by(VirtualAccount.asked_at)
         .limit(limit)
     )

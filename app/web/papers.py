@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from invoices.models import (
     Invoice,
     InvoiceLine,
     Payment,
+    PaymentReversal,
     TaxInvoice,
 )
 
@@ -75,6 +77,16 @@ class PaperRow:
     language: str
     ready: bool
     trouble: str
+
+
+def taken_back(payments: Sequence[Payment]) -> dict[UUID, PaymentReversal]:
+    """This function will return how each of these payments was undone, of those that were."""
+    found = control().scalars(
+        select(PaymentReversal).where(
+            PaymentReversal.payment_id.in_([each.id for each in payments])
+        )
+    )
+    return {reversal.payment_id: reversal for reversal in found}
 
 
 def of_invoice(

@@ -46,6 +46,7 @@ from invoices.gateways.values import (
     Unknown,
     VirtualAccount,
     VirtualAccountResult,
+    Waiting,
     WebhookRefused,
 )
 
@@ -83,6 +84,7 @@ __all__ = [
     "Unknown",
     "VirtualAccount",
     "VirtualAccountResult",
+    "Waiting",
     "WebhookRefused",
 ]
 
@@ -187,7 +189,8 @@ class Gateway(Protocol):
     ) -> LookupResult:
         """This function will say what became of a payment, named by exactly one of the two.
 
-        Of several charges under one order the one that succeeded is told.
+        Of several charges under one order the one that succeeded is told. Waiting says that a
+        virtual account's money is not there: it never came, or the bank took it back.
         """
 
     def list_payments(self, *, start: datetime, end: datetime) -> Iterator[Succeeded]:

@@ -382,7 +382,8 @@ class SandboxGateway(BareGateway):
         if status == "declined":
             return _declined(_Refused({"error": row.get("failure")}, payment_id=row.get("id")))
         if status != "succeeded":
-            return port.Unknown(f"The gateway calls the payment {status!r}.")
+            said = f"The gateway calls the payment {status!r}."
+            return port.Waiting(said) if status == "waiting" else port.Unknown(said)
         currency = _text(row, "currency")
         method = row.get("method")
         receipt_path = row.get("receipt_path")

@@ -21,6 +21,7 @@ from invoices.gateways.port import (
     Succeeded,
     Unknown,
     VirtualAccount,
+    Waiting,
 )
 
 KST = timezone(timedelta(hours=9))
@@ -117,7 +118,8 @@ def payment(row: Any) -> Succeeded | Declined | Unknown:
             message=str(stated.get("message") or "The payment came to nothing."),
             payment_id=_optional(answer, "paymentKey"),
         )
-    return Unknown(f"Toss Payments calls the payment {status!r}.")
+    said = f"Toss Payments calls the payment {status!r}."
+    return Waiting(said) if status == "WAITING_FOR_DEPOSIT" else Unknown(said)
 
 
 def refunded(row: Any, *, asked: Money | None) -> Refunded | Unknown:

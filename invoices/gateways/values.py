@@ -158,6 +158,11 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting(Unknown):
+    """The gateway answered: no money is there, and some may still come. So of a virtual account."""
+
+
+@dataclass(frozen=True, slots=True)
 class Absent:
     """The gateway answered, and has never heard of this payment."""
 

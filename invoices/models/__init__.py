@@ -52,6 +52,7 @@ from invoices.models.payments import (
     Payment,
     PaymentAttempt,
     PaymentMethod,
+    PaymentReversal,
 )
 from invoices.models.reconciliation import (
     DifferenceSettlement,
@@ -130,6 +131,7 @@ __all__ = [
     "Payment",
     "PaymentAttempt",
     "PaymentMethod",
+    "PaymentReversal",
     "Plan",
     "PlanVersion",
     "Price",

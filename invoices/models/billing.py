@@ -50,9 +50,10 @@ INVOICE = machine(
     {
         "draft": ("issued", "void"),
         "issued": ("paid", "credited", "written_off", "void"),
-        "paid": (),
+        # Owed again where the money that settled it is not there any more.
+        "paid": ("issued",),
         "credited": (),
-        "written_off": (),
+        "written_off": ("issued",),
         "void": (),
     },
     wakes={"issued": "collection", "paid": "evidence"},

@@ -26,6 +26,7 @@ ACCOUNTS = (
 ENTRY_KINDS = (
     "issue",
     "payment",
+    "reversal",
     "void",
     "recognition",
     "credit_note",

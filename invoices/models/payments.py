@@ -117,7 +117,7 @@ class Payment(Keyed, Base):
 
     __tablename__ = "payment"
     __table_args__ = (
-        UniqueConstraint("gateway", "gateway_payment_id"),
+        UniqueConstraint("gateway", "gateway_payment_id", "arrival"),
         CheckConstraint(f"kind IN {PAYMENT_KINDS}", name="kind"),
         CheckConstraint("(kind = 'card') = (attempt_id IS NOT NULL)", name="attempt"),
         CheckConstraint("amount_minor > 0", name="amount"),
@@ -132,6 +132,8 @@ class Payment(Keyed, Base):
     attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_attempt.id"), unique=True)
     gateway: Mapped[str]
     gateway_payment_id: Mapped[str]
+    # The second time that the same deposit came, after the bank had taken it back, it is 2.
+    arrival: Mapped[int] = mapped_column(default=1, server_default="1")
     amount_minor: Mapped[int]
     settled_minor: Mapped[int]
     currency: Mapped[str]
@@ -139,6 +141,35 @@ class Payment(Keyed, Base):
     received_on: Mapped[date]  # the day on the bank's statement; a card's is the day of the charge
     payer: Mapped[str | None]  # as the bank statement names them
     recorded_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+
+
+REVERSAL_SOURCES = ("gateway", "staff", "credit")
+
+
+class PaymentReversal(Keyed, Base):
+    """The whole of a payment that is not there any more; what it settled is owed again.
+
+    `source` tells by whose word: the gateway's, of a deposit that the bank took back; a person's,
+    of one written down by mistake; or none but the credit's, whose own payment was reversed.
+    """
+
+    __tablename__ = "payment_reversal"
+    __table_args__ = (
+        CheckConstraint(f"source IN {REVERSAL_SOURCES}", name="source"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("(source = 'staff') = (reversed_by IS NOT NULL)", name="who"),
+        Index(None, "reversed_at"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    payment_id: Mapped[UUID] = mapped_column(ForeignKey("payment.id"), unique=True)
+    source: Mapped[str]
+    reason: Mapped[str]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    reversed_at: Mapped[datetime]
+    reversed_on: Mapped[date]
+    reversed_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
 
 
 class GatewayEvent(Keyed, Leased, Base):

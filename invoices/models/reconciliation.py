@@ -113,6 +113,12 @@ class SettlementLine(Keyed, Base):
             unique=True,
             postgresql_where="refund_id IS NOT NULL",
         ),
+        Index(
+            "uq_settlement_line_reversal",
+            "reversal_id",
+            unique=True,
+            postgresql_where="reversal_id IS NOT NULL",
+        ),
         Index(None, "gateway", "booked_on"),
         Index(
             "ix_settlement_line_paid_out_on",
@@ -141,4 +147,5 @@ class SettlementLine(Keyed, Base):
     read_at: Mapped[datetime]
     payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment.id"))
     refund_id: Mapped[UUID | None] = mapped_column(ForeignKey("refund.id"))
+    reversal_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_reversal.id"))
     difference_id: Mapped[UUID | None] = mapped_column(ForeignKey("reconciliation_difference.id"))

@@ -31,7 +31,8 @@ BANK_TRANSFER = machine(
         "new": ("settled", "open"),
         "open": ("settled", "ignored"),
         "ignored": ("open",),
-        "settled": (),
+        # Where it was settled with the wrong invoice.
+        "settled": ("open",),
     },
     wakes={"new": "transfers"},
 )

@@ -26,6 +26,7 @@ from invoices import (
     paper_files,
     reconciliation,
     refund_queue,
+    reversals,
     tax_amendments,
     transfers,
     write_offs,
@@ -420,6 +421,79 @@ class TestI7NothingStaysUnknown:
             invoice=books.open,
         )
         assert_named("I7", "payment_attempt", attempt, f"{state} since")
+
+
+class TestAReversedPayment:
+    def reversed_(self, books: Books) -> UUID:
+        """The first invoice's payment is taken back: it is owed again."""
+        with control_session() as session:
+            return reversals.take_back(
+                control_session=session,
+                payment_id=books.payment,
+                reason="it bounced",
+                staff_id=make_staff(session, role="finance").id,
+                now=NOW,
+            ).id
+
+    def test_breaks_nothing(self, books: Books) -> None:
+        self.reversed_(books)
+        assert check() == (0, {})
+
+    @pytest.mark.parametrize(
+        ("code", "kind", "planted", "words"),
+        [
+            (
+                "I1",
+                "payment_reversal",
+                "UPDATE payment_reversal SET amount_minor = 1 WHERE id = %(id)s",
+                "1 of a payment by transfer over 209000",
+            ),
+            (
+                "I2",
+                "ledger_entry",
+                "UPDATE ledger_line SET place = 'sandbox' WHERE account = 'cash'"
+                " AND credit_minor > 0",
+                "does not undo what its payment booked",
+            ),
+            (
+                "I4",
+                "credit_grant",
+                "INSERT INTO credit_grant (id, tenant_id, currency, amount_minor, used_minor,"
+                " lapsed_minor, source, priority, granted_at, granted_by, note, paid_for,"
+                " payment_id) SELECT id, tenant_id, currency, 5, 0, 0, 'overpayment', 0, paid_at,"
+                " '', '', true, id FROM payment",
+                "its payment was taken back",
+            ),
+            (
+                "I4",
+                "payment",
+                "INSERT INTO refund (id, state, tenant_id, credit_note_id, payment_id, gateway,"
+                " gateway_payment_id, amount_minor, currency, idempotency_key, asked_at, attempts)"
+                " SELECT id, 'due', tenant_id, id, id, gateway, 'x', 1, currency, 'x', paid_at, 0"
+                " FROM payment",
+                "taken back, and yet to be refunded",
+            ),
+            (
+                "I12",
+                "payment_reversal",
+                "UPDATE payment_reversal SET tenant_id = %(other)s WHERE id = %(id)s",
+                "belongs to another tenant than its payment",
+            ),
+            (
+                "I13",
+                "payment_reversal",
+                "DELETE FROM ledger_entry WHERE cause_id = %(id)s",
+                "not in the ledger",
+            ),
+        ],
+    )
+    def test_that_was_tampered_with_is_named(
+        self, books: Books, code: str, kind: str, planted: str, words: str
+    ) -> None:
+        row = self.reversed_(books)
+        books.plant(planted, id=row, other=books.other_tenant)
+        _, named = check()
+        assert any(kind == found[0] and words in found[2] for found in named.get(code, [])), named
 
 
 class TestI8IssuedPapersAreUnchanged:

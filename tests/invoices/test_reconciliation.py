@@ -14,7 +14,7 @@ from app.base.audit import SYSTEM
 from app.base.errors import Invalid
 from app.base.invariants import offences
 from app.base.money import Money
-from invoices import ledger, reconciliation, settlement
+from invoices import ledger, reconciliation, reversals, settlement
 from invoices import reconciliation_differences as differences
 from invoices.gateways.port import SettlementKind, SettlementLine
 from invoices.models import (
@@ -73,6 +73,13 @@ def line(kind: str, gross: int, *, fee: int = 0, tax: int = 0, **said: Any) -> S
 def of(payment: Payment, **said: Any) -> SettlementLine:
     told = {"fee": 3_000, "tax": 300, "gateway_payment_id": payment.gateway_payment_id} | said
     return line("payment", told.pop("gross", payment.amount_minor), **told)
+
+
+def reverse(session: Session, payment: Payment) -> None:
+    """The bank took the deposit back."""
+    reversals.taken_by_bank(
+        control_session=session, payment=payment, reason="the bank took it", now=NOW
+    )
 
 
 def take(session: Session, *lines: SettlementLine) -> list[bool]:
@@ -248,6 +255,43 @@ class TestADifference:
         payment = paid(control_session)
         take(control_session, of(payment, booked_on=DAY + timedelta(days=3)))
         assert shown(control_session) == [("other_day", "told_another_day", 0)]
+
+    def test_is_no_deposit_that_a_bank_took_back(self, control_session: Session) -> None:
+        payment = paid(control_session)
+        take(control_session, of(payment))
+        reverse(control_session, payment)
+        back = line("refund", -payment.amount_minor, gateway_payment_id="pay_1")
+        take(control_session, back)
+        assert shown(control_session) == []
+        finish(control_session)
+        finish(control_session, DAY + timedelta(days=reconciliation.DAYS_BACK))
+        assert shown(control_session) == []
+        assert balance(control_session, "cash", GATEWAY) == -3_300
+
+    def test_is_none_any_more_once_we_hear_that_the_bank_took_it(
+        self, control_session: Session
+    ) -> None:
+        payment = paid(control_session)
+        back = line("refund", -payment.amount_minor, gateway_payment_id="pay_1")
+        take(control_session, of(payment), back)
+        assert [kind for kind, _, _ in shown(control_session)] == ["refunded_there"]
+        reverse(control_session, payment)
+        assert shown(control_session) == []
+        assert balance(control_session, "differences") == 0
+
+    def test_is_a_deposit_of_which_only_the_coming_is_told(self, control_session: Session) -> None:
+        payment = paid(control_session)
+        take(control_session, of(payment))
+        reverse(control_session, payment)
+        finish(control_session)
+        finish(control_session, DAY + timedelta(days=reconciliation.DAYS_BACK))
+        assert shown(control_session) == [("missing_there", "never_told", payment.amount_minor)]
+
+    def test_is_nothing_that_came_and_went_untold(self, control_session: Session) -> None:
+        reverse(control_session, paid(control_session))
+        finish(control_session)
+        finish(control_session, DAY + timedelta(days=reconciliation.DAYS_BACK))
+        assert shown(control_session) == []
 
     def test_is_a_second_line_for_one_payment(self, control_session: Session) -> None:
         payment = paid(control_session)

@@ -14,9 +14,9 @@ from app.base import clock
 from app.base.audit import SYSTEM, AuditEvent
 from app.base.errors import Unavailable
 from app.base.money import Money
-from invoices import gateway_events, virtual_accounts
-from invoices.gateways.port import EventKind, GatewayEvent, Trust, Unknown
-from invoices.models import CreditGrant, Invoice, Payment, VirtualAccount
+from invoices import credit_notes, gateway_events, reversals, virtual_accounts
+from invoices.gateways.port import Absent, EventKind, GatewayEvent, Trust, Unknown
+from invoices.models import CreditGrant, Invoice, Payment, PaymentReversal, VirtualAccount
 from tests.factories import NOW, make_invoice, make_staff
 from tests.invoices.collecting import gateway_at
 from tests.sandbox.running import RunningSandbox
@@ -219,7 +219,7 @@ class TestADeposit:
         control_session.refresh(invoice)
         assert invoice.state == "paid"
 
-    def test_taken_back_by_the_bank_is_a_persons_and_may_come_again(
+    def test_taken_back_by_the_bank_is_owed_again_and_may_come_again(
         self, control_session: Session, sandbox: RunningSandbox
     ) -> None:
         invoice = make_invoice(control_session)
@@ -230,15 +230,57 @@ class TestADeposit:
         bank(sandbox, account, "take-back")
         look_until_believed(control_session, account)
         assert account.state == "waiting"
-        ((found, of),) = virtual_accounts.taken_back(control_session=control_session, limit=9)
-        assert (found.id, of.id) == (account.id, invoice.id)
+        assert (invoice.state, invoice.open_minor) == ("issued", invoice.total_minor)
+        (undone,) = reversals.work_list(control_session=control_session, limit=9)
+        assert (undone.invoice.id, undone.reversal.source) == (invoice.id, "gateway")
+        assert virtual_accounts.taken_back(control_session=control_session, limit=9) == []
         assert control_session.scalar(
             select(func.count()).where(AuditEvent.action == "virtual_account.taken_back")
         )
         bank(sandbox, account)
         look(control_session, account)
-        assert virtual_accounts.taken_back(control_session=control_session, limit=9) == []
-        assert len(payments(control_session, invoice)) == 1
+        assert invoice.state == "paid"
+        assert [each.arrival for each in payments(control_session, invoice)] == [1, 2]
+        assert reversals.work_list(control_session=control_session, limit=9) == []
+
+    def test_taken_back_is_undone_once_however_often_it_is_told(
+        self, control_session: Session, sandbox: RunningSandbox
+    ) -> None:
+        account = opened(control_session, make_invoice(control_session))
+        bank(sandbox, account)
+        look(control_session, account)
+        bank(sandbox, account, "take-back")
+        for number in range(3):
+            gateway_events.store(
+                control_session=control_session,
+                gateway="sandbox",
+                event=news(account, secret_of(sandbox, account), f"e{number}"),
+                now=NOW,
+            )
+            look_until_believed(control_session, account)
+        assert len(control_session.scalars(select(PaymentReversal)).all()) == 1
+
+    def test_taken_back_while_it_is_being_refunded_is_a_persons(
+        self, control_session: Session, sandbox: RunningSandbox
+    ) -> None:
+        invoice = make_invoice(control_session)
+        account = opened(control_session, invoice)
+        bank(sandbox, account)
+        look(control_session, account)
+        credit_notes.issue(
+            control_session=control_session,
+            invoice_id=invoice.id,
+            amount=Money(9_000, "KRW"),
+            keep=False,
+            reason="wrong seats",
+            staff_id=make_staff(control_session).id,
+            now=NOW,
+        )
+        bank(sandbox, account, "take-back")
+        look_until_believed(control_session, account)
+        assert (account.state, invoice.state) == ("waiting", "paid")
+        ((found, of),) = virtual_accounts.taken_back(control_session=control_session, limit=9)
+        assert (found.id, of.id) == (account.id, invoice.id)
 
     def test_is_not_held_gone_because_the_gateway_is(
         self, control_session: Session, sandbox: RunningSandbox
@@ -256,6 +298,21 @@ class TestADeposit:
                 now=NOW,
             )
         assert account.state == "deposited"
+
+    @pytest.mark.parametrize("silence", [Unknown("no answer within 2 s"), Absent()])
+    def test_is_never_taken_back_by_silence(
+        self, control_session: Session, sandbox: RunningSandbox, silence: Unknown | Absent
+    ) -> None:
+        invoice = make_invoice(control_session)
+        account = opened(control_session, invoice)
+        bank(sandbox, account)
+        look(control_session, account)
+        account.attempts = virtual_accounts.ASKED_AGAIN_MAX
+        virtual_accounts.learn(
+            control_session=control_session, account_id=account.id, found=silence, now=NOW
+        )
+        assert (account.state, invoice.state) == ("deposited", "paid")
+        assert account.look_at == NOW + virtual_accounts.LOOKED_AT_EVERY
 
 
 class TestNews:

@@ -16,7 +16,16 @@ from app.web.auth import see_other, staff_required
 from app.web.console import billing_words, businesses, parked
 from app.web.db import control
 from app.web.i18n import gettext
-from invoices import drafts, evidence, invoicing, listing, payment_queue, runs, vat_deadlines
+from invoices import (
+    drafts,
+    evidence,
+    invoicing,
+    listing,
+    payment_queue,
+    reversals,
+    runs,
+    vat_deadlines,
+)
 from invoices.models import Invoice, VatEvidence
 from invoices.periods import months_after
 from tenants import business_status
@@ -136,7 +145,8 @@ def evidence_by_hand(now: datetime) -> list[Row[Any]]:
     """This function will list this and last month's supplies that need a paper made elsewhere."""
     since = months_after(listing.today_of(now).replace(day=1), -1)
     made_elsewhere = select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand")
-    return _supplies(Invoice.supplied_on >= since, Invoice.id.in_(made_elsewhere))
+    to_make = Invoice.id.in_(made_elsewhere) | reversals.receipt_to_cancel()
+    return _supplies(Invoice.supplied_on >= since, to_make)
 
 
 def _invoices_of(ids: list[UUID]) -> dict[UUID, Invoice]:

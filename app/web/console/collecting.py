@@ -18,7 +18,7 @@ from app.web.contract_words import plan_names
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
-from invoices import dunning_debts, dunning_holds, dunning_rules, virtual_accounts
+from invoices import dunning_debts, dunning_holds, dunning_rules, reversals, virtual_accounts
 from invoices.dunning_rules import Exceptions
 from invoices.models import DunningRule, Invoice, Plan
 from tenants.models import Tenant
@@ -46,6 +46,7 @@ def index() -> str:
         rows=[_row(tenant, now) for tenant in debtors],
         plans=[(code, plan_names([code]), _rule(plan_code=code)) for code in plans],
         taken_back=virtual_accounts.taken_back(control_session=control(), limit=SHOWN_MAX),
+        undone=reversals.work_list(control_session=control(), limit=SHOWN_MAX),
         usual=dunning_rules.usual(),
         may_act=g.staff.role in ("finance", "admin"),
     )

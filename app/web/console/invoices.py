@@ -33,6 +33,7 @@ from invoices import (
     item_statements,
     listing,
     payment_queue,
+    reversals,
     transfers,
 )
 from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
@@ -113,16 +114,27 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
     invoice = _invoice(invoice_id)
     today = listing.today_of(now)
     late = invoice.state == "issued" and invoice.due_on is not None and invoice.due_on < today
-    return {
-        "open": invoice,
-        "shown_state": listing.OVERDUE if late else invoice.state,
-        "payments": control()
+    payments = (
+        control()
         .scalars(
             select(Payment)
             .where(Payment.invoice_id == invoice.id)
             .order_by(Payment.paid_at, Payment.id)
         )
-        .all(),
+        .all()
+    )
+    undone = papers.taken_back(payments)
+    return {
+        "open": invoice,
+        "shown_state": listing.OVERDUE if late else invoice.state,
+        "payments": payments,
+        "undone": undone,
+        "returnable": [
+            payment
+            for payment in payments
+            if payment.id not in undone
+            and reversals.may_take_back(control_session=control(), payment=payment)
+        ],
         "payment_kinds": papers.PAYMENT_KIND_NAMES,
         "evidence_words": _evidence_words(invoice),
         "explained": why.explain(invoice, _events_url(invoice)),
@@ -261,6 +273,27 @@ def _day(text: str) -> date:
         return date.fromisoformat(text.strip())
     except ValueError as error:
         raise Invalid("Enter the day as 2026-03-10.", field="paid_on") from error
+
+
+@console_invoices.post("/<uuid:invoice_id>/payments/<uuid:payment_id>/take-back")
+@staff_required(*FINANCE)
+def take_payment_back(invoice_id: UUID, payment_id: UUID) -> Any:
+    """This function will take back a payment that was written down by mistake, or bounced."""
+    found = control().get(Payment, payment_id)
+    if found is None or found.invoice_id != invoice_id:
+        raise NoSuchInvoice("There is no such payment of this invoice.")
+    return _act(
+        invoice_id,
+        f"reverse-{payment_id}",
+        lambda: reversals.take_back(
+            control_session=control(),
+            payment_id=payment_id,
+            reason=request.form.get("reason", "").replace("\x00", ""),
+            staff_id=g.staff.id,
+            now=clock.now(),
+        ),
+        gettext("Taken back. What it settled is open again."),
+    )
 
 
 @console_invoices.post("/<uuid:invoice_id>/void")

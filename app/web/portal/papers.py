@@ -45,14 +45,21 @@ def invoices() -> str:
 def invoice(invoice_id: UUID) -> str:
     """This function will show one invoice: its lines, its papers, how it was paid."""
     found = own_invoice(invoice_id)
-    payments = control().scalars(
-        select(Payment).where(Payment.invoice_id == found.id).order_by(Payment.paid_at, Payment.id)
+    payments = (
+        control()
+        .scalars(
+            select(Payment)
+            .where(Payment.invoice_id == found.id)
+            .order_by(Payment.paid_at, Payment.id)
+        )
+        .all()
     )
     return render_template(
         "portal/invoice.html",
         invoice=found,
         explained=why.explain(found, _events_url(found)),
-        payments=list(payments),
+        payments=payments,
+        undone=papers.taken_back(payments),
         payment_kinds=papers.PAYMENT_KIND_NAMES,
         attempts=list(
             control().scalars(

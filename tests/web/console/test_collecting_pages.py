@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from app.base.audit import SYSTEM
 from app.base.db import control_session
-from invoices import card_links, catalogue, dunning, plan_moves
+from app.base.money import Money
+from invoices import card_links, catalogue, dunning, plan_moves, reversals, settlement
 from invoices.models import (
     BankTransfer,
     DunningHold,
@@ -24,6 +25,7 @@ from invoices.models import (
     VirtualAccount,
 )
 from invoices.plan_moves import Move, Moves
+from invoices.settlement import Arrival
 from jobs import transfers as transfers_step
 from tenants.models import Tenant
 from tests.factories import NOW, make_invoice, make_subscription
@@ -116,6 +118,34 @@ class TestDebts:
         token = csrf_token(client, page)
         answer = client.post(f"{page}/hold", data={"csrf_token": token, "why": "x"})
         assert answer.status_code == 403
+
+
+class TestADepositThatWentBack:
+    @pytest.mark.parametrize(("language", "word"), [("ko", "취소된 입금"), ("en", "taken back")])
+    def test_is_on_the_list_until_it_is_paid_anew(
+        self, client: Any, debt: Invoice, language: str, word: str
+    ) -> None:
+        with control_session() as session:
+            deposit = settlement.receive(
+                control_session=session,
+                invoice_id=debt.id,
+                arrival=Arrival(
+                    kind="virtual_account",
+                    gateway="sandbox",
+                    gateway_payment_id="pay_1",
+                    amount=Money(debt.total_minor, debt.currency),
+                    received_on=LATE.date(),
+                ),
+                actor=SYSTEM,
+                now=LATE,
+            )
+            reversals.taken_by_bank(
+                control_session=session, payment=deposit, reason="the bank says so", now=LATE
+            )
+        sign_in_staff(client, "finance")
+        listed = client.get(PAGE, query_string={"lang": language}).text
+        assert word in listed
+        assert debt.number_text in listed
 
 
 class TestStatements:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.base.db import control_session
 from app.cli.ledger import ledger_commands
-from invoices.models import CreditNote, Invoice, Refund
+from invoices.models import CreditNote, Invoice, Payment, Refund
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.web.forms import send, sign_in_staff
 from tests.web.portal.parts import committed
@@ -87,6 +87,37 @@ class TestTakingBack:
         assert client.get(f"{LIST}/{invoice.id}/take-back").status_code == 403
         assert client.get(f"{LIST}/money-back").status_code == 403
         assert client.get("/console/ledger").status_code == 403
+
+
+class TestAPaymentByMistake:
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_is_taken_back_with_a_reason_and_shown_as_such(
+        self, client: Any, invoice: Invoice, language: str
+    ) -> None:
+        sign_in_staff(client, "finance")
+        pay(client, invoice)
+        with control_session() as session:
+            payment_id = session.scalars(select(Payment.id)).one()
+        page = f"{LIST}/{invoice.id}"
+        to = f"{page}/payments/{payment_id}/take-back"
+        assert send(client, page, {"reason": " "}, to=to).status_code == 422
+        assert again(invoice.id).state == "paid"
+        assert send(client, page, {"reason": "another company's"}, to=to).status_code == 303
+        assert again(invoice.id).open_minor == 209_000
+        shown = client.get(page, query_string={"lang": language}).text
+        assert "another company" in shown
+        assert to not in shown
+        assert ("taken back on" if language == "en" else "취소") in shown
+
+    def test_is_not_another_invoices(self, client: Any, invoice: Invoice) -> None:
+        sign_in_staff(client, "finance")
+        pay(client, invoice)
+        other: Invoice = committed(make_invoice)
+        with control_session() as session:
+            payment_id = session.scalars(select(Payment.id)).one()
+        page = f"{LIST}/{other.id}"
+        to = f"{page}/payments/{payment_id}/take-back"
+        assert send(client, page, {"reason": "x"}, to=to).status_code == 404
 
 
 class TestRefundsOfTransfers:
