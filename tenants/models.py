@@ -219,6 +219,17 @@ class TenantDatabase(Leased, Base):
     placement_version: Mapped[int] = mapped_column(default=1)
 
 
+class SchemaUpgrade(Leased, Base):
+    """A tenant's database that is to reach the revision `target`; gone once it has."""
+
+    __tablename__ = "schema_upgrade"
+
+    tenant_id: Mapped[UUID] = mapped_column(
+        ForeignKey("tenant_database.tenant_id", ondelete="CASCADE"), primary_key=True
+    )
+    target: Mapped[str]
+
+
 class ProvisioningRun(Leased, Base):
     """How far the making of a tenant's database has come; `step` is the last one done."""
 

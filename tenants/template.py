@@ -30,6 +30,8 @@ from tenants.models import Cluster
 
 MIGRATIONS = CHECKOUT / "migrations" / "tenant"
 HOME_CLUSTER = "home"
+# How long a migration waits for whoever uses a table, while everybody else queues up behind it.
+LOCK_TIMEOUT_MS = 5_000
 
 
 def build_template(*, control_session: Session, name: str = HOME_CLUSTER) -> str:
@@ -129,6 +131,7 @@ def migrate(cluster_url: str, database: str, revision: str = "head") -> None:
     config = alembic_config()
     with engine.connect() as connection:
         config.attributes["connection"] = connection
+        config.attributes["lock_timeout_ms"] = LOCK_TIMEOUT_MS
         command.upgrade(config, revision)
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "meters": "app.cli.meters:meters_commands",
     "gateways": "app.cli.gateways:gateways_commands",
     "clock": "app.cli.clock:clock_commands",
+    "tenants": "app.cli.tenants:tenants_commands",
     "staff": "app.cli.staff:staff_commands",
     "bench": "app.cli.bench:bench_command",
     "supervise": "app.cli.supervise:supervise_command",

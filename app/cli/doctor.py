@@ -20,6 +20,8 @@ from app.base.errors import TenantryError
 from app.embedded import system_libraries
 
 SETUP = "bin/flask setup"
+MIGRATE = "bin/flask tenants migrate"
+SHOWN_MAX = 20
 KEY_LENGTH_MIN = 32
 
 
@@ -187,6 +189,21 @@ def _clusters() -> Iterator[Finding]:
             yield Finding(f"{name}: the tenant template is missing or old", SETUP)
 
 
+def _tenant_databases() -> Iterator[Finding]:
+    from tenants import schema_upgrades, template  # noqa: PLC0415 - loaded by this check alone
+
+    with control_session() as session:
+        behind = schema_upgrades.behind(control_session=session)
+    for each in behind[:SHOWN_MAX]:
+        why = f": {each.error}" if each.error else ""
+        yield Finding(
+            f"{each.slug} is at {each.revision}, newest is {template.head_revision()}{why}",
+            MIGRATE,
+        )
+    if len(behind) > SHOWN_MAX:
+        yield Finding(f"and {len(behind) - SHOWN_MAX} more", MIGRATE)
+
+
 def _valkey() -> Iterator[Finding]:
     client = redis.Redis.from_url(settings().redis_url, socket_connect_timeout=2, socket_timeout=2)
     try:
@@ -209,6 +226,7 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("control database", _control),
     ("pushed usage", _usage),
     ("clusters of tenant databases", _clusters),
+    ("schemas of tenant databases", _tenant_databases),
     ("Valkey", _valkey),
     ("libraries for papers", _libraries),
 )

@@ -21,8 +21,9 @@ from invoices.models import Plan
 @click.option("--admin-email", help="The first admin of the console.")
 @click.option("--admin-name", help="How the first admin is called there.")
 @click.option("--admin-password", envvar="TENANTRY_ADMIN_PASSWORD", help="Without it, one is made.")
+@click.option("--tenants", is_flag=True, help="Migrate the tenants' databases as well.")
 def setup_command(
-    *, admin_email: str | None, admin_name: str | None, admin_password: str | None
+    *, admin_email: str | None, admin_name: str | None, admin_password: str | None, tenants: bool
 ) -> None:
     """Make roles, databases, schema and the tenant template; add the first admin."""
     from tenants import template  # noqa: PLC0415 - Alembic's histories are loaded by set-up alone
@@ -46,9 +47,19 @@ def setup_command(
     with control_session() as session:
         name = template.build_template(control_session=session)
     click.echo(f"tenant template: {name}")
+    if tenants:
+        _tenant_databases()
     _price_list()
     metrics.forget_ended_processes()
     _first_admin(admin_email, admin_name, admin_password)
+
+
+def _tenant_databases() -> None:
+    """One that stays behind keeps nobody from starting: the doctor names it."""
+    from app.cli.tenants import upgrade_all  # noqa: PLC0415 - Alembic's histories, as above
+
+    click.echo("tenant databases: ", nl=False)
+    upgrade_all()
 
 
 def _names() -> str:

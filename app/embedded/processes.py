@@ -60,7 +60,12 @@ def stages(
     seeding = [python("seed", "flask", "seed", once=True, ready_seconds=SETUP_SECONDS_MAX)]
     return [
         [
-            python("setup", "flask", "setup", once=True, ready_seconds=SETUP_SECONDS_MAX),
+            python(
+                "setup",
+                *("flask", "setup", "--tenants"),
+                once=True,
+                ready_seconds=SETUP_SECONDS_MAX,
+            ),
             *simulators,
             python(
                 "gateway",

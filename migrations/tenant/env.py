@@ -14,7 +14,8 @@ def run() -> None:
     connection = context.config.attributes["connection"]
     with connection.begin():
         connection.execute(text(f"SET LOCAL ROLE {TENANT_SCHEMA_ROLE}"))
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        lock_timeout_ms = int(context.config.attributes["lock_timeout_ms"])
+        connection.execute(text(f"SET LOCAL lock_timeout = {lock_timeout_ms}"))
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('tenant schema'))"))
         context.configure(connection=connection, target_metadata=TenantBase.metadata)
         context.run_migrations()
