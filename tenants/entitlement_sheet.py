@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.orm import Session
 
 from app.base.errors import NotFound
@@ -110,8 +110,10 @@ class Sheet:
     quotas: tuple[QuotaState, ...]
 
 
-def of_tenant(*, control_session: Session, tenant: str, now: datetime) -> Sheet:
+def of_tenant(*, control_session: Session | Connection, tenant: str, now: datetime) -> Sheet:
     """This function will read what a live tenant, by id or short name, may use and has used.
+
+    It is one statement: a connection whose statements commit by themselves will do.
 
     Raises: NoTenant.
     """

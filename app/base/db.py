@@ -168,6 +168,16 @@ def control_session() -> Iterator[Session]:
 
 
 @contextmanager
+def control_statements() -> Iterator[Connection]:
+    """This function will open a connection to control whose every statement commits by itself.
+
+    For a door whose call is one statement: it saves two trips to the server.
+    """
+    with _each_by_itself(control_engine()).connect() as connection:
+        yield connection
+
+
+@contextmanager
 def usage_session() -> Iterator[Session]:
     """This function will open a transaction on the database of pushed usage for a door.
 
@@ -179,12 +189,15 @@ def usage_session() -> Iterator[Session]:
 
 @contextmanager
 def usage_statements() -> Iterator[Connection]:
-    """This function will open a connection to pushed usage whose every statement commits by itself.
-
-    For a door whose call is one statement: it saves two trips to the server.
-    """
-    with usage_engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    """The same where pushed usage lies."""
+    with _each_by_itself(usage_engine()).connect() as connection:
         yield connection
+
+
+@lru_cache(maxsize=4)
+def _each_by_itself(pool: Engine) -> Engine:
+    """The same pool, without transactions of several statements."""
+    return pool.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def notify(control_session: Session, step: str) -> None:

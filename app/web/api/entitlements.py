@@ -8,8 +8,8 @@ from typing import Any
 from flask import Response, jsonify
 
 from app.base import clock
+from app.base.db import control_statements
 from app.web.api.door import api, key_required
-from app.web.db import control
 from tenants import entitlement_sheet
 from tenants.entitlement_sheet import Limit, QuotaState, Standing
 from tenants.event_bodies import plain
@@ -19,7 +19,10 @@ from tenants.event_bodies import plain
 @key_required("entitlements:read")
 def entitlements(tenant: str) -> Response:
     """This function will tell features, limits and quotas, each with where it comes from."""
-    sheet = entitlement_sheet.of_tenant(control_session=control(), tenant=tenant, now=clock.now())
+    with control_statements() as statements:
+        sheet = entitlement_sheet.of_tenant(
+            control_session=statements, tenant=tenant, now=clock.now()
+        )
     return jsonify(
         {
             "tenant": str(sheet.tenant_id),
