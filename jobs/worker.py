@@ -16,6 +16,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
+from sqlalchemy.orm import configure_mappers
 
 from app.base import logs, metrics
 from app.base.config import settings
@@ -144,7 +145,9 @@ def serve(queue_name: str, *, workers: int | None = None) -> None:
         settings().redis_url, socket_connect_timeout=wakeups.CONNECT_SECONDS
     )
     _wait_for_valkey(connection)
-    all_steps()  # loaded once, shared by every fork
+    # Loaded and put together once, shared by every fork.
+    all_steps()
+    configure_mappers()
     pool = WorkerPool(
         [queue_name],
         connection=connection,

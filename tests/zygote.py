@@ -170,12 +170,15 @@ def _run(command: Sequence[str]) -> None:
 def _import_everything() -> None:
     for name in _PRELOADED:
         importlib.import_module(name)
+    from sqlalchemy.orm import configure_mappers
+
     from app.cli import COMMANDS
     from jobs.registry import all_steps
 
     for path in COMMANDS.values():
         importlib.import_module(path.partition(":")[0])
     all_steps()
+    configure_mappers()
 
 
 if __name__ == "__main__":
