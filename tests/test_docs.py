@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import click
 import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.base.config import CHECKOUT, Settings
-from app.cli import COMMANDS
+from app.cli import COMMANDS, LaterCommand
 from jobs.registry import STEP_MODULES
 
 PAGES = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
@@ -74,6 +75,29 @@ class TestGuides:
         pages = [page.name for page in folder.glob("*.md") if page.name != "README.md"]
         assert pages
         assert [page for page in pages if f"]({page})" not in index] == []
+
+
+def commands_named(text: str) -> set[tuple[str, str]]:
+    """This function will list what a page calls `flask …`, with the word that follows it."""
+    return set(re.findall(r"`(?:bin/)?flask ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", text))
+
+
+def is_command(name: str, word: str) -> bool:
+    """This function will tell whether `flask name word` is there; a word may be an argument."""
+    if name not in COMMANDS:
+        return False
+    command = LaterCommand(name=name, path=COMMANDS[name]).load()
+    if isinstance(command, click.Group):
+        return not word or word in command.commands
+    kinds = [each.type for each in command.params if isinstance(each, click.Argument)]
+    choices = kinds[0].choices if kinds and isinstance(kinds[0], click.Choice) else ()
+    return not word or not choices or word in choices
+
+
+def test_every_command_that_a_page_names_is_there() -> None:
+    named = {name for page in PAGES for name in commands_named(page.read_text())}
+    assert len(named) > len(COMMANDS)
+    assert [" ".join(each) for each in sorted(named) if not is_command(*each)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
