@@ -79,14 +79,19 @@ def start(
 
 
 def run(
-    *command: str, environment: Mapping[str, str], words: str = "", timeout: float
+    *command: str,
+    environment: Mapping[str, str],
+    timeout: float,
+    words: str = "",
+    directory: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
     """This function will start it, say `words` to it and wait for its end.
 
     Raises: subprocess.TimeoutExpired, after killing it.
     """
     pipe = subprocess.PIPE
-    with start(*command, environment=environment, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    given = {"cwd": directory, "stdin": pipe, "stdout": pipe, "stderr": pipe}
+    with start(*command, environment=environment, **given) as process:
         try:
             output, errors = process.communicate(words, timeout)
         except subprocess.TimeoutExpired:

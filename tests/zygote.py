@@ -34,7 +34,7 @@ _PRELOADED = (
     *("app.embedded.system", "app.cli.demo", "app.cli.bench", "app.cli.seed"),
     *("jobs.worker", "jobs.dispatcher", "jobs.timetable"),
     *("tests.factories", "tests.template", "tests.fakes.stripe.server", "tests.fakes.toss.server"),
-    *("tests.fakes.portone.server", "alembic.command", "httpx", "psutil", "flask.cli"),
+    *("tests.fakes.portone.server", "alembic.command", "httpx", "psutil", "flask.cli", "pytest"),
 )
 
 
