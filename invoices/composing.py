@@ -20,8 +20,8 @@ from app.base.money import exponent
 from invoices import discounts, rating, vat
 from invoices.charges import Charge, Offered
 from invoices.discounts import Discount, Redeemed, Repriced
-from invoices.fingerprints import plain_decimal
 from invoices.periods import Period
+from invoices.quantity_words import counted
 from invoices.rating import Facts, RatedLine, UsageTotal
 from invoices.schedule import DueBill, Span
 from invoices.spending import Grant, Use, spend
@@ -190,15 +190,10 @@ def names_of(charge: Charge) -> tuple[str, str]:
     """This function will name a charge on a bill, with what is included in it."""
     if not charge.pricing.included:
         return charge.name_ko, charge.name_en
-    included = plain_decimal(charge.pricing.included)
-    ko = (
-        f"{included} {charge.unit_ko}"
-        if charge.unit_ko.isascii()
-        else f"{included}{charge.unit_ko}"
-    )
-    en = f"{included} {charge.unit_en}".rstrip()
+    units = charge.unit_ko, charge.unit_en
+    ko, en = (counted(charge.pricing.included, units, language) for language in ("ko", "en"))
     return (
-        f"{charge.name_ko} (포함 {ko.rstrip()} 초과)",
+        f"{charge.name_ko} (포함 {ko} 초과)",
         f"{charge.name_en} (above {en} included)",
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from app.base.money import Money
+from invoices.quantity_words import figure
 
 # An amount of money, taken off or put on: no quantity was priced, and there is none to print.
 PLAIN_KINDS = frozenset({"discount", "prepaid", "carried"})
@@ -43,7 +45,7 @@ def _facts(evidence: Mapping[str, Any], currency: str) -> dict[str, Any]:
         facts["base"] = str(Money(evidence["base_minor"], currency))
     if evidence["rule"] == "free_units":
         shares = [share["units"] for share in evidence["lines"]]
-        facts["taken"] = " + ".join(shares)
+        facts["taken"] = " + ".join(figure(Decimal(units)) for units in shares)
     if evidence["rule"] == "months_free":
         facts["first"] = evidence["from"]
         facts["last"] = date.fromisoformat(evidence["until"]) - timedelta(days=1)

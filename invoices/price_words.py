@@ -17,6 +17,7 @@ from invoices.fingerprints import plain_decimal
 from invoices.periods import QUARTERLY, Interval
 from invoices.plan_terms import PlanTerms
 from invoices.pricing import TIERED, Tier
+from invoices.quantity_words import counted, figure, singular
 
 LANGUAGES = ("ko", "en")
 # Whose quantity is paid for by time, in which words.
@@ -353,7 +354,7 @@ def _reach(below: Decimal | None, up_to: Decimal | None, one: Charge, language: 
         return _pick(language, f"{top}까지", f"up to {top}")
     if language == "ko":
         return f"{_counted(below, one, language)} 초과 {top}까지"
-    return f"above {_figure(below)} up to {top}"
+    return f"above {figure(below)} up to {top}"
 
 
 def _tier(tier: Tier, one: Charge, currency: str, language: str) -> str:
@@ -378,27 +379,7 @@ def _per(one: Charge, language: str) -> str:
 
 
 def _counted(number: Decimal | None, one: Charge, language: str) -> str:
-    count = _figure(number or Decimal(0))
-    if language == "ko":
-        unit = one.unit_ko.strip()
-        return f"{count} {unit}".rstrip() if unit.isascii() else f"{count}{unit}"
-    unit = one.unit_en.strip()
-    return f"{count} {singular(unit) if number == 1 else unit}".rstrip()
-
-
-def _figure(number: Decimal) -> str:
-    return f"{Decimal(plain_decimal(number)):,f}"
-
-
-def singular(unit: str) -> str:
-    """This function will take the plural off an English unit, as units of meters are written."""
-    if unit.endswith("ies"):
-        return f"{unit[:-3]}y"
-    if unit.endswith(("sses", "xes", "ches", "shes")):
-        return unit[:-2]
-    if unit.endswith("s") and not unit.endswith(("ss", "us", "is")) and len(unit) > 2:
-        return unit[:-1]
-    return unit
+    return counted(number or Decimal(0), (one.unit_ko, one.unit_en), language)
 
 
 def _is_extra(words: ChargeWords) -> bool:

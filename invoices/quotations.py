@@ -28,8 +28,8 @@ from invoices.documents import shelf
 from invoices.documents.limits import RenderLimits
 from invoices.documents.papers import InvoiceLine, Language, Party, QuotationPaper, TaxTreatment
 from invoices.documents.rendering import Rendered, render_document
-from invoices.fingerprints import plain_decimal
 from invoices.models import Quotation
+from invoices.quantity_words import counted
 from tenants.models import Application, Tenant
 
 SERIES = "QUO"
@@ -202,8 +202,8 @@ def _line(row: _Row, amount_minor: int, currency: str, language: str) -> Invoice
         months = (charge.interval.months or 1) * row.times
         details.append(f"{months}개월" if korean else f"{months} months")
     if included and charge.meter:
-        free = plain_decimal(included)
-        details.append(f"기본 {free}{charge.unit_ko} 제외" if korean else f"{free} are included")
+        free = counted(included, (charge.unit_ko, charge.unit_en), language)
+        details.append(f"기본 {free} 제외" if korean else f"{free} included")
     linear = charge.pricing.model in _LINEAR and amount_minor == row.amount_minor
     return InvoiceLine(
         description=charge.name_ko if korean else charge.name_en,

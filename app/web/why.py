@@ -65,7 +65,7 @@ def _facts(line: InvoiceLine, currency: str) -> Iterator[tuple[str, str]]:
     if "bought" in evidence:
         yield gettext("Bought"), number(Decimal(evidence["bought"]))
     if "plan" in evidence:
-        yield gettext("Billed quantity"), number(line.quantity)
+        yield gettext("Billed quantity"), number(line.quantity.normalize())
     if "share" in evidence:
         yield gettext("Part of the period"), _share_words(evidence)
     yield from _settled(evidence, currency)
