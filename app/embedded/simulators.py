@@ -61,7 +61,7 @@ def command(name: str, *, port: int, directory: Path, public_url: str) -> tuple[
 
 def settings_of(names: tuple[str, ...], *, chosen: dict[str, int]) -> dict[str, str]:
     """Return the settings that lead to simulators which have no account in the database."""
-    led = {}
+    led: dict[str, str] = {}
     if "popbill" in names:
         url = f"http://{ports.LOOPBACK}:{chosen['popbill']}"
         led |= {
