@@ -1,23 +1,25 @@
 """Cash receipts on their way: issued and cancelled by popbill or a gateway, then looked after.
 
 As with tax invoices, what was asked for once is looked up before it is asked for again. A gateway
-has no look-up by our key, but answers a repeated key with its first answer.
+has no look-up by our key, but answers a repeated key with its first answer, as long as it remembers
+the key. After that nothing is asked for again: only what it shows is believed, or a person says it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
-from app.base import clock, leases, secrets, states
+from app.base import audit, clock, leases, secrets, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
-from app.base.errors import Conflict, NotFound
+from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
 from invoices import cash_receipt_papers
 from invoices.gateways import port as gateway_port
@@ -25,12 +27,17 @@ from invoices.gateways import registry as gateways
 from invoices.gateways.port import CashReceiptState, CashReceiptUse
 from invoices.models import CASH_RECEIPT, CashReceipt, Invoice, VatEvidence
 from invoices.models import Payment as PaymentRow
+from invoices.payment import CLOCKS_DIFFER, MARGIN
 from invoices.tax_papers import port
 from invoices.tax_papers import registry as issuers
 from invoices.tax_papers.port import Ability, CashReceiptSheet, Stage
 
 ISSUER = Actor.job("cash_receipts")
 _BY_AGENT = ("popbill",)
+NUMBER_LENGTH_MAX = 24
+KEY_FORGOTTEN = (
+    "the gateway has forgotten our key by now: look there, and say on its page what became of it"
+)
 _STAGES = {
     CashReceiptState.IN_PROGRESS: Stage.ISSUED,
     CashReceiptState.COMPLETED: Stage.ACCEPTED,
@@ -42,6 +49,14 @@ _STATES = {Stage.ISSUED: "issued", Stage.SENT: "issued", Stage.ACCEPTED: "confir
 
 class NotFailed(Conflict):
     """Only what failed is tried again."""
+
+
+class NotAskedFor(Conflict):
+    """A person says only of what was asked for, and never answered, what became of it."""
+
+
+class WhyMissing(Invalid):
+    """Nobody says what became of a cash receipt without saying how they know."""
 
 
 class IssuerSilent(Conflict):
@@ -60,6 +75,9 @@ class Order:
     reference: str | None
     cancels_reference: str | None
     looks: bool
+    # When it was first asked for, and when this is: a gateway forgets keys.
+    asked_at: datetime
+    real_now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,8 @@ def begin(
         reference=row.issuer_reference,
         cancels_reference=cancelled.issuer_reference if cancelled else None,
         looks=row.state == "issued",
+        asked_at=row.asked_at,
+        real_now=real_now,
     )
 
 
@@ -170,6 +190,8 @@ def _by_gateway(gateway: gateway_port.Gateway, order: Order) -> Answer:
     answer: gateway_port.CashReceiptResult | gateway_port.Absent
     if order.looks and order.reference:
         answer = gateway.cash_receipt(receipt_id=order.reference)
+    elif order.asked_before and not _key_counts(gateway, order):
+        answer = _only_look(gateway, order)
     elif sheet.cancels_number:
         answer = gateway.cancel_cash_receipt(
             receipt_id=order.cancels_reference or "",
@@ -201,6 +223,24 @@ def _by_gateway(gateway: gateway_port.Gateway, order: Order) -> Answer:
     return port.Unknown(answer.reason)
 
 
+def _key_counts(gateway: gateway_port.Gateway, order: Order) -> bool:
+    """Whether the gateway will still know the key when the answer comes."""
+    longest = settings().gateway_connect_timeout_seconds + settings().gateway_read_timeout_seconds
+    answered_by = order.real_now + timedelta(seconds=longest) + MARGIN
+    return answered_by < order.asked_at + gateway.key_window - CLOCKS_DIFFER
+
+
+def _only_look(
+    gateway: gateway_port.Gateway, order: Order
+) -> gateway_port.CashReceipt | gateway_port.Unknown:
+    """A whole cancelling shows on the receipt itself; anything else is a person's to find out."""
+    if order.sheet.cancels_number and not order.sheet.in_part:
+        found = gateway.cash_receipt(receipt_id=order.cancels_reference or "")
+        if getattr(found, "state", None) is CashReceiptState.CANCELLED:
+            return cast(gateway_port.CashReceipt, found)
+    return gateway_port.Unknown(KEY_FORGOTTEN)
+
+
 def record(*, control_session: Session, order: Order, answer: Answer, now: datetime) -> None:
     """This function will write down what was answered. Raises: IssuerSilent."""
     row = control_session.get(CashReceipt, order.row_id, with_for_update=True)
@@ -214,6 +254,17 @@ def record(*, control_session: Session, order: Order, answer: Answer, now: datet
     if answer.stage is Stage.FAILED:
         _failed(control_session, row, "failed", answer.error, now)
         return
+    _stand(control_session, row, answer, now)
+
+
+def _stand(
+    control_session: Session,
+    row: CashReceipt,
+    answer: Stands,
+    now: datetime,
+    *,
+    actor: Actor = ISSUER,
+) -> None:
     to = _STATES.get(answer.stage, "cancelled")
     row.look_at = None if to != "issued" else now + _pause()
     row.number = row.number or answer.number
@@ -225,7 +276,7 @@ def record(*, control_session: Session, order: Order, answer: Answer, now: datet
         row.confirmed_at = now
         cash_receipt_papers.lay_out(control_session=control_session, row=row, now=now)
     if to != row.state:
-        _move(control_session, row, to, now)
+        _move(control_session, row, to, now, actor=actor)
     if row.cancels_id is not None and to == "confirmed":
         _cancelled(control_session, row, now)
 
@@ -265,8 +316,56 @@ def try_again(*, control_session: Session, row_id: UUID, actor: Actor, now: date
         raise NotFailed("Only a cash receipt that failed is tried again.")
     leases.release(control_session=control_session, model=CashReceipt, keys=[row_id])
     if row.state == "failed":
+        if row.issuer not in _BY_AGENT and row.number is None:
+            # Refused is known: nothing was issued, so a key of any age may be sent.
+            row.asked_at = None
         _move(control_session, row, "due", now, actor=actor)
     notify(control_session, CASH_RECEIPT.wakes["due"])
+
+
+def declare(
+    *,
+    control_session: Session,
+    row_id: UUID,
+    number: str,
+    why: str,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """This function will write down what a person found out of one that was never answered.
+
+    With its number it was issued after all; without one it was not, and is asked for anew.
+
+    Raises: NotFound, NotAskedFor, WhyMissing.
+    """
+    reason, found = why.strip(), "".join(number.split())
+    if not reason or len(found) > NUMBER_LENGTH_MAX:
+        raise WhyMissing("Say where you looked, and the number as it stands there.", field="why")
+    row = control_session.get(CashReceipt, row_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise NotFound("There is no such cash receipt.")
+    if row.state != "due" or row.asked_at is None:
+        raise NotAskedFor("This cash receipt does not wait for that any more. Look again.")
+    leases.release(control_session=control_session, model=CashReceipt, keys=[row_id])
+    control_session.refresh(row)
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action="cash_receipt.declared",
+        subject_kind="invoice",
+        subject_id=row.invoice_id,
+        tenant_id=row.tenant_id,
+        why=reason,
+        details={"number": found},
+        now=now,
+    )
+    if not found:
+        row.asked_at = None
+        notify(control_session, CASH_RECEIPT.wakes["due"])
+        return
+    day = clock.today(row.asked_at, settings().contract_timezone)
+    stands = Stands(Stage.ACCEPTED, found, None, day)
+    _stand(control_session, row, stands, now, actor=actor)
 
 
 def _move(

@@ -189,7 +189,9 @@ def _standing(
     if account is None:
         return None
     good = account.amount_minor == invoice.open_minor and account.expires_at > now
-    if account.state == "opening" and (not good or account.key_expires_at <= real_now):
+    if account.state == "opening" and (
+        not good or account.key_expires_at <= real_now + payment.call_lease()
+    ):
         _move(control_session, account, "refused", now, why="never answered")
         return None
     if account.state == "waiting" and not good:
@@ -217,7 +219,8 @@ def _new(
         bank_asked=bank,
         order_id=f"{invoice.id.hex}-va{number}",
         idempotency_key=f"{invoice.id}-va{number}",
-        key_expires_at=real_now + max(registry.gateway(code).key_window, timedelta()),
+        key_expires_at=real_now
+        + max(registry.gateway(code).key_window - payment.CLOCKS_DIFFER, timedelta()),
         amount_minor=invoice.open_minor,
         currency=invoice.currency,
         # Whole seconds: a repeated order must say the same in every letter.

@@ -71,6 +71,7 @@ _ACTIONS = {
     "tenant.final_warning": lazy("Final warning sent"),
     "tenant.retention_begun": lazy("Days until the erasure began"),
     "virtual_account.taken_back": lazy("The bank took the deposit back"),
+    "cash_receipt.declared": lazy("What became of a cash receipt was said by a person"),
     "payment.reversed": lazy("A payment was taken back"),
     "invoice.given_up": lazy("Written off"),
     "credit_note.issued": lazy("Credit note issued"),

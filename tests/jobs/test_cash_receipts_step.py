@@ -10,11 +10,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from app.base import ids
+from app.base import clock, ids
 from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.db import control_session
-from invoices import cash_receipts, gateway_accounts
+from invoices import cash_receipt_issuing, cash_receipts, gateway_accounts
+from invoices.cash_receipt_issuing import NotAskedFor, WhyMissing
 from invoices.gateways import registry
 from invoices.gateways.port import CashReceiptUse
 from invoices.models import CashReceipt
@@ -175,6 +176,106 @@ class TestIssued:
         step.STEP.work()
         assert (kept(row_id).state, kept(row_id).error_code) == ("failed", "INVALID_REQUEST")
         assert papers(toss, merchant) == []
+
+
+class TestAfterTheKeysTime:
+    """The gateway has forgotten the key: a second request would be a second receipt."""
+
+    def test_is_never_asked_for_again_by_a_job_or_a_person(
+        self, toss: RunningToss, merchant: str
+    ) -> None:
+        row_id = self.unanswered(toss)
+        step.STEP.work()
+        row = kept(row_id)
+        assert (row.state, row.number) == ("due", None)
+        assert "forgotten our key" in str(row.last_error)
+        with control_session() as session:
+            cash_receipt_issuing.try_again(
+                control_session=session, row_id=row_id, actor=SYSTEM, now=NOW
+            )
+        step.STEP.work()
+        assert papers(toss, merchant) == [("CONFIRM", row.total_minor)]
+
+    def test_counts_as_issued_by_the_number_that_a_person_found(
+        self, toss: RunningToss, merchant: str
+    ) -> None:
+        row_id = self.unanswered(toss)
+        self.declare(row_id, number=" 1234 5678 9 ")
+        row = kept(row_id)
+        assert (row.state, row.number) == ("confirmed", "123456789")
+        assert step.STEP.work() == 0
+        assert papers(toss, merchant) == [("CONFIRM", row.total_minor)]
+
+    def test_is_asked_for_anew_once_a_person_says_that_it_is_not_there(
+        self, toss: RunningToss, merchant: str
+    ) -> None:
+        row_id = chosen()
+        with control_session() as session:
+            # And here its maker dies, before it asked.
+            cash_receipt_issuing.begin(
+                control_session=session, row_id=row_id, now=NOW, real_now=clock.real_now()
+            )
+        self.age(toss)
+        step.STEP.work()
+        assert papers(toss, merchant) == []
+        with pytest.raises(WhyMissing):
+            self.declare(row_id, why=" ")
+        self.declare(row_id)
+        step.STEP.work()
+        assert kept(row_id).state == "issued"
+        assert papers(toss, merchant) == [("CONFIRM", kept(row_id).total_minor)]
+        with pytest.raises(NotAskedFor):
+            self.declare(row_id)
+
+    def test_a_whole_cancelling_is_looked_up_and_not_repeated(
+        self, toss: RunningToss, merchant: str, set_clock: Callable[[datetime], None]
+    ) -> None:
+        row_id = chosen()
+        step.STEP.work()
+        toss.steer("receipts")
+        set_clock(LATER)
+        step.STEP.work()
+        row = kept(row_id)
+        cancel_id = taken_back(row_id, row.supply_minor, row.tax_minor)
+        toss.steer("next", about="receipt", fault="drop")
+        step.STEP.work()
+        self.age(toss)
+        step.STEP.work()
+        assert kept(cancel_id).state == "confirmed"
+        assert kept(row_id).state == "cancelled"
+        assert papers(toss, merchant) == [
+            ("CONFIRM", row.total_minor),
+            ("CANCEL", row.total_minor),
+        ]
+
+    def unanswered(self, toss: RunningToss) -> UUID:
+        row_id = chosen()
+        toss.steer("next", about="receipt", fault="drop")
+        step.STEP.work()
+        self.age(toss)
+        return row_id
+
+    def age(self, toss: RunningToss) -> None:
+        toss.steer("forget-keys")
+        with control_session() as session:
+            session.execute(
+                update(CashReceipt).values(
+                    asked_at=CashReceipt.asked_at - timedelta(days=15),
+                    lease_until=None,
+                    retry_at=None,
+                )
+            )
+
+    def declare(self, row_id: UUID, number: str = "", why: str = "its back office") -> None:
+        with control_session() as session:
+            cash_receipt_issuing.declare(
+                control_session=session,
+                row_id=row_id,
+                number=number,
+                why=why,
+                actor=SYSTEM,
+                now=LATER,
+            )
 
 
 class TestCancelled:

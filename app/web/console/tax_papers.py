@@ -178,6 +178,28 @@ def receipt_again(receipt_id: UUID) -> Any:
     )
 
 
+@console_tax_papers.post("/receipts/<uuid:receipt_id>/declare")
+@staff_required(*FINANCE)
+def receipt_declared(receipt_id: UUID) -> Any:
+    """This function will note what a person found out of a cash receipt without an answer."""
+    row = control().get(CashReceipt, receipt_id)
+    if row is None:
+        raise NoSuchPaper("There is no such cash receipt.")
+    return _act(
+        row.invoice_id,
+        "declare",
+        lambda: cash_receipt_issuing.declare(
+            control_session=control(),
+            row_id=receipt_id,
+            number=request.form.get("number", "").replace("\x00", ""),
+            why=request.form.get("why", "").replace("\x00", "")[:500],
+            actor=g.actor,
+            now=clock.now(),
+        ),
+        gettext("Noted. Without a number it is asked for anew."),
+    )
+
+
 @console_tax_papers.post("/<uuid:tax_invoice_id>/amend")
 @staff_required(*FINANCE)
 def amend(tax_invoice_id: UUID) -> Any:

@@ -10,9 +10,10 @@ import pytest
 from playwright.sync_api import Browser
 from sqlalchemy import select
 
+from app.base import secrets
 from app.base.db import control_session
 from invoices import evidence
-from invoices.models import TaxInvoice
+from invoices.models import CashReceipt, TaxInvoice, VatEvidence
 from tests.browser import chromium, faults, open_page
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.invoices.issuing import issue
@@ -108,6 +109,48 @@ class TestASupplysPapers:
         sign_in_staff(client, "viewer")
         assert act(client, row, "again", {}).status_code == 403
         assert again(row.id).state == "failed"
+
+    def test_that_is_a_cash_receipt_without_an_answer_is_told_of_by_a_person(
+        self, client: Any
+    ) -> None:
+        with control_session() as session:
+            invoice = make_invoice(session)
+            chosen = VatEvidence(
+                tenant_id=invoice.tenant_id,
+                invoice_id=invoice.id,
+                kind="cash_receipt",
+                payment_id=transfer(session, invoice).id,
+                chosen_at=NOW,
+            )
+            session.add(chosen)
+            session.flush()
+            receipt = CashReceipt(
+                tenant_id=invoice.tenant_id,
+                invoice_id=invoice.id,
+                evidence_id=chosen.id,
+                state="due",
+                use="expense_proof",
+                identity_sealed=secrets.encrypt("1208147521"),
+                identity_masked="120***7521",
+                issuer="toss-receipts",
+                key="CR1",
+                supply_minor=190_000,
+                tax_minor=19_000,
+                total_minor=209_000,
+                created_at=NOW,
+                asked_at=NOW,
+            )
+            session.add(receipt)
+            session.flush()
+        sign_in_staff(client, "finance")
+        page = f"{LIST}/of/{invoice.id}"
+        to = f"{LIST}/receipts/{receipt.id}/declare"
+        assert to in client.get(page).text
+        assert send(client, page, {"why": ""}, to=to).status_code == 422
+        assert send(client, page, {"why": "their back office"}, to=to).status_code == 303
+        with control_session() as session:
+            assert session.get_one(CashReceipt, receipt.id).asked_at is None
+        assert to not in client.get(page).text
 
     def test_of_no_invoice_is_not_found(self, client: Any) -> None:
         sign_in_staff(client, "finance")
