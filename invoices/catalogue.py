@@ -58,6 +58,7 @@ def publish(
         name_en=terms.name_en,
         limits=terms.limits,
         features=dict(terms.features),
+        feature_names=_feature_names(terms),
         quotas=_quotas(terms),
         published_at=now,
         prices=[_price(place, charge) for place, charge in enumerate(terms.charges, 1)],
@@ -247,8 +248,23 @@ def terms_of(version: PlanVersion, *, position: int) -> PlanTerms:
         storage_bytes_max=limits["storage_bytes"],
         charges=tuple(charge_of(price) for price in version.prices),
         features=version.features,
+        feature_names={code: (ko, en) for code, (ko, en) in version.feature_names.items()},
         quotas={meter: grants.read_quota(quota) for meter, quota in version.quotas.items()},
     )
+
+
+def feature_names(*, control_session: Session) -> dict[str, tuple[str, str]]:
+    """This function will return what features are called, as the newest version says that does."""
+    rows = control_session.execute(
+        select(PlanVersion.feature_names)
+        .where(PlanVersion.feature_names != {})
+        .order_by(PlanVersion.published_at, PlanVersion.version)
+    ).scalars()
+    return {code: (ko, en) for names in rows for code, (ko, en) in names.items()}
+
+
+def _feature_names(terms: PlanTerms) -> dict[str, list[str]]:
+    return {code: list(names) for code, names in terms.feature_names.items()}
 
 
 def _same(version: PlanVersion, terms: PlanTerms) -> bool:
@@ -256,5 +272,6 @@ def _same(version: PlanVersion, terms: PlanTerms) -> bool:
         (version.name_ko, version.name_en) == (terms.name_ko, terms.name_en)
         and limits_of(version) == terms.limits
         and (version.features, version.quotas) == (dict(terms.features), _quotas(terms))
+        and version.feature_names == _feature_names(terms)
         and tuple(charge_of(price) for price in version.prices) == terms.charges
     )

@@ -25,7 +25,7 @@ from invoices.plan_terms import GIGABYTE, PlanTerms
 from invoices.pricing import Pricing, Tier
 from invoices.vat import TAXABLE
 
-_PLAN = ("plan", "currency", "position", "names", "limits", "features", "quotas", "charges")
+_PLAN = ("plan", "currency", "position", "names", "limits", "features", "feature_names", "quotas")
 _CHARGE = (
     "charge",
     "names",
@@ -109,7 +109,7 @@ def read(text: str, *, meters: Mapping[str, Meter] | None = None) -> CatalogueFi
 
 def _plan(entry: Entry, meters: Mapping[str, Meter] | None) -> PlanTerms | None:
     before = len(entry.notes.faults)
-    entry.only(_PLAN)
+    entry.only((*_PLAN, "charges"))
     code, currency, position = (
         entry.text("plan"),
         entry.text("currency"),
@@ -131,6 +131,7 @@ def _plan(entry: Entry, meters: Mapping[str, Meter] | None) -> PlanTerms | None:
         storage_bytes_max=int((gigabytes or _ZERO) * GIGABYTE),
         charges=tuple(each for each in found if each is not None),
         features=features,
+        feature_names=catalogue_grants.feature_names(entry),
         quotas=quotas,
     )
     try:

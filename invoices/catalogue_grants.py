@@ -24,6 +24,18 @@ def features(entry: Entry) -> dict[str, bool | str]:
     return {name: _TRUTHS.get(said, said) for name, said in written.items()}
 
 
+def feature_names(entry: Entry) -> dict[str, tuple[str, str]]:
+    """This function will read what a plan's features are called, in Korean and English."""
+    found = entry.entry("feature_names", required=False)
+    named: dict[str, tuple[str, str]] = {}
+    for code in found.names() if found else ():
+        words = found.entry(code) if found else None
+        if words is not None:
+            words.only(("ko", "en"))
+            named[code] = words.text("ko") or "", words.text("en") or ""
+    return named
+
+
 def quotas(entry: Entry, meters: Mapping[str, Meter] | None) -> dict[str, Quota]:
     """This function will read a plan's quotas by meter; without `meters` any is let through."""
     found = entry.entry("quotas", required=False)
@@ -58,10 +70,14 @@ def entries_of(
     one_line: Callable[..., dict[str, Any]],
     number: Callable[[Decimal], Any],
 ) -> dict[str, Any]:
-    """This function will return features and quotas in the shape of the file, if there are any."""
+    """This function will return features, their names and quotas as the file has them, if any."""
     entry: dict[str, Any] = {}
     if terms.features:
         entry["features"] = dict(terms.features)
+    if terms.feature_names:
+        entry["feature_names"] = {
+            code: one_line(ko=ko, en=en) for code, (ko, en) in terms.feature_names.items()
+        }
     if terms.quotas:
         entry["quotas"] = {
             meter: one_line(_quota_entry(quota, number)) for meter, quota in terms.quotas.items()

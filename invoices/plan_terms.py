@@ -37,6 +37,8 @@ class PlanTerms:
     charges: tuple[Charge, ...]
     features: Mapping[str, bool | str] = field(default_factory=dict)
     quotas: Mapping[str, Quota] = field(default_factory=dict)
+    # Features as people call them, in Korean and English; those that are left out stay codes.
+    feature_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def limits(self) -> dict[str, int]:
@@ -69,7 +71,26 @@ def check(terms: PlanTerms) -> None:
     if not all(1 <= limit <= LIMIT_MAX for limit in terms.limits.values()):
         raise TermsUnsound("A plan allows at least one seat and some storage.", field="limits")
     grants.check_features(terms.features)
+    _check_feature_names(terms)
     grants.check_quotas(terms.quotas)
+
+
+def _check_feature_names(terms: PlanTerms) -> None:
+    for code, names in terms.feature_names.items():
+        if code not in terms.features:
+            raise TermsUnsound(
+                f"This plan has no feature called {code}.", field=f"feature_names.{code}"
+            )
+        if not all(len(name.strip()) > 0 and _fits_a_line(name) for name in names):
+            raise TermsUnsound(
+                "Name the feature in Korean and English, in one line of"
+                f" {charges.NAME_LENGTH_MAX} characters each.",
+                field=f"feature_names.{code}",
+            )
+
+
+def _fits_a_line(name: str) -> bool:
+    return len(name.splitlines()) <= 1 and len(name) <= charges.NAME_LENGTH_MAX
 
 
 def _check_named(terms: PlanTerms) -> None:
@@ -83,7 +104,7 @@ def _check_named(terms: PlanTerms) -> None:
     if not terms.name_ko.strip() or not terms.name_en.strip():
         raise TermsUnsound("Name the plan in Korean and English.", field="names")
     for name in (terms.name_ko, terms.name_en):
-        if len(name.splitlines()) > 1 or len(name) > charges.NAME_LENGTH_MAX:
+        if not _fits_a_line(name):
             raise TermsUnsound(
                 f"Keep the name to one line of {charges.NAME_LENGTH_MAX} characters.", field="names"
             )

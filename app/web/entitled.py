@@ -12,6 +12,7 @@ from app.web import granted
 from app.web.db import control
 from app.web.format import day, filesize, number
 from app.web.i18n import gettext, language, lazy
+from invoices import catalogue
 from tenants import entitlement_sheet, grants, meters, quotas
 from tenants.entitlement_models import QuotaAlert
 from tenants.entitlement_sheet import Limit, QuotaState, Standing
@@ -58,8 +59,9 @@ def of(*, tenant: Tenant, now: datetime) -> Entitled | None:
     }
     lines = [_limit(each) for each in sheet.limits]
     lines += [_quota(each, names.get(each.meter, each.meter)) for each in sheet.quotas]
+    called = catalogue.feature_names(control_session=control()) if sheet.features else {}
     for each in sheet.features:
-        name, value = granted.feature(each.code), granted.worth(each.value)
+        name, value = granted.feature(each.code, called), granted.worth(each.value)
         lines.append(Line("feature", each.code, name, value, "", "", each.override))
     return Entitled(lines, _alerts(tenant.id, names))
 

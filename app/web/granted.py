@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from app.web.db import control
@@ -58,8 +59,10 @@ _UNITS = {
 }
 
 
-def feature(code: str) -> str:
-    """This function will name a feature."""
+def feature(code: str, names: Mapping[str, tuple[str, str]]) -> str:
+    """This function will name a feature: as the price list does, as usual, or by its code."""
+    if code in names:
+        return names[code][language() != "ko"]
     known = _FEATURES.get(code.replace("-", "_"))
     return str(known) if known is not None else code.replace("_", " ").replace("-", " ")
 
@@ -79,9 +82,9 @@ def unit(declared: str) -> str:
 def lines(terms: PlanTerms) -> list[str]:
     """This function will say what a plan grants, one line each; what is off is not said."""
     said = [
-        feature(code) if value is True else f"{feature(code)}: {worth(value)}"
+        name if value is True else f"{name}: {worth(value)}"
         for code, value in terms.features.items()
-        if value is not False
+        if value is not False and (name := feature(code, terms.feature_names))
     ]
     known = meters.current(control_session=control()) if terms.quotas else {}
     for code, quota in terms.quotas.items():

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.base.db import Base, Keyed
@@ -36,6 +36,8 @@ class PlanVersion(Keyed, Base):
     name_en: Mapped[str]
     limits: Mapped[dict[str, Any]]
     features: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # Korean and English, by feature; those that have no name here have usual ones, or their code.
+    feature_names: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     quotas: Mapped[dict[str, Any]] = mapped_column(default=dict)  # by meter, bounds as texts
     published_at: Mapped[datetime]
 

@@ -114,6 +114,16 @@ class TestFaults:
                 "    features: {sso: ''}\n    charges:\n",
                 "A feature is on, off or",
             ),
+            (
+                "    charges:\n",
+                "    feature_names: {sso: {ko: 로그인, en: Login}}\n    charges:\n",
+                "This plan has no feature called sso.",
+            ),
+            (
+                "    charges:\n",
+                "    features: {sso: true}\n    feature_names: {sso: {ko: 로그인}}\n    charges:\n",
+                "feature_names.sso.en",
+            ),
             ("    charges:\n", "    quotas: {calls: {soft: x}}\n    charges:\n", "plain number"),
             (
                 "    charges:\n",

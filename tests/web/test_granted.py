@@ -13,8 +13,9 @@ import pytest
 from app.base.audit import SYSTEM
 from app.base.db import control_session
 from invoices import catalogue
-from tenants import meters
+from tenants import entitlements, grants, meters
 from tenants.grants import Quota
+from tenants.models import Tenant
 from tests.factories import NOW
 from tests.invoices.plans import TEAM
 from tests.invoices.test_changes import LARGE
@@ -74,6 +75,42 @@ class TestWhatAPlanGrants:
             for words in SAID[language]:
                 assert words in text, page
             assert "SCIM" not in text
+
+    @pytest.mark.parametrize(
+        ("language", "words"),
+        [
+            ("en", ["Night crew: Seoul only", "Login for all"]),
+            ("ko", ["야간 지원: Seoul only", "한 번에 로그인"]),
+        ],
+    )
+    def test_is_called_as_the_price_list_calls_it(
+        self, client: Any, language: str, words: list[str]
+    ) -> None:
+        tenant = customer()
+        names = {
+            "night_shift": ("야간 지원", "Night crew"),
+            "sso": ("한 번에 로그인", "Login for all"),
+        }
+        with control_session() as session:
+            terms = replace(GRANTING, quotas={}, feature_names=names)
+            catalogue.publish(control_session=session, terms=terms, actor=SYSTEM, now=NOW)
+            entitlements.grant(
+                control_session=session,
+                tenant=session.get_one(Tenant, tenant.id),
+                granted=grants.told(limits=terms.limits, features=terms.features, quotas={}),
+                actor=SYSTEM,
+                now=NOW,
+            )
+        sign_in_staff(client, "admin")
+        for page in (
+            "/pricing?currency=KRW&",
+            "/console/catalogue/team/KRW?",
+            f"/console/tenants/{tenant.id}?",
+        ):
+            text = client.get(f"{page}lang={language}").text
+            for each in words:
+                # A company's page has a column for what a feature is.
+                assert (each if "tenants" not in page else each.split(":")[0]) in text, page
 
     @pytest.mark.parametrize(
         ("language", "words"),
