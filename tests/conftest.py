@@ -86,6 +86,18 @@ def _start_servers() -> None:
         raise pytest.UsageError(f"the control template could not be built:\n{prepared.stderr}")
 
 
+# Stories of whole systems and processes wait more than they compute.
+_WAITING = ("tests/scenarios/", "tests/embedded/", "tests/cli/test_bench", "tests/jobs/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """This function will put what waits first, so that other workers fill the processor's time.
+
+    What is left for the end is short, and shared evenly.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(_WAITING))
+
+
 def pytest_unconfigure() -> None:
     """This function will let the servers go when the run is over."""
     if browsing := sys.modules.get("tests.browser"):
