@@ -50,18 +50,27 @@ class Look:
     findings: tuple[Finding, ...]
 
     @property
+    def all_checked(self) -> bool:
+        """Whether no check was left out."""
+        return all(each.checked for each in self.findings)
+
+    @property
     def hindrances(self) -> tuple[Finding, ...]:
         """What keeps it from being closed."""
         return tuple(each for each in self.findings if each.is_open)
 
 
-def look(*, control_session: Session, month: str, now: datetime) -> Look:
+def look(*, control_session: Session, month: str, now: datetime, with_books: bool = True) -> Look:
     """This function will check a month, `2026-10`, and say whether it is closed.
+
+    Without its books it is quick, and what they would say is found at the close.
 
     Raises: NoSuchMonth.
     """
     first, end = ledger_statements.month(month)
-    found = closing_checks.findings(control_session=control_session, first=first, end=end, now=now)
+    found = closing_checks.findings(
+        control_session=control_session, first=first, end=end, now=now, with_books=with_books
+    )
     return Look(first, end, _closed(control_session, first), found)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.base import clock
@@ -16,6 +18,14 @@ from tenants.models import Tenant
 
 # Nobody is dunned for what only we can mend.
 OURS = (DeclineClass.OUR_FAULT.value, DeclineClass.PERSON_MUST_LOOK.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Debts:
+    """How many invoices a tenant owes, and what is open of them, in minor units."""
+
+    invoices: int
+    open_minor: int
 
 
 def today_of(now: datetime) -> date:
@@ -75,6 +85,21 @@ def owes(*, control_session: Session, tenant_id: UUID, now: datetime) -> bool:
     )
 
 
+def sums(
+    *, control_session: Session, tenant_ids: Sequence[UUID], now: datetime
+) -> dict[UUID, Debts]:
+    """This function will return what each of the tenants owes overdue, whoever's fault it is."""
+    rows = control_session.execute(
+        select(Invoice.tenant_id, func.count(), func.sum(Invoice.open_minor))
+        .where(Invoice.tenant_id.in_(tenant_ids), owed(now))
+        .group_by(Invoice.tenant_id)
+    )
+    nothing = dict.fromkeys(tenant_ids, Debts(0, 0))
+    return nothing | {
+        tenant_id: Debts(invoices, int(open_minor)) for tenant_id, invoices, open_minor in rows
+    }
+
+
 def held(now: datetime) -> ColumnElement[bool]:
     """This function will return the condition that a tenant's debts rest, as finance said."""
     return exists().where(
@@ -88,13 +113,22 @@ def standing_hold(
     *, control_session: Session, tenant_id: UUID, now: datetime
 ) -> DunningHold | None:
     """This function will return the hold that a tenant's debts are under now."""
-    return control_session.scalar(
+    found = standing_holds(control_session=control_session, tenant_ids=[tenant_id], now=now)
+    return found.get(tenant_id)
+
+
+def standing_holds(
+    *, control_session: Session, tenant_ids: Sequence[UUID], now: datetime
+) -> dict[UUID, DunningHold]:
+    """This function will return the holds that the tenants' debts are under now."""
+    rows = control_session.scalars(
         select(DunningHold).where(
-            DunningHold.tenant_id == tenant_id,
+            DunningHold.tenant_id.in_(tenant_ids),
             DunningHold.lifted_at.is_(None),
             DunningHold.ends_at > now,
         )
     )
+    return {hold.tenant_id: hold for hold in rows}
 
 
 def waived(*, control_session: Session, invoice_id: UUID) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, Select, and_, exists, select
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock, states
@@ -300,6 +300,16 @@ def receipt_to_cancel() -> ColumnElement[bool]:
         .correlate(Invoice)
     )
     return and_(Invoice.state == "issued", receipt, gone)
+
+
+def supplies_with_receipt_to_cancel() -> Select[UUID]:
+    """This function will select the invoices of such receipts, found from what was reversed."""
+    return (
+        select(Invoice.id)
+        .join(Payment, Payment.invoice_id == Invoice.id)
+        .join(PaymentReversal, PaymentReversal.payment_id == Payment.id)
+        .where(receipt_to_cancel())
+    )
 
 
 def work_list(*, control_session: Session, limit: int) -> list[Undone]:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from app.base import clock
 from app.base.config import settings
 from app.base.money import Rounding, round_minor
-from invoices.models import Invoice, TaxInvoice
+from invoices.models import Invoice, TaxInvoice, tax_invoice_is_open
 from invoices.periods import months_after
 
 # Issues on this machine and transmits nothing.
@@ -181,7 +181,7 @@ def board(*, control_session: Session, now: datetime, limit: int) -> Board:
         failed=failed,
         soon=soon,
         later=len(watched) - len(late) - len(failed) - len(soon),
-        offline=_offline(control_session),
+        offline=_offline(control_session, today),
     )
 
 
@@ -268,19 +268,24 @@ def _papers(
     return list(
         control_session.scalars(
             select(TaxInvoice)
-            .where(condition)
+            .where(tax_invoice_is_open, condition)
             .order_by(TaxInvoice.written_on, TaxInvoice.id)
             .limit(limit)
         )
     )
 
 
-def _offline(control_session: Session) -> int:
+def _offline(control_session: Session, today: date) -> int:
+    """Of this month and the last: older ones were handed in, or are late beyond this board."""
     return (
         control_session.scalar(
             select(func.count())
             .select_from(TaxInvoice)
-            .where(TaxInvoice.issuer == OFFLINE, TaxInvoice.state.in_(("issued", "amended")))
+            .where(
+                TaxInvoice.issuer == OFFLINE,
+                TaxInvoice.state.in_(("issued", "amended")),
+                TaxInvoice.written_on >= months_after(today.replace(day=1), -1),
+            )
         )
         or 0
     )

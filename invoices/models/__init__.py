@@ -74,9 +74,11 @@ from invoices.models.runs import (
 from invoices.models.tax import (
     CASH_RECEIPT,
     TAX_INVOICE,
+    TAX_INVOICE_IS_OPEN,
     CashReceipt,
     TaxInvoice,
     VatEvidence,
+    tax_invoice_is_open,
 )
 from invoices.models.transfers import (
     BANK_TRANSFER,
@@ -99,6 +101,7 @@ __all__ = [
     "REFUND",
     "SUBSCRIPTION",
     "TAX_INVOICE",
+    "TAX_INVOICE_IS_OPEN",
     "VIRTUAL_ACCOUNT",
     "BankStatement",
     "BankTransfer",
@@ -153,4 +156,5 @@ __all__ = [
     "VatEvidence",
     "VirtualAccount",
     "WriteOff",
+    "tax_invoice_is_open",
 ]

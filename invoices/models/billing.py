@@ -187,7 +187,8 @@ class Invoice(Keyed, Leased, Base):
         Index(
             "ix_invoice_evidence_due",
             "supplied_on",
-            postgresql_where="evidence_at IS NULL AND state IN ('issued', 'paid')",
+            "id",
+            postgresql_where="evidence_at IS NULL AND state IN ('issued', 'paid', 'written_off')",
         ),
     )
 

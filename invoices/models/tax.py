@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import Boolean, CheckConstraint, ColumnElement, ForeignKey, Index, literal_column
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.base.db import Base, Keyed
@@ -69,6 +69,14 @@ class VatEvidence(Keyed, Base):
     chosen_at: Mapped[datetime]
 
 
+# Somebody or something still has to do with it. What the offline issuer has issued is all there is.
+TAX_INVOICE_IS_OPEN = (
+    "tax_invoice.state IN ('due', 'sent', 'failed')"
+    " OR (tax_invoice.state = 'issued' AND tax_invoice.issuer <> 'offline')"
+)
+tax_invoice_is_open: ColumnElement[bool] = literal_column(f"({TAX_INVOICE_IS_OPEN})", Boolean)
+
+
 class TaxInvoice(Keyed, Leased, Base):
     """A Korean tax invoice from the day it is due; what it says is frozen then, its fate is not.
 
@@ -114,6 +122,13 @@ class TaxInvoice(Keyed, Leased, Base):
         Index(None, "invoice_id"),
         Index(None, "amends_id"),
         Index("ix_tax_invoice_due", "written_on", postgresql_where="state = 'due'"),
+        # The working lists read these: years of papers that nobody waits for are not in them.
+        Index("ix_tax_invoice_open", "written_on", "id", postgresql_where=TAX_INVOICE_IS_OPEN),
+        Index(
+            "ix_tax_invoice_offline",
+            "written_on",
+            postgresql_where="issuer = 'offline' AND state IN ('issued', 'amended')",
+        ),
         Index(
             "ix_tax_invoice_look",
             "look_at",

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Row, func, select, union
 
 from app.base import clock
 from app.base.errors import Invalid
@@ -145,8 +145,8 @@ def evidence_by_hand(now: datetime) -> list[Row[Any]]:
     """This function will list this and last month's supplies that need a paper made elsewhere."""
     since = months_after(listing.today_of(now).replace(day=1), -1)
     made_elsewhere = select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand")
-    to_make = Invoice.id.in_(made_elsewhere) | reversals.receipt_to_cancel()
-    return _supplies(Invoice.supplied_on >= since, to_make)
+    to_make: CompoundSelect[UUID] = union(made_elsewhere, reversals.supplies_with_receipt_to_cancel())
+    return _supplies(Invoice.supplied_on >= since, Invoice.id.in_(to_make))
 
 
 def _invoices_of(ids: list[UUID]) -> dict[UUID, Invoice]:

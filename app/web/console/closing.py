@@ -29,11 +29,14 @@ FINANCE = ("finance",)
 @staff_required(*FINANCE)
 def index() -> str:
     """This function will show what hinders the close of a month; the last one without a choice."""
-    return _page(request.args.get("month") or _last_month())
+    month = request.args.get("month") or _last_month()
+    return _page(month, with_books="books" in request.args)
 
 
-def _page(month: str, *, error: TenantryError | None = None) -> str:
-    seen = closing.look(control_session=control(), month=month, now=clock.now())
+def _page(month: str, *, error: TenantryError | None = None, with_books: bool = True) -> str:
+    seen = closing.look(
+        control_session=control(), month=month, now=clock.now(), with_books=with_books
+    )
     past = closing.history(control_session=control())
     mine = language()
     names = select(Staff.id, Staff.name)

@@ -43,7 +43,7 @@ def index() -> str:
     plans = control().scalars(select(Plan.code).order_by(Plan.position))
     return render_template(
         "console/collecting/list.html",
-        rows=[_row(tenant, now) for tenant in debtors],
+        rows=_rows(debtors, now),
         plans=[(code, plan_names([code]), _rule(plan_code=code)) for code in plans],
         taken_back=virtual_accounts.taken_back(control_session=control(), limit=SHOWN_MAX),
         undone=reversals.work_list(control_session=control(), limit=SHOWN_MAX),
@@ -52,15 +52,20 @@ def index() -> str:
     )
 
 
-def _row(tenant: Tenant, now: datetime) -> dict[str, Any]:
-    debts = _debts(tenant.id, now)
-    return {
-        "id": tenant.id,
-        "tenant": tenant,
-        "count": len(debts),
-        "open_minor": sum(debt.open_minor for debt in debts),
-        "hold": dunning_holds.standing(control_session=control(), tenant_id=tenant.id, now=now),
-    }
+def _rows(debtors: list[Tenant], now: datetime) -> list[dict[str, Any]]:
+    tenant_ids = [tenant.id for tenant in debtors]
+    debts = dunning_debts.sums(control_session=control(), tenant_ids=tenant_ids, now=now)
+    holds = dunning_debts.standing_holds(control_session=control(), tenant_ids=tenant_ids, now=now)
+    return [
+        {
+            "id": tenant.id,
+            "tenant": tenant,
+            "count": debts[tenant.id].invoices,
+            "open_minor": debts[tenant.id].open_minor,
+            "hold": holds.get(tenant.id),
+        }
+        for tenant in debtors
+    ]
 
 
 def _debts(tenant_id: UUID, now: datetime) -> list[Invoice]:

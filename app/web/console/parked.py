@@ -16,7 +16,14 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import NotFound
 from app.web.i18n import lazy
-from invoices.models import CashReceipt, Document, DocumentBundle, GatewayEvent, TaxInvoice
+from invoices.models import (
+    CashReceipt,
+    Document,
+    DocumentBundle,
+    GatewayEvent,
+    TaxInvoice,
+    tax_invoice_is_open,
+)
 from tenants.models import (
     DestructionRun,
     MeteringDay,
@@ -86,7 +93,7 @@ KINDS = {
         TaxInvoice,
         lazy("Issuing a tax invoice"),
         "tax_papers",
-        TaxInvoice.state.in_(("due", "issued", "sent")),
+        tax_invoice_is_open & TaxInvoice.state.in_(("due", "issued", "sent")),
     ),
     "cash_receipts": Kind(
         CashReceipt,

@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("lease_until", MOMENT, nullable=True),
         sa.Column("retry_at", MOMENT, nullable=True),
-        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         # What waits for a database goes with its place.
         sa.ForeignKeyConstraint(
