@@ -288,7 +288,7 @@ def find_out(*, order: Order, real_now: datetime) -> ChargeResult | LookupResult
     Call it in no transaction. After the window nothing is ever sent a second time.
     """
     if not key_counts(order=order, real_now=real_now):
-        return look(order=order)
+        return give_up(order=order)
     result = perform(order=order)
     if not isinstance(result, Unknown):
         return result
@@ -296,6 +296,20 @@ def find_out(*, order: Order, real_now: datetime) -> ChargeResult | LookupResult
     # taken from looking: that there is no payment yet proves nothing while the key still counts.
     found = look(order=order)
     return found if isinstance(found, Succeeded) else result
+
+
+def give_up(*, order: Order) -> LookupResult:
+    """This function will look, after the key's time, and end what was prepared and never charged.
+
+    Only then is there nothing that a process which slept could still take the money of. Call it
+    in no transaction.
+    """
+    found = look(order=order)
+    if order.prepared_id is None or not isinstance(found, Absent):
+        return found
+    return gateway(order.gateway).abandon(
+        prepared_id=order.prepared_id, idempotency_key=order.idempotency_key
+    )
 
 
 def look(*, order: Order) -> LookupResult:

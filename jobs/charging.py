@@ -23,7 +23,7 @@ def charge(order: Order) -> ChargeResult:
 def find_out(order: Order, *, real_now: datetime) -> ChargeResult | LookupResult:
     """This function will find out what became of an attempt whose charge may never have begun."""
     if not payment.key_counts(order=order, real_now=real_now):
-        return payment.look(order=order)
+        return payment.give_up(order=order)
     ready = _ready(order)
     if isinstance(ready, Order):
         return payment.find_out(order=ready, real_now=real_now)

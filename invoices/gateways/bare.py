@@ -47,6 +47,9 @@ class BareGateway:
     ) -> port.PrepareResult:
         raise self._refusal(port.Capability.PREPARE)
 
+    def abandon(self, *, prepared_id: str, idempotency_key: str) -> port.LookupResult:
+        raise self._refusal(port.Capability.PREPARE)
+
     def charge(
         self,
         *,

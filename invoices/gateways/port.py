@@ -150,6 +150,14 @@ class Gateway(Protocol):
         words, so that a payment whose charge was never answered can be looked up by its own id.
         """
 
+    def abandon(self, *, prepared_id: str, idempotency_key: str) -> LookupResult:
+        """This function will see to it that a prepared payment can never be charged any more.
+
+        Absent, once it can't be and never was; whatever became of it, where it was charged before.
+        With Capability.PREPARE. The caller asks for it after the time of the charge's key, so that
+        a process that slept can't take the money of a payment that is held never to have been.
+        """
+
     def charge(
         self,
         *,

@@ -204,6 +204,11 @@ class StripeGateway(BareGateway):
             return told
         return port.Prepared(gateway_payment_id=told["id"])
 
+    def abandon(self, *, prepared_id: str, idempotency_key: str) -> port.LookupResult:
+        """This function will cancel a prepared intent, or say what became of a confirmed one."""
+        intent_id = checked_id(prepared_id)
+        return self._intents.abandon(intent_id, f"{idempotency_key}-abandon")
+
     def charge(
         self,
         *,

@@ -15,7 +15,7 @@ from invoices.gateways import port, stripe_reading
 from invoices.gateways.port import Declined, Succeeded, Unknown
 from invoices.gateways.stripe_client import Refused, answered, each, plain
 from invoices.gateways.stripe_declines import declined
-from invoices.gateways.stripe_reading import NotAnAmount
+from invoices.gateways.stripe_reading import ABANDONED, NotAnAmount
 
 # Stripe's index may lag; the newest payments are read from the list instead.
 SEARCH_LAG = timedelta(hours=1)
@@ -86,6 +86,25 @@ class Intents:
                 # It was confirmed before, under a key that is forgotten: its state tells how.
                 return self._present(intent_id)
             return declined(refusal, payment_id=intent_id)
+        except port.GatewayUnavailable as error:
+            return Unknown(error.message)
+
+    def abandon(self, intent_id: str, key: str) -> port.LookupResult:
+        """This function will cancel a payment that took nothing, and tell how it stands then."""
+        params: Any = {"cancellation_reason": ABANDONED, "expand": ["latest_charge"]}
+        told: dict[str, Any] | Unknown
+        try:
+            with answered():
+                told = plain(self._intents.cancel(intent_id, params, {"idempotency_key": key}))
+        except Refused as refusal:
+            if refusal.code == "resource_missing":
+                return port.Absent()
+            # Charged, or cancelled before: its state tells which.
+            told = self._present(intent_id)
+        except port.GatewayUnavailable as error:
+            return Unknown(error.message)
+        try:
+            return told if isinstance(told, Unknown) else stripe_reading.payment(told)
         except port.GatewayUnavailable as error:
             return Unknown(error.message)
 

@@ -37,6 +37,8 @@ _THREE_DECIMAL = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
 _STEPS: dict[str, int] = dict.fromkeys(_THREE_DECIMAL, 10) | {"ISK": 100, "UGX": 100}
 
 _KINDS = {
+# Why we cancel what was prepared and never charged.
+ABANDONED = "abandoned"
     "charge": SettlementKind.PAYMENT,
     "charge_failure": SettlementKind.PAYMENT,
     "refund": SettlementKind.REFUND,
@@ -94,8 +96,10 @@ def payment(intent: Mapping[str, Any]) -> port.LookupResult:
         if not isinstance(charge, dict):
             return port.Unknown("The gateway's answer lacks the charge of a payment.")
         return paid(charge, intent_id=intent_id, order_id=_order_of(intent))
-    if status == "requires_confirmation":
-        # Prepared, and never asked for: as if it had never been.
+    if status == "requires_confirmation" or (
+        status == "canceled" and intent.get("cancellation_reason") == ABANDONED
+    ):
+        # Prepared, and never asked for: as if it had never been. Or given up by ourselves so.
         return port.Absent()
     stated = _refusal(intent)
     if stated is None:

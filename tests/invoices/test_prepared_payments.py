@@ -126,6 +126,35 @@ class TestWhoeverSleptTooLong:
             assert isinstance(kept, Unknown)
             assert attempt_of(session, order).gateway_payment_id is None
 
+    def test_cannot_charge_what_was_given_up_after_the_keys_time(
+        self, stripe: RunningStripe
+    ) -> None:
+        order = begun("pays")
+        prepared = payment.prepare(order=order)
+        assert isinstance(prepared, Prepared)
+        with transaction() as session:
+            asleep = payment.keep_prepared(control_session=session, order=order, prepared=prepared)
+            reopened = payment.reopen(control_session=session, attempt_id=order.attempt_id)
+        assert isinstance(asleep, Order)
+        stripe.tell("keys/forget")
+        late = order.key_expires_at + timedelta(days=1)
+        assert charging.find_out(reopened, real_now=late) == Absent()
+        assert settle(order, Absent()) == "declined"
+        assert isinstance(payment.perform(order=asleep), Unknown)
+        told = stripe.ask("GET", f"/v1/payment_intents/{prepared.gateway_payment_id}")
+        assert (told["status"], told["amount_received"]) == ("canceled", 0)
+
+    def test_is_not_given_up_while_the_gateway_is_silent(self, stripe: RunningStripe) -> None:
+        order = begun("pays")
+        prepared = payment.prepare(order=order)
+        assert isinstance(prepared, Prepared)
+        with transaction() as session:
+            ready = payment.keep_prepared(control_session=session, order=order, prepared=prepared)
+        assert isinstance(ready, Order)
+        stripe.tell("faults", kind="fail_before", path="/cancel")
+        late = order.key_expires_at + timedelta(days=1)
+        assert isinstance(charging.find_out(ready, real_now=late), Unknown)
+
     def test_puts_no_second_payment_in_place_of_the_first(self) -> None:
         order = begun("pays")
         first = payment.prepare(order=order)

@@ -137,6 +137,32 @@ class ChargeCases(Cases):
         assert isinstance(result, Succeeded)
         assert result.gateway_payment_id == first.gateway_payment_id
 
+    @needs(Capability.PREPARE)
+    def test_that_is_given_up_is_never_charged_any_more(self, till: Till) -> None:
+        buying = purchase(till)
+        known = buying.prepare(till.gateway)
+        assert isinstance(known, Prepared)
+        for _ in range(2):
+            assert buying.given_up(till.gateway, known) == Absent()
+        # Whoever slept meanwhile goes on with what they hold.
+        assert not isinstance(buying.at(till.gateway), Succeeded)
+        assert list(till.captured(buying.order_id)) == []
+        assert till.gateway.lookup(gateway_payment_id=known.gateway_payment_id) == Absent()
+
+    @needs(Capability.PREPARE)
+    def test_that_was_charged_is_told_and_not_given_up(self, till: Till) -> None:
+        buying = purchase(till)
+        known = buying.prepare(till.gateway)
+        assert isinstance(known, Prepared)
+        assert isinstance(buying.at(till.gateway), Succeeded)
+        assert isinstance(buying.given_up(till.gateway, known), Succeeded)
+        assert list(till.captured(buying.order_id)) == [AMOUNT]
+
+    @needs(Capability.PREPARE)
+    def test_that_never_was_needs_no_giving_up(self, till: Till) -> None:
+        never = Prepared("pay_that_never_was")
+        assert purchase(till).given_up(till.gateway, never) == Absent()
+
 
 class UnansweredCases(Cases):
     """Charges with no clear answer: nothing but the same key, or a look, may settle them."""

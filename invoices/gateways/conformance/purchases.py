@@ -57,6 +57,12 @@ class Purchase:
             attempt_id=self.idempotency_key,
         )
 
+    def given_up(self, gateway: Gateway, known: Prepared) -> LookupResult:
+        """This function will see to it that the prepared payment is never charged."""
+        return gateway.abandon(
+            prepared_id=known.gateway_payment_id, idempotency_key=self.idempotency_key
+        )
+
     def at(self, gateway: Gateway) -> ChargeResult:
         """This function will charge, with the step before it where the gateway has one."""
         prepared_id = None

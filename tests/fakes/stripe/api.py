@@ -258,7 +258,7 @@ def confirm_intent(row_id: str) -> Response:
 def cancel_intent(row_id: str) -> Response:
     return _post(
         "PaymentIntentCancelParams",
-        lambda _given, key: payments.cancel(_one(row_id, "pi"), key=key),
+        lambda given, key: payments.cancel(_one(row_id, "pi"), given, key=key),
     )
 
 

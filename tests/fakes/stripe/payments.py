@@ -166,12 +166,24 @@ def _declined(row: Row, method: Row, charge: Row, wrong: Row, *, key: str | None
     return Outcome(body, 402, rows)
 
 
-def cancel(row: Row, *, key: str | None) -> Outcome:
+CANCELLATION_REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
+
+
+def cancel(row: Row, given: Row, *, key: str | None) -> Outcome:
     """This function will cancel a payment that took nothing yet."""
     if row["status"] in ("succeeded", "canceled", "processing"):
         message = f"You cannot cancel this PaymentIntent: it has a status of {row['status']}."
         raise Refusal(400, message, code="payment_intent_unexpected_state", saved=True)
-    gone = {**row, "status": "canceled", "canceled_at": shapes.now()}
+    reason = given.get("cancellation_reason")
+    if reason not in (None, *CANCELLATION_REASONS):
+        message = f"Invalid cancellation_reason: must be one of {', '.join(CANCELLATION_REASONS)}"
+        raise Refusal(400, message, param="cancellation_reason", saved=True)
+    gone = {
+        **row,
+        "status": "canceled",
+        "canceled_at": shapes.now(),
+        "cancellation_reason": reason,
+    }
     return Outcome(
         gone, rows=[("intents", gone), shapes.event("payment_intent.canceled", gone, key)]
     )

@@ -146,6 +146,7 @@ class TestAPayment:
             ({"status": "requires_payment_method", "last_payment_error": None}, Unknown),
             ({"status": "requires_action"}, Declined),
             ({"status": "canceled", "cancellation_reason": "requested_by_customer"}, Declined),
+            ({"status": "canceled", "cancellation_reason": "abandoned"}, Absent),
             ({"status": "succeeded", "latest_charge": "ch_not_expanded"}, Unknown),
         ],
     )
