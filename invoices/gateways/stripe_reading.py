@@ -36,9 +36,9 @@ _THREE_DECIMAL = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
 # Amounts must be whole multiples of this many of Stripe's units.
 _STEPS: dict[str, int] = dict.fromkeys(_THREE_DECIMAL, 10) | {"ISK": 100, "UGX": 100}
 
-_KINDS = {
 # Why we cancel what was prepared and never charged.
 ABANDONED = "abandoned"
+_KINDS = {
     "charge": SettlementKind.PAYMENT,
     "charge_failure": SettlementKind.PAYMENT,
     "refund": SettlementKind.REFUND,
