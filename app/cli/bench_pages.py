@@ -77,7 +77,8 @@ def fill(database: str, *, months: int) -> None:
         connection.execute(
             "SELECT set_config('bench.now', %s, false), set_config('bench.staff', %s, false),"
             " set_config('bench.months', %s, false),"
-            " set_config('session_replication_role', 'replica', false)",
+            " set_config('session_replication_role', 'replica', false),"
+            " set_config('TimeZone', 'Asia/Seoul', false)",
             (now.isoformat(), str(staff_id), str(months)),
         )
         connection.execute(ROWS.read_bytes())

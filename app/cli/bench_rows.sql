@@ -39,16 +39,17 @@ SELECT uuidv7(), id, 'conversion', '1', repeat('0', 64), true, created_at, 'web'
 
 INSERT INTO subscription (id, state, tenant_id, plan_version_id, currency, timezone, starts_on,
     anchor_on, next_bill_on, consent_id, created_at)
-SELECT uuidv7(), 'active', t.id, v.id, 'KRW', 'Asia/Seoul', date '2018-01-01', date '2018-01-01',
+SELECT uuidv7(), 'active', t.id, v.id, 'KRW', 'Asia/Seoul', first.month, first.month,
     date '2099-01-01', c.id, t.created_at
 FROM tenant t JOIN consent c ON c.subject_id = t.id
+CROSS JOIN (SELECT (date_trunc('month', current_setting('bench.now')::timestamptz)
+    - make_interval(months => current_setting('bench.months')::int - 1))::date AS month) AS first
 CROSS JOIN LATERAL (SELECT id FROM plan_version WHERE plan_code = 'team' AND currency = 'KRW'
     ORDER BY version DESC LIMIT 1) v;
 
 INSERT INTO subscription_item (id, subscription_id, price_id, charge, quantity, starts_at,
     anchor_on, credit_on_end, created_at)
-SELECT uuidv7(), s.id, p.id, p.charge, 1, timestamptz '2018-01-01 00:00+09', date '2018-01-01', true,
-    s.created_at
+SELECT uuidv7(), s.id, p.id, p.charge, 1, s.starts_on::timestamptz, s.starts_on, true, s.created_at
 FROM subscription s JOIN price p ON p.plan_version_id = s.plan_version_id;
 
 INSERT INTO invoice (id, state, tenant_id, subscription_id, series, year, number, number_text,
@@ -62,7 +63,8 @@ SELECT uuidv7(), CASE WHEN n % 40 = 0 THEN 'issued' ELSE 'paid' END, tenant_id, 
     at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END,
     CASE WHEN n % 40 <> 0 THEN 110000 ELSE 0 END, at
 FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenant_id,
-        current_setting('bench.now')::timestamptz - make_interval(months => 99 - month) AS at
+        date_trunc('month', current_setting('bench.now')::timestamptz)
+            - make_interval(months => 99 - month) AS at
     FROM subscription s CROSS JOIN generate_series(100 - current_setting('bench.months')::int, 99) AS month) rows;
 
 INSERT INTO number_series (series, year, next_number) VALUES ('INV', 2026, 200000);
@@ -74,14 +76,14 @@ SELECT uuidv7(), i.id, p.n, 'charge', p.charge, '기본료', 'Base fee', i.perio
 FROM invoice i CROSS JOIN (
     SELECT row_number() OVER (ORDER BY p.position) AS n, p.charge, p.id FROM price p
     JOIN plan_version v ON v.id = p.plan_version_id
-    WHERE v.plan_code = 'team' AND v.currency = 'KRW' AND p.charge IN ('base', 'seats')) p;
+    WHERE v.plan_code = 'team' AND v.currency = 'KRW') p;
 
 INSERT INTO billed_span (id, subscription_id, item_id, kind, span, invoice_id, line_id, state)
 SELECT uuidv7(), i.subscription_id, s.id, 'charge',
     tstzrange(lower(i.period) AT TIME ZONE 'Asia/Seoul', upper(i.period) AT TIME ZONE 'Asia/Seoul'),
     i.id, l.id, 'billed'
-FROM invoice i JOIN invoice_line l ON l.invoice_id = i.id AND l.charge = 'base'
-JOIN subscription_item s ON s.subscription_id = i.subscription_id AND s.charge = 'base';
+FROM invoice i JOIN subscription_item s ON s.subscription_id = i.subscription_id
+JOIN invoice_line l ON l.invoice_id = i.id AND l.charge = s.charge;
 
 INSERT INTO payment (id, tenant_id, invoice_id, kind, gateway, gateway_payment_id, amount_minor,
     settled_minor, currency, paid_at, received_on, payer, recorded_by)
