@@ -22,7 +22,8 @@ from invoices.gateways import port, portone_wire, standard_webhooks
 from invoices.gateways.bare import BareGateway
 from invoices.gateways.port import Capability, EventKind
 from invoices.gateways.portone_declines import class_of
-from invoices.gateways.portone_wire import Refused, Wire, moment, part, text, whole
+from invoices.gateways.portone_wire import Refused, Wire, part
+from invoices.gateways.reading import moment, rows, text, whole
 
 SCRIPT = "https://cdn.portone.io/v2/browser-sdk.js"
 # Where the script opens its own pages.
@@ -147,10 +148,10 @@ class PortOneGateway(BareGateway):
             raise _not_theirs() from refusal
         customer = info.get("customer")
         theirs = isinstance(customer, dict) and customer.get("id") == customer_key
-        channels = [row.get("key") for row in portone_wire.rows(info, "channels")]
+        channels = [row.get("key") for row in rows(info, "channels")]
         if info.get("status") != "ISSUED" or not theirs or self._channel_key not in channels:
             raise _not_theirs()
-        method = next(iter(portone_wire.rows({"methods": [], **info}, "methods")), {})
+        method = next(iter(rows({"methods": [], **info}, "methods")), {})
         name = portone_wire.brand(method) or self._channel
         return port.RegisteredMethod(
             token=text(info, "billingKey"),
@@ -281,7 +282,7 @@ class PortOneGateway(BareGateway):
         if not isinstance(paid, port.Succeeded):
             return port.Unknown("PortOne cancelled a payment that it does not call paid.")
         gone = 0
-        for each in portone_wire.rows(row, "cancellations"):
+        for each in rows(row, "cancellations"):
             if each.get("status") == "SUCCEEDED":
                 gone += whole(each, "totalAmount")
             if each.get("id") == given.get("id"):
@@ -338,7 +339,7 @@ class PortOneGateway(BareGateway):
                 )
             except Refused as refusal:
                 raise _unexpected(refusal) from refusal
-            items = portone_wire.rows(page, "items")
+            items = rows(page, "items")
             yield from (each["payment"] for each in items if isinstance(each.get("payment"), dict))
             if len(items) < _PAGE_SIZE:
                 return

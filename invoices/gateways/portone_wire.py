@@ -10,14 +10,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from app.base.money import Money
-from invoices.gateways import port
+from invoices.gateways import port, reading
 from invoices.gateways.portone_declines import class_of
 
 API = "https://api.portone.io"
@@ -80,7 +79,7 @@ class Wire:
             raise port.GatewayUnavailable(
                 f"PortOne gave no answer ({type(error).__name__})."
             ) from error
-        answer = _json(response)
+        answer = reading.mapping(reading.body(response))
         if response.is_success:
             return answer
         refusal = Refused(answer)
@@ -125,7 +124,7 @@ def payment(row: Mapping[str, Any]) -> port.Succeeded | port.Declined | port.Unk
             decline_class=class_of(kind="PG_PROVIDER", pg_code=str(told.get("pgCode") or "")),
             code=str(told.get("pgCode") or "FAILED"),
             message=str(told.get("pgMessage") or told.get("reason") or "The payment failed."),
-            gateway_payment_id=text(row, "id"),
+            gateway_payment_id=reading.text(row, "id"),
         )
     if status not in ("PAID", "PARTIAL_CANCELLED", "CANCELLED"):
         return port.Unknown(f"PortOne calls the payment {status!r}.")
@@ -134,16 +133,16 @@ def payment(row: Mapping[str, Any]) -> port.Succeeded | port.Declined | port.Unk
             decline_class=port.DeclineClass.PERSON_MUST_LOOK,
             code="CANCELLED",
             message="The payment was cancelled before it was made.",
-            gateway_payment_id=text(row, "id"),
+            gateway_payment_id=reading.text(row, "id"),
         )
-    currency, amount = text(row, "currency"), _object(row, "amount")
+    currency, amount = reading.text(row, "currency"), reading.mapping(row.get("amount"))
     receipt_url = row.get("receiptUrl")
     return port.Succeeded(
-        gateway_payment_id=text(row, "id"),
-        order_id=text(row, "id"),
-        amount=Money(whole(amount, "total"), currency),
-        refunded=Money(whole(amount, "cancelled"), currency),
-        approved_at=moment(row, "paidAt"),
+        gateway_payment_id=reading.text(row, "id"),
+        order_id=reading.text(row, "id"),
+        amount=Money(reading.whole(amount, "total"), currency),
+        refunded=Money(reading.whole(amount, "cancelled"), currency),
+        approved_at=reading.moment(row, "paidAt"),
         masked=masked(row.get("method")),
         receipt_url=receipt_url if isinstance(receipt_url, str) else None,
     )
@@ -181,58 +180,3 @@ _WALLETS = {
     "SAMSUNGPAY": "Samsung Pay",
     "APPLEPAY": "Apple Pay",
 }
-
-
-def rows(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """This function will read a list of objects."""
-    found = answer.get(name)
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise port.GatewayUnavailable(f"PortOne's answer lacks its {name}.")
-    return found
-
-
-def text(row: Mapping[str, Any], name: str) -> str:
-    """This function will read a text that must be there."""
-    value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise port.GatewayUnavailable(f"PortOne's answer lacks {name}.")
-    return value
-
-
-def whole(row: Mapping[str, Any], name: str) -> int:
-    """This function will read a whole number that must be there."""
-    value = row.get(name)
-    if type(value) is not int:
-        raise port.GatewayUnavailable(f"PortOne's answer lacks {name}.")
-    return value
-
-
-def moment(row: Mapping[str, Any], name: str) -> datetime:
-    """This function will read a point in time that must be there."""
-    try:
-        found = datetime.fromisoformat(text(row, name))
-    except ValueError as error:
-        raise port.GatewayUnavailable(f"PortOne's answer lacks {name}.") from error
-    if found.tzinfo is None:
-        raise port.GatewayUnavailable(f"PortOne's answer lacks the offset of {name}.")
-    return found
-
-
-def _object(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = row.get(name)
-    if not isinstance(value, dict):
-        raise port.GatewayUnavailable(f"PortOne's answer lacks {name}.")
-    return value
-
-
-def _json(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    # Nested without end is as unreadable as broken.
-    except (ValueError, RecursionError) as error:
-        raise port.GatewayUnavailable(
-            f"PortOne answered {response.status_code} without a readable body."
-        ) from error
-    if not isinstance(answer, dict):
-        raise port.GatewayUnavailable("PortOne's answer is not an object.")
-    return answer

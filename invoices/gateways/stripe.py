@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from app.base.money import Money
-from invoices.gateways import port, stripe_reading, stripe_webhooks
+from invoices.gateways import port, reading, stripe_reading, stripe_webhooks
 from invoices.gateways.bare import BareGateway
 from invoices.gateways.port import Capability, Declined, Succeeded, Unknown
 from invoices.gateways.stripe_client import (
@@ -135,7 +135,7 @@ class StripeGateway(BareGateway):
                 )
         except Refused as refusal:
             raise _unexpected(refusal) from refusal
-        return port.RegistrationStart(redirect_url=stripe_reading.text(plain(session), "url"))
+        return port.RegistrationStart(redirect_url=reading.text(plain(session), "url"))
 
     def complete_registration(
         self, *, customer_key: str, params: Mapping[str, str]
@@ -345,8 +345,8 @@ def registered(
         raise port.GatewayUnavailable("The gateway's answer lacks the card.")
     customer_id = session.get("customer") or intent.get("customer") or method.get("customer")
     token = Token(
-        customer_id=stripe_reading.text({"customer": customer_id}, "customer"),
-        method_id=stripe_reading.text(method, "id"),
+        customer_id=reading.text({"customer": customer_id}, "customer"),
+        method_id=reading.text(method, "id"),
         customer_key=customer_key,
     )
     return port.RegisteredMethod(

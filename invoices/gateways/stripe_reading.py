@@ -9,6 +9,7 @@ from typing import Any
 from app.base.money import Money, exponent
 from invoices.gateways import port
 from invoices.gateways.port import SettlementKind
+from invoices.gateways.reading import text
 from invoices.gateways.stripe_client import Refused
 from invoices.gateways.stripe_declines import declined
 
@@ -211,14 +212,6 @@ def _day(seconds: object, zone: tzinfo) -> date:
 def _order_of(row: Mapping[str, Any]) -> str:
     metadata = row.get("metadata")
     return str(metadata.get("order_id", "")) if isinstance(metadata, dict) else ""
-
-
-def text(row: Mapping[str, Any], name: str) -> str:
-    """This function will read a text that must be there. Raises: GatewayUnavailable."""
-    value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise port.GatewayUnavailable(f"The gateway's answer lacks {name}.")
-    return value
 
 
 def moment(row: Mapping[str, Any], name: str) -> datetime:

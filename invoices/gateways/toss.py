@@ -12,6 +12,7 @@ from app.base.money import Money
 from invoices.gateways import port, toss_declines, toss_reading, toss_receipts, toss_webhooks
 from invoices.gateways.bare import BareGateway
 from invoices.gateways.port import Capability
+from invoices.gateways.reading import mapping, text
 from invoices.gateways.toss_client import Client, Refused, in_path
 from invoices.gateways.toss_reading import KST
 
@@ -106,7 +107,7 @@ class TossGateway(BareGateway):
             raise port.RegistrationRefused("No card was registered. You can try again.")
         digest = hashlib.sha256(f"{customer_key} {auth_key}".encode()).hexdigest()
         try:
-            issued = toss_reading.mapping(
+            issued = mapping(
                 self._client.ask(
                     "POST",
                     "/v1/billing/authorizations/issue",
@@ -219,7 +220,7 @@ class TossGateway(BareGateway):
         Of several pieces nobody can say which was meant: a person looks.
         """
         try:
-            answer = toss_reading.mapping(self._client.ask("GET", path))
+            answer = mapping(self._client.ask("GET", path))
             pieces = toss_reading.rows(answer.get("cancels"))
             total = toss_reading.money(answer, "totalAmount")
             if len(pieces) == 1 and amount in (None, total):
@@ -260,11 +261,11 @@ class TossGateway(BareGateway):
         while True:
             page = toss_reading.rows(self._asked("/v1/transactions", query))
             for row in page:
-                if toss_reading.mapping(row).get("status") == "DONE":
-                    seen[toss_reading.text(row, "paymentKey")] = None
+                if mapping(row).get("status") == "DONE":
+                    seen[text(row, "paymentKey")] = None
             if len(page) < _PAGE_SIZE:
                 break
-            query["startingAfter"] = toss_reading.text(page[-1], "transactionKey")
+            query["startingAfter"] = text(page[-1], "transactionKey")
         found = [self.lookup(gateway_payment_id=key) for key in seen]
         if any(isinstance(payment, port.Unknown) for payment in found):
             raise port.GatewayUnavailable("Toss Payments did not tell of each payment it listed.")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from invoices.gateways import toss_declines
+from invoices.gateways import reading, toss_declines
 from invoices.gateways.port import Declined, GatewayUnavailable
 
 # Of a request with one of these statuses nothing is known, whatever its body says.
@@ -96,10 +96,7 @@ def in_path(identifier: str) -> str:
 def _json(response: httpx.Response) -> Any:
     if not response.content:
         return None
-    try:
-        return response.json()
-    except (ValueError, RecursionError) as error:
-        raise GatewayUnavailable("Toss Payments' answer is not readable.") from error
+    return reading.body(response)
 
 
 def _stated(response: httpx.Response) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from typing import Any
 
 from app.base.money import Money
@@ -23,6 +23,7 @@ from invoices.gateways.port import (
     VirtualAccount,
     Waiting,
 )
+from invoices.gateways.reading import day, mapping, moment, optional_text, text
 
 KST = timezone(timedelta(hours=9))
 USES = {
@@ -106,9 +107,9 @@ def payment(row: Any) -> Succeeded | Declined | Unknown:
             order_id=text(answer, "orderId"),
             amount=amount,
             refunded=amount - money(answer, "balanceAmount"),
-            approved_at=moment(answer, "approvedAt"),
+            approved_at=moment(answer, "approvedAt", zone=KST),
             masked=masked(answer),
-            receipt_url=_optional(answer.get("receipt"), "url"),
+            receipt_url=optional_text(answer.get("receipt"), "url"),
         )
     if status in _NOTHING_CAME:
         failure = answer.get("failure")
@@ -116,7 +117,7 @@ def payment(row: Any) -> Succeeded | Declined | Unknown:
         return toss_declines.declined(
             code=str(stated.get("code") or status),
             message=str(stated.get("message") or "The payment came to nothing."),
-            payment_id=_optional(answer, "paymentKey"),
+            payment_id=optional_text(answer, "paymentKey"),
         )
     said = f"Toss Payments calls the payment {status!r}."
     return Waiting(said) if status == "WAITING_FOR_DEPOSIT" else Unknown(said)
@@ -143,7 +144,7 @@ def refunded(row: Any, *, asked: Money | None) -> Refunded | Unknown:
         gateway_payment_id=text(answer, "paymentKey"),
         amount=amount,
         remaining=Money(whole(newest, "refundableAmount"), currency),
-        refunded_at=moment(newest, "canceledAt"),
+        refunded_at=moment(newest, "canceledAt", zone=KST),
     )
 
 
@@ -163,8 +164,8 @@ def virtual_account(row: Any, *, bank: str) -> VirtualAccount | Unknown:
         number=text(account, "accountNumber"),
         holder=str(account.get("customerName") or ""),
         amount=money(answer, "totalAmount"),
-        expires_at=moment(account, "dueDate"),
-        secret=_optional(answer, "secret"),
+        expires_at=moment(account, "dueDate", zone=KST),
+        secret=optional_text(answer, "secret"),
     )
 
 
@@ -178,7 +179,7 @@ def cash_receipt(row: Any) -> CashReceipt:
     state = _RECEIPT_STATES.get(str(answer.get("issueStatus")))
     if use is None or state is None:
         raise GatewayUnavailable("Toss Payments' cash receipt is of a kind that is not known.")
-    issued_at = moment(answer, "requestedAt")
+    issued_at = moment(answer, "requestedAt", zone=KST)
     return CashReceipt(
         receipt_id=f"{issued_at.astimezone(KST):%Y%m%d}-{text(answer, 'receiptKey')}",
         order_id=text(answer, "orderId"),
@@ -186,8 +187,8 @@ def cash_receipt(row: Any) -> CashReceipt:
         state=state,
         amount=Money(whole(answer, "amount"), "KRW"),
         issued_at=issued_at,
-        number=_optional(answer, "issueNumber"),
-        receipt_url=_optional(answer, "receiptUrl"),
+        number=optional_text(answer, "issueNumber"),
+        receipt_url=optional_text(answer, "receiptUrl"),
     )
 
 
@@ -215,38 +216,23 @@ def settlement_line(row: Any) -> SettlementLine:
         net=net,
         booked_on=day(answer, "soldDate"),
         paid_out_on=day(answer, "paidOutDate") if answer.get("paidOutDate") else None,
-        gateway_payment_id=_optional(answer, "paymentKey"),
-        order_id=_optional(answer, "orderId"),
+        gateway_payment_id=optional_text(answer, "paymentKey"),
+        order_id=optional_text(answer, "orderId"),
     )
 
 
 def masked(answer: Mapping[str, Any]) -> str:
     """This function will return the card or account as people may see it."""
     for place, name in (("card", "number"), ("transfer", "bankAccountNumber")):
-        if shown := _optional(answer.get(place), name):
+        if shown := optional_text(answer.get(place), name):
             return shown
     return ""
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """This function will hold that a value is a JSON object."""
-    if not isinstance(value, dict):
-        raise GatewayUnavailable("Toss Payments' answer is not an object.")
-    return value
 
 
 def rows(value: Any) -> list[Any]:
     """This function will hold that a value is a JSON list."""
     if not isinstance(value, list):
         raise GatewayUnavailable("Toss Payments' answer is not a list.")
-    return value
-
-
-def text(row: Mapping[str, Any], name: str) -> str:
-    """This function will return a text that must be there."""
-    value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise GatewayUnavailable(f"Toss Payments' answer lacks {name}.")
     return value
 
 
@@ -257,32 +243,10 @@ def whole(row: Mapping[str, Any], name: str) -> int:
     written = str(value) if type(value) in (int, float, str) else ""
     digits = written.removesuffix(".0")
     if not (digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) <= 18):
-        raise GatewayUnavailable(f"Toss Payments' answer lacks {name}.")
+        raise GatewayUnavailable(f"The gateway's answer lacks {name}.")
     return int(digits)
 
 
 def money(row: Mapping[str, Any], name: str) -> Money:
     """This function will return an amount in the row's currency."""
     return Money(whole(row, name), text(row, "currency"))
-
-
-def moment(row: Mapping[str, Any], name: str) -> datetime:
-    """This function will return a time; one without an offset is a Korean one."""
-    try:
-        found = datetime.fromisoformat(text(row, name))
-    except ValueError as error:
-        raise GatewayUnavailable(f"Toss Payments' answer lacks {name}.") from error
-    return found if found.tzinfo else found.replace(tzinfo=KST)
-
-
-def day(row: Mapping[str, Any], name: str) -> date:
-    """This function will return a calendar day."""
-    try:
-        return date.fromisoformat(text(row, name)[:10])
-    except ValueError as error:
-        raise GatewayUnavailable(f"Toss Payments' answer lacks {name}.") from error
-
-
-def _optional(row: Any, name: str) -> str | None:
-    value = row.get(name) if isinstance(row, dict) else None
-    return value if isinstance(value, str) and value else None

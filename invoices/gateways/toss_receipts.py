@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from app.base.money import Money
-from invoices.gateways import toss_reading
+from invoices.gateways import reading, toss_reading
 from invoices.gateways.port import (
     Absent,
     CashReceipt,
@@ -80,10 +80,10 @@ def _listed(client: Client, day: date) -> Iterator[Mapping[str, Any]]:
     query = {"requestDate": day.isoformat(), "limit": str(_PAGE_SIZE)}
     while True:
         try:
-            page = toss_reading.mapping(client.ask("GET", "/v1/cash-receipts", query=query))
+            page = reading.mapping(client.ask("GET", "/v1/cash-receipts", query=query))
         except Refused as refusal:
             raise refusal.unexpected from refusal
-        yield from (toss_reading.mapping(row) for row in toss_reading.rows(page.get("data")))
+        yield from (reading.mapping(row) for row in toss_reading.rows(page.get("data")))
         if not page.get("hasNext"):
             return
         query["cursor"] = str(page.get("lastCursor") or "")

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.base.errors import Invalid
-from invoices.gateways import toss_reading
+from invoices.gateways import reading, toss_reading
 from invoices.gateways.port import (
     EventKind,
     GatewayEvent,
@@ -46,7 +46,7 @@ def parse(
     Raises: WebhookRefused (a signature that must be there is not, or is not of now), Invalid.
     """
     try:
-        told = toss_reading.mapping(json.loads(raw_body))
+        told = reading.mapping(json.loads(raw_body))
         kind = told.get("eventType")
         if kind in _SIGNED:
             _verify(security_key=security_key, headers=headers, raw_body=raw_body, now=now)
@@ -96,13 +96,13 @@ def _deposit(raw_body: bytes, told: Mapping[str, Any]) -> GatewayEvent:
         told,
         kind=EventKind.ACCOUNT_DEPOSITED,
         trust=Trust.SECRET,
-        order_id=toss_reading.text(told, "orderId"),
-        secret=toss_reading.text(told, "secret"),
+        order_id=reading.text(told, "orderId"),
+        secret=reading.text(told, "secret"),
     )
 
 
 def _hint(raw_body: bytes, told: Mapping[str, Any], event_type: str) -> GatewayEvent:
-    data = toss_reading.mapping(told.get("data"))
+    data = reading.mapping(told.get("data"))
     match event_type:
         case "PAYMENT_STATUS_CHANGED":
             kind = _BY_STATUS.get(str(data.get("status")), EventKind.OTHER)
@@ -137,7 +137,7 @@ def _event(
         event_id=hashlib.sha256(raw_body).hexdigest(),
         kind=kind,
         trust=trust,
-        occurred_at=toss_reading.moment(told, "createdAt"),
+        occurred_at=reading.moment(told, "createdAt", zone=toss_reading.KST),
         gateway_payment_id=payment_id,
         order_id=order_id,
         secret=secret,

@@ -40,12 +40,7 @@ class WebhookCases(Cases):
 
     @needs(Capability.CHARGE_WEBHOOKS)
     def test_of_a_charge_says_that_it_succeeded(self, till: Till) -> None:
-        payment = paid(till)
-        deadline = datetime.now(UTC) + timedelta(seconds=20)
-        while EventKind.PAYMENT_SUCCEEDED not in {
-            heard(till.gateway, d).kind for d in deliveries_about(till, payment)
-        }:
-            assert datetime.now(UTC) < deadline, "the payment was never told"
+        told_of_charge(till, paid(till))
 
     @needs(Capability.CHARGE_WEBHOOKS, FOUND_LATER)
     def test_before_the_answer_to_the_charge_can_be_matched_to_it(self, till: Till) -> None:
@@ -168,11 +163,21 @@ def deliveries_about(till: Till, payment: Succeeded) -> list[Delivery]:
     return [Delivery(*d) for d in till.webhooks_about(payment.gateway_payment_id)]
 
 
+def told_of_charge(till: Till, payment: Succeeded) -> None:
+    """This function will wait until the gateway has told that a payment succeeded."""
+    deadline = datetime.now(UTC) + timedelta(seconds=20)
+    while EventKind.PAYMENT_SUCCEEDED not in {
+        heard(till.gateway, each).kind for each in deliveries_about(till, payment)
+    }:
+        assert datetime.now(UTC) < deadline, "the payment was never told"
+
+
 def refunded_and_told(till: Till) -> tuple[Succeeded, Delivery]:
     """This function will return a payment and the newest webhook about its refund."""
     payment = paid(till)
     if Capability.CHARGE_WEBHOOKS in till.gateway.capabilities:
-        deliveries_about(till, payment)
+        # First: what comes later would else be the newest now and then.
+        told_of_charge(till, payment)
     refunded(till, payment, None)
     deadline = datetime.now(UTC) + timedelta(seconds=20)
     while True:
