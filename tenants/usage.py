@@ -179,7 +179,9 @@ def _total(definition: MeterDefinition, window: Window, row: Any) -> Total:
 
 
 # Windows with their whole hours; then the hours that are rolled up, and segments of events for all
-# the rest. A level counts from before its window, so `weighted_sum` looks back to the beginning.
+# the rest. OFFSET 0 keeps each window to its own stretch of the index: joined by the tenant alone,
+# each window of a tenant would go through all of the tenant's hours. A level counts from before its
+# window, so `weighted_sum` looks back to the beginning.
 _QUERY = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:n AS int[]), CAST(:tenants AS uuid[]),
@@ -201,7 +203,7 @@ WITH asked AS MATERIALIZED (
         SELECT * FROM usage_rollup
         WHERE tenant_id = a.tenant_id AND meter = :meter AND version = :version
           AND hour >= a.from_at AND hour < a.to_at
-          AND (hour >= cover.since OR hour < cover.kept)
+          AND (hour >= cover.since OR hour < cover.kept) OFFSET 0
     ) AS r
     WHERE NOT EXISTS (
         SELECT FROM marked WHERE marked.tenant_id = a.tenant_id AND marked.hour = r.hour)
