@@ -11,37 +11,22 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base import clock, states
 from app.base.audit import Actor
-from app.base.errors import Conflict, Invalid
-from invoices import amending, catalogue, periods
+from app.base.errors import Conflict
+from invoices import amending, catalogue, periods, plan_changes
 from invoices import items as subscription_items
-from invoices.amending import Amendment
 from invoices.charges import Offered
 from invoices.contracts import Contract, forget_ahead, note, open_contract, write
 from invoices.fingerprints import plain_decimal
 from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
 from tenants import lifecycle
-from tenants.models import Reading
 
 
 class NotInForce(Conflict):
     """The subscription is paused, or has not begun: there is nothing to change yet."""
-
-
-class DoesNotFit(Conflict):
-    """The tenant uses more than the plan allows: `active` people, and `allowed` are fewer."""
-
-    def __init__(self, *, allowed: int, active: Decimal) -> None:
-        super().__init__(
-            f"The plan allows {allowed} people and {plain_decimal(active)} are active."
-            " Deactivate some first.",
-            field="plan",
-        )
-        self.allowed, self.active = allowed, active
 
 
 class AlreadyEnding(Conflict):
@@ -74,7 +59,12 @@ def change_plan(
         plan_code=plan_code,
         currency=contract.subscription.currency,
     )
-    amendment = _to_plan(control_session, contract, wanted, when)
+    _in_force(contract)
+    if contract.subscription.ends_on is not None:
+        raise AlreadyEnding("The subscription ends. Take that back before you change the plan.")
+    amendment = plan_changes.to_plan(
+        control_session=control_session, contract=contract, version=wanted, when=when
+    )
     write(control_session, contract, amending.withdraw(contract.items, now))
     write(control_session, contract, amendment)
     subscription = contract.subscription
@@ -91,7 +81,9 @@ def change_plan(
         plan_version=wanted.version,
         effective_at=subscription.next_change_at.isoformat(),
     )
-    apply_due(control_session=control_session, subscription=subscription, actor=actor, now=now)
+    plan_changes.apply_due(
+        control_session=control_session, subscription=subscription, actor=actor, now=now
+    )
     return subscription
 
 
@@ -389,106 +381,9 @@ def change_billing_day(
     return contract.subscription
 
 
-def apply_due(
-    *, control_session: Session, subscription: Subscription, actor: Actor, now: datetime
-) -> bool:
-    """This function will do what comes with items whose change has come: plan, limits and state.
-
-    It tells whether there was anything to do; a second call finds nothing.
-
-    Raises: whatever `tenants.lifecycle` refuses.
-    """
-    if subscription.next_change_at is None or subscription.next_change_at > now:
-        control_session.flush()
-        return False
-    plan_version_id, state = subscription.next_plan_version_id, subscription.next_state
-    forget_ahead(subscription)
-    if plan_version_id is not None:
-        version = control_session.get_one(PlanVersion, plan_version_id)
-        subscription.plan_version_id = version.id
-        lifecycle.change_plan(
-            control_session=control_session,
-            tenant_id=subscription.tenant_id,
-            plan_code=version.plan_code,
-            limits=catalogue.limits_of(version),
-            features=version.features,
-            quotas=version.quotas,
-            actor=actor,
-            now=now,
-        )
-    if state == "active":
-        version = control_session.get_one(PlanVersion, subscription.plan_version_id)
-        lifecycle.convert(
-            control_session=control_session,
-            tenant_id=subscription.tenant_id,
-            plan_code=version.plan_code,
-            limits=catalogue.limits_of(version),
-            features=version.features,
-            quotas=version.quotas,
-            actor=actor,
-            now=now,
-        )
-        states.move(
-            control_session=control_session,
-            machine=SUBSCRIPTION,
-            row=subscription,
-            to="active",
-            actor=actor,
-            now=now,
-            why="its first day has come",
-        )
-    control_session.flush()
-    return True
-
-
-def _to_plan(
-    control_session: Session, contract: Contract, version: PlanVersion, when: str | date
-) -> Amendment:
-    """What a change of plan does, once what lay ahead is taken back: there is one future."""
-    _in_force(contract)
-    if contract.subscription.ends_on is not None:
-        raise AlreadyEnding("The subscription ends. Take that back before you change the plan.")
-    if version.currency != contract.subscription.currency:
-        raise Invalid(
-            f"This account is billed in {contract.subscription.currency}.", field="currency"
-        )
-    _fits(control_session, contract, version)
-    settled = amending.withdraw(contract.items, contract.now).applied_to(contract.items)
-    prices = [
-        Offered(
-            price_id=price.id,
-            plan_code=version.plan_code,
-            plan_version=version.version,
-            position=price.position,
-            charge=catalogue.charge_of(price),
-        )
-        for price in version.prices
-    ]
-    return amending.to_plan(
-        items=settled,
-        prices=prices,
-        at=contract.moment(when),
-        anchor_on=contract.subscription.anchor_on,
-        timezone=contract.timezone,
-    )
-
-
 def _in_force(contract: Contract) -> None:
     if contract.subscription.state != "active" or not amending.live(contract.items, contract.now):
         raise NotInForce("The subscription is not in force: resume it first.")
-
-
-def _fits(control_session: Session, contract: Contract, version: PlanVersion) -> None:
-    """The last day that was read says whether the tenant fits into a smaller plan."""
-    seats = control_session.scalar(
-        select(Reading.quantity)
-        .where(Reading.tenant_id == contract.subscription.tenant_id, Reading.meter == "seats")
-        .order_by(Reading.day.desc())
-        .limit(1)
-    )
-    allowed = catalogue.limits_of(version)["seats"]
-    if seats is not None and seats > allowed:
-        raise DoesNotFit(allowed=allowed, active=seats)
 
 
 def _offered(control_session: Session, contract: Contract, code: str) -> Offered:

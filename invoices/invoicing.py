@@ -21,7 +21,6 @@ from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import (
     bookings,
-    changes,
     composing,
     coupon_uses,
     credits,
@@ -31,6 +30,7 @@ from invoices import (
     judging,
     late_usage,
     parties,
+    plan_changes,
     subscribers,
 )
 from invoices.issuing import ISSUER
@@ -147,7 +147,7 @@ def bill(
         if each.subscription_id not in outcome.blocked:
             _end_for_good(control_session, each, now)
         if each.next_change_at is not None and each.next_change_at <= now:
-            changes.apply_due(
+            plan_changes.apply_due(
                 control_session=control_session,
                 subscription=control_session.get_one(Subscription, each.subscription_id),
                 actor=ISSUER,

@@ -7,8 +7,8 @@ from app.base.states import IllegalMove
 from app.web.format import number
 from app.web.i18n import gettext, lazy
 from invoices.catalogue import PlanNotOffered
-from invoices.changes import DoesNotFit
 from invoices.periods import BillingDayUnsound
+from invoices.plan_changes import DoesNotFit
 
 # Sentences that a room says with a figure or a code in them.
 _BY_KIND = {

@@ -19,6 +19,7 @@ from invoices.charges import Charge
 from invoices.checks import INVARIANTS
 from invoices.models import CreditGrant, Invoice, PlanVersion, Subscription, SubscriptionItem
 from invoices.periods import YEARLY
+from invoices.plan_changes import DoesNotFit
 from invoices.plan_terms import PlanTerms
 from invoices.pricing import Pricing
 from tenants.models import Tenant
@@ -209,7 +210,7 @@ class TestAnUpgrade:
             end=date(2026, 3, 2),
             seats=9,
         )
-        with pytest.raises(changes.DoesNotFit, match="3 people and 9 are active"):
+        with pytest.raises(DoesNotFit, match="3 people and 9 are active"):
             story.do(changes.change_plan, date(2026, 3, 2), plan_code="tiny", when="now")
 
     @pytest.mark.parametrize("when", ["soon", ""])

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.base.errors import Invalid
 from app.base.states import IllegalMove
-from invoices import statement_import, statements
+from invoices import statement_import, statement_layouts, statements
 from invoices.models import BankTransfer, CreditGrant, Invoice, Payment
 from invoices.statement_import import Imported
 from tests.factories import NOW, make_invoice, make_staff
@@ -218,14 +218,14 @@ class TestLayouts:
             "currency": "KRW",
             "now": NOW,
         }
-        return statement_import.save_layout(control_session=session, **(values | changed))
+        return statement_layouts.save(control_session=session, **(values | changed))
 
     def test_are_kept_by_name_and_replaced(self, control_session: Session) -> None:
         self.save(control_session)
         self.save(control_session, day_format="%Y%m%d")
-        found = statement_import.layouts(control_session=control_session)
+        found = statement_layouts.listed(control_session=control_session)
         assert [each.name for each in found] == ["usual", "우리 은행"]
-        kept = statement_import.layout(control_session=control_session, name="우리 은행")
+        kept = statement_layouts.named(control_session=control_session, name="우리 은행")
         assert kept.headings["amount"] == ["찾으신금액", "맡기신금액"]
         assert kept.day_format == "%Y%m%d"
 

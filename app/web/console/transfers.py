@@ -15,7 +15,7 @@ from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext, lazy, ngettext
 from app.web.refusals import words_of
-from invoices import statement_import, statements
+from invoices import statement_import, statement_layouts, statements
 from invoices.models import BankStatement, BankTransfer, Invoice
 from invoices.statements import StatementUnsound
 
@@ -69,7 +69,7 @@ def _page(*, error: TenantryError | None = None, failed: str = "") -> str:
         if waiting and shown == "open"
         else {}
     )
-    layouts = statement_import.layouts(control_session=control())
+    layouts = statement_layouts.listed(control_session=control())
     return render_template(
         "console/transfers/list.html",
         rows=waiting,
@@ -153,7 +153,7 @@ def _import() -> str:
         control_session=control(),
         file_name=sent.filename,
         content=sent.read(),
-        layout=statement_import.layout(
+        layout=statement_layouts.named(
             control_session=control(), name=request.form.get("layout", "")
         ),
         staff_id=g.staff.id,
@@ -174,7 +174,7 @@ def save_layout() -> Any:
     """This function will keep how a bank writes its statements."""
 
     def act() -> str:
-        statement_import.save_layout(
+        statement_layouts.save(
             control_session=control(),
             name=request.form.get("name", ""),
             headings={name: request.form.get(name, "")[:400] for name in statements.FIELDS},

@@ -1,0 +1,76 @@
+"""How banks write their statements: the usual layout, and those that finance described."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from app.base import ids
+from app.base.errors import Invalid
+from invoices import statements
+from invoices.models import StatementLayout
+from invoices.statements import Layout
+
+NAME_LENGTH_MAX = 60
+HEADINGS_MAX = 8
+
+
+def listed(*, control_session: Session) -> list[Layout]:
+    """This function will list the layouts that there are, the usual one first."""
+    saved = control_session.scalars(select(StatementLayout).order_by(StatementLayout.name))
+    return [
+        statements.USUAL,
+        *(Layout(row.name, row.columns, row.day_format, row.currency) for row in saved),
+    ]
+
+
+def named(*, control_session: Session, name: str) -> Layout:
+    """This function will return a layout by its name.
+
+    Raises: Invalid (field `layout`).
+    """
+    for each in listed(control_session=control_session):
+        if each.name == name:
+            return each
+    raise Invalid("Choose a layout from the list.", field="layout")
+
+
+def save(
+    *,
+    control_session: Session,
+    name: str,
+    headings: dict[str, str],
+    day_format: str,
+    currency: str,
+    now: datetime,
+) -> Layout:
+    """This function will keep a layout under a name; one of that name is replaced.
+
+    `headings` gives each field the headings that may stand over its column, parted by commas.
+
+    Raises: Invalid for the field that is wrong.
+    """
+    title = " ".join(name.split())
+    if not 1 <= len(title) <= NAME_LENGTH_MAX or title == statements.USUAL.name:
+        raise Invalid("Give the layout a short name of its own.", field="name")
+    columns = {}
+    for field in statements.FIELDS:
+        named = [part.strip() for part in headings.get(field, "").split(",") if part.strip()]
+        if (not named and field in statements.NEEDED) or len(named) > HEADINGS_MAX:
+            raise Invalid("Name the heading of this column as the bank writes it.", field=field)
+        columns[field] = named
+    if currency not in ("KRW", "USD", "EUR", "JPY"):
+        raise Invalid("Choose a currency from the list.", field="currency")
+    shape = day_format.strip()
+    if shape and ("%d" not in shape or "%m" not in shape):
+        raise Invalid("Write the day's form as %Y-%m-%d, or leave it empty.", field="day_format")
+    values = {"columns": columns, "day_format": shape, "currency": currency, "saved_at": now}
+    control_session.execute(
+        postgresql.insert(StatementLayout)
+        .values(id=ids.uuid7(), name=title, **values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+    )
+    return Layout(title, columns, shape, currency)
