@@ -7,21 +7,21 @@ before its absence was seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import ColumnElement, delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from app.base import files, states
 from app.base.audit import Actor, AuditEvent
 from app.base.errors import Conflict, NotFound, Unavailable
-from tenants import clusters, correspondence, databases, events, lifecycle, personal_data
+from tenants import correspondence, destruction_on_cluster, events, lifecycle, personal_data
+from tenants.destruction_on_cluster import Place, StillThere
 from tenants.models import (
     TENANT,
     Cluster,
@@ -38,7 +38,6 @@ from tenants.provisioning import release_place
 # apart: the statutory papers, by the invoices' room. usage: pushed events, wherever they lie.
 # records: personal data in control.
 STEPS = ("apart", "close", "quarantine", "database", "role", "files", "usage", "records", "absence")
-ON_THE_CLUSTER = ("close", "quarantine", "database", "role", "absence")
 JOB = Actor.job("destruction")
 POLICY = "retention policy"
 LEGAL_BASIS = "PIPA §21"
@@ -68,26 +67,8 @@ class PlaceUnknown(Conflict):
     """A database was made for this tenant, and where it stands is no longer written down."""
 
 
-class StillThere(Unavailable):
-    """Something of the tenant was found after it was removed: the run goes on, nothing is done."""
-
-
 class ExportBeingWritten(Unavailable):
     """A worker is still copying the tenant's files into an export."""
-
-
-class ClusterTrouble(Unavailable):
-    """The cluster did not do what a step asked of it; the run goes on later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the tenant's database stood, and the run that marks what is ours."""
-
-    cluster_url: str
-    database: str
-    role: str
-    run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +237,8 @@ def perform(order: Order) -> dict[str, Any]:
     Raises: ClusterTrouble, NotOurs, StillThere.
     """
     proof: dict[str, Any] = {}
-    if order.step in ON_THE_CLUSTER and order.place is not None:
-        with _on_cluster(order.place) as connection:
-            proof |= _perform_on_cluster(order.step, connection, order.place)
+    if order.step in destruction_on_cluster.STEPS and order.place is not None:
+        proof |= destruction_on_cluster.perform(step=order.step, place=order.place)
     if order.step in ("files", "absence"):
         # Once more at the end: an export may have been on its way when the files went.
         files.delete_all(prefix=f"tenants/{order.tenant_id}")
@@ -292,40 +272,6 @@ def _perform_on_usage(
     if any(left.values()):
         raise StillThere(f"There is usage of this tenant left: {left}.")
     return dict(left)
-
-
-@contextmanager
-def _on_cluster(place: Place) -> Iterator[psycopg.Connection[Any]]:
-    """Under the lock of the run: a killed worker's last statement may still be at work."""
-    try:
-        with databases.provisioner_connection(place.cluster_url) as connection:
-            connection.execute(
-                "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (clusters.mark(place.run),)
-            )
-            yield connection
-    except psycopg.Error as error:
-        raise ClusterTrouble(f"The cluster: {error}") from error
-
-
-def _perform_on_cluster(
-    step: str, connection: psycopg.Connection[Any], place: Place
-) -> dict[str, Any]:
-    quarantined = f"{clusters.QUARANTINE_PREFIX}{place.database}"
-    match step:
-        case "close":
-            clusters.close(connection, database=place.database, run=place.run)
-        case "quarantine":
-            clusters.quarantine(connection, database=place.database, run=place.run)
-        case "database":
-            for name in (place.database, quarantined):
-                clusters.drop_database(connection, database=name, run=place.run)
-        case "role":
-            clusters.drop_role(connection, role=place.role, run=place.run)
-        case "absence":
-            if not clusters.is_absent(connection, run=place.run):
-                raise StillThere("The tenant's database or role is still on the cluster.")
-            return {"database": 0, "role": 0}
-    return {}
 
 
 def record(

@@ -19,6 +19,7 @@ from app.base.messages import Message, queue_mail
 from app.base.sessions import WebSession
 from jobs.destruction import STEP
 from tenants import databases, destruction, drawings, exports, lifecycle, personal_data, visits
+from tenants.destruction_on_cluster import ClusterTrouble, StillThere
 from tenants.models import (
     Application,
     Cluster,
@@ -273,7 +274,7 @@ class TestADestruction:
             role=place.role,
             password_sealed=place.password_sealed,
         )
-        with administrator(place.database), pytest.raises(destruction.ClusterTrouble):
+        with administrator(place.database), pytest.raises(ClusterTrouble):
             finish(doomed, now)
         assert state_of(doomed) == "destroying"
         with pytest.raises(psycopg.OperationalError):
@@ -312,7 +313,7 @@ class TestADestruction:
             run = session.scalars(select(ProvisioningRun.run)).one()
         with administrator() as connection:
             connection.execute(f"CREATE DATABASE copy_of_{run}".encode())
-        with pytest.raises(destruction.StillThere):
+        with pytest.raises(StillThere):
             finish(doomed, now)
         assert state_of(doomed) == "destroying"
         with control_session() as session:

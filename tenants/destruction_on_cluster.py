@@ -1,0 +1,74 @@
+"""The steps of a destruction on a cluster: the tenant's database and role go, and are seen gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from app.base.errors import Unavailable
+from tenants import clusters, databases
+
+STEPS = ("close", "quarantine", "database", "role", "absence")
+
+
+class StillThere(Unavailable):
+    """Something of the tenant was found after it was removed: the run goes on, nothing is done."""
+
+
+class ClusterTrouble(Unavailable):
+    """The cluster did not do what a step asked of it; the run goes on later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the tenant's database stood, and the run that marks what is ours."""
+
+    cluster_url: str
+    database: str
+    role: str
+    run: str
+
+
+def perform(*, step: str, place: Place) -> dict[str, Any]:
+    """This function will do one step, or find that it is done, and return what it saw absent.
+
+    Raises: ClusterTrouble, NotOurs, StillThere.
+    """
+    with _on_cluster(place) as connection:
+        return _perform(step, connection, place)
+
+
+@contextmanager
+def _on_cluster(place: Place) -> Iterator[psycopg.Connection[Any]]:
+    """Under the lock of the run: a killed worker's last statement may still be at work."""
+    try:
+        with databases.provisioner_connection(place.cluster_url) as connection:
+            connection.execute(
+                "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (clusters.mark(place.run),)
+            )
+            yield connection
+    except psycopg.Error as error:
+        raise ClusterTrouble(f"The cluster: {error}") from error
+
+
+def _perform(step: str, connection: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
+    quarantined = f"{clusters.QUARANTINE_PREFIX}{place.database}"
+    match step:
+        case "close":
+            clusters.close(connection, database=place.database, run=place.run)
+        case "quarantine":
+            clusters.quarantine(connection, database=place.database, run=place.run)
+        case "database":
+            for name in (place.database, quarantined):
+                clusters.drop_database(connection, database=name, run=place.run)
+        case "role":
+            clusters.drop_role(connection, role=place.role, run=place.run)
+        case "absence":
+            if not clusters.is_absent(connection, run=place.run):
+                raise StillThere("The tenant's database or role is still on the cluster.")
+            return {"database": 0, "role": 0}
+    return {}
