@@ -21,6 +21,7 @@ from invoices.models import (
     Document,
     DocumentBundle,
     GatewayEvent,
+    ReconciliationDay,
     TaxInvoice,
     tax_invoice_is_open,
 )
@@ -108,6 +109,13 @@ KINDS = {
         GatewayEvent.applied_at.is_(None),
         has_tenant=False,
     ),
+    "reconciliation": Kind(
+        ReconciliationDay,
+        lazy("Reading a gateway's books"),
+        "reconciliation",
+        ReconciliationDay.done_at.is_(None),
+        has_tenant=False,
+    ),
 }
 
 
@@ -141,7 +149,7 @@ def _parked(
 ) -> Parked:
     what = next(
         (
-            str(getattr(row, name))
+            " ".join(filter(None, (getattr(row, "gateway", ""), str(getattr(row, name)))))
             for name in ("day", "file_name", "step", "kind", "management_key", "key")
             if getattr(row, name, None)
         ),

@@ -11,7 +11,7 @@ from tests.fakes.stripe import payments
 from tests.fakes.stripe.api import box
 from tests.fakes.stripe.box import Fault
 from tests.fakes.stripe.webhooks import Messenger
-from tests.fakes.stripe.wire import Refusal, shown
+from tests.fakes.stripe.wire import Refusal, new_id, shown
 from tests.plain_http import NO_AUTHORITIES
 
 control = Blueprint("control", __name__, url_prefix="/_simulator")
@@ -76,6 +76,20 @@ def reverse(intent_id: str) -> tuple[dict[str, Any], int]:
         done = payments.refund(box().book, {"payment_intent": intent_id}, key=None)
         box().book.write(done.rows)
     return shown(done.body), 201
+
+
+@control.post("/payments/<intent_id>/book-twice")
+def book_twice(intent_id: str) -> tuple[dict[str, Any], int]:
+    """What came of a payment stands in the books once more, under another name."""
+    with box().book.lock:
+        intent = box().book.get("intents", intent_id)
+        charge = box().book.get("charges", (intent or {}).get("latest_charge") or "")
+        booked = charge and box().book.get("transactions", charge["balance_transaction"])
+        if not booked:
+            return {"error": "nothing is booked of it"}, 404
+        again = {**booked, "id": new_id("txn")}
+        box().book.write([("transactions", again)])
+    return shown(again), 201
 
 
 @control.post("/payouts")

@@ -167,6 +167,21 @@ def close_day() -> Any:
     return jsonify({})
 
 
+@pages.post("/_simulator/payments/<payment_key>/settle-twice")
+def settle_twice(payment_key: str) -> Any:
+    """This function will list what is settled of a payment once more, under another name."""
+    with box().book.lock:
+        told = [
+            row
+            for row in box().book.rows("settlements")
+            if row["shown"]["paymentKey"] == payment_key
+        ]
+        again = new_key("tx_")
+        shown = {**told[0]["shown"], "transactionKey": again}
+        box().book.write([("settlements", {**told[0], "id": again, "shown": shown})])
+    return jsonify({})
+
+
 def _settlement(row: dict[str, Any]) -> dict[str, Any]:
     payment = _payment(row["payment"])
     fee = int(abs(row["amount"]) * _FEE_PERCENT / 100)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -6,8 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from app.base.audit import AuditEvent
+from app.base.config import settings
 from app.base.db import control_session
-from invoices.models import Invoice, PaymentAttempt
+from invoices.models import Invoice, PaymentAttempt, ReconciliationDay
 from tenants.models import ProvisioningRun
 from tests.factories import NOW
 from tests.web.forms import csrf_token, send, sign_in_staff
@@ -84,6 +86,31 @@ class TestTryAgain:
         assert [answer.status_code for answer in answers] == [303, 404]
         with control_session() as session:
             assert session.get_one(ProvisioningRun, key).attempts == 0
+
+    @pytest.mark.parametrize(
+        ("language", "name"), [("ko", "결제사 정산 내역"), ("en", "a gateway&#39;s books")]
+    )
+    def test_shows_a_day_that_cannot_be_reconciled(
+        self, client: Any, language: str, name: str
+    ) -> None:
+        with control_session() as session:
+            day = ReconciliationDay(
+                gateway="cards",
+                day=date(2026, 3, 9),
+                asked_at=NOW,
+                attempts=settings().work_attempts_max,
+                last_error="GatewayUnavailable: no answer",
+            )
+            session.add(day)
+            session.flush()
+        sign_in_staff(client, "finance")
+        shown = client.get(PAGE, query_string={"lang": language}).text
+        assert name in shown
+        assert "cards 2026-03-09" in shown
+        to = f"{PAGE}/parked/reconciliation/{day.id}/again"
+        assert send(client, PAGE, {}, to=to).status_code == 303
+        with control_session() as session:
+            assert session.get_one(ReconciliationDay, day.id).attempts == 0
 
     @pytest.mark.parametrize("word", ["provisioning", "nonsense", "tenant; DROP TABLE"])
     def test_of_nothing_is_not_found(self, client: Any, word: str) -> None:
