@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,6 +82,50 @@ def begun(client: Any) -> str:
     assert answer.status_code == 303
     place: str = answer.headers["Location"]
     return place
+
+
+class TestConverting:
+    def test_registers_where_the_accounts_rules_say(
+        self, client: Any, account: str, toss: RunningToss
+    ) -> None:
+        actor = Actor.job("test")
+        with control_session() as session:
+            for code, currencies in (("toss-more", ("KRW",)), ("toss-abroad", ("USD",))):
+                gateway_accounts.add(
+                    control_session=session,
+                    account=gateway_accounts.NewAccount(
+                        code=code,
+                        gateway="toss",
+                        title_ko="다른 카드",
+                        title_en="Another card",
+                        credentials={
+                            "base_url": toss.url,
+                            "script_url": f"{toss.url}/v2/standard",
+                            "client_key": "test_ck_more",
+                            "secret_key": "test_sk_more",
+                        },
+                        currencies=currencies,
+                    ),
+                    actor=actor,
+                    now=NOW,
+                )
+                gateway_accounts.use(
+                    control_session=session, code=code, place="offered", actor=actor, now=NOW
+                )
+        sign_in(client, customer())
+        page = client.get("/portal/plan/convert?method=card")
+        assert page.status_code == 200
+        offered = re.findall(r'name="account" value="([a-z-]+)"', page.text)
+        assert offered == ["toss-main", "toss-more"]
+        answer = send(
+            client,
+            "/portal/plan/convert?method=card",
+            {"account": "toss-more"},
+            to="/portal/payment/cards",
+        )
+        assert answer.status_code == 303
+        with control_session() as session:
+            assert session.scalars(select(CardRegistration.gateway)).all() == ["toss-more"]
 
 
 class TestThePage:
