@@ -18,7 +18,7 @@ from invoices import card_links, dunning_debts, dunning_rules
 from invoices.dunning_debts import OURS
 from invoices.gateways.port import DeclineClass
 from invoices.models import Invoice, PaymentAttempt
-from invoices.payment_methods import default_method
+from invoices.payment_methods import default_method, stranded
 from tenants import lifecycle
 from tenants.models import Tenant, TenantAdmin
 
@@ -116,26 +116,56 @@ def _tell(
     now: datetime,
 ) -> None:
     invoice, attempt = refused
-    zone = settings().contract_timezone
+    asked = Money(attempt.amount_minor, attempt.currency)
     for email in admin_emails(control_session=control_session, tenant_id=tenant.id):
-        queue_mail(
-            control_session=control_session,
-            room="invoices",
-            name="payment_declined",
-            to=email,
-            language=tenant.language,
-            context={
-                "number": invoice.number_text,
-                "total": str(Money(attempt.amount_minor, attempt.currency)),
-                "due_on": invoice.due_on,
-                "retry_on": clock.today(retry_at, zone) if retry_at else None,
-                "url": card_links.link(tenant_id=tenant.id, now=now),
-                "link_until": card_links.last_day(now=now),
-            },
-            regarding_id=tenant.id,
-            dedupe_key=f"declined:{attempt.id}:{email}",
-            now=now,
-        )
+        about = f"declined:{attempt.id}"
+        _mail(control_session, (tenant, email), invoice, asked, retry_at, about, now)
+
+
+def _mail(  # noqa: PLR0917 - what one mail says
+    control_session: Session,
+    to: tuple[Tenant, str],
+    invoice: Invoice,
+    asked: Money,
+    retry_at: datetime | None,
+    about: str,
+    now: datetime,
+) -> None:
+    tenant, email = to
+    zone = settings().contract_timezone
+    queue_mail(
+        control_session=control_session,
+        room="invoices",
+        name="payment_declined",
+        to=email,
+        language=tenant.language,
+        context={
+            "number": invoice.number_text,
+            "total": str(asked),
+            "due_on": invoice.due_on,
+            "retry_on": clock.today(retry_at, zone) if retry_at else None,
+            "url": card_links.link(tenant_id=tenant.id, now=now),
+            "link_until": card_links.last_day(now=now),
+        },
+        regarding_id=tenant.id,
+        dedupe_key=f"{about}:{email}",
+        now=now,
+    )
+
+
+def ask_for_method(*, control_session: Session, invoice: Invoice, now: datetime) -> None:
+    """This function will ask for another card where the only one is at an account we disabled.
+
+    By the mail of a declined card, once for an invoice: what the customer has to do is the same.
+    """
+    tenant = control_session.scalar(
+        select(Tenant).where(Tenant.id == invoice.tenant_id, stranded())
+    )
+    if tenant is None:
+        return
+    open_ = Money(invoice.open_minor, invoice.currency)
+    for email in admin_emails(control_session=control_session, tenant_id=tenant.id):
+        _mail(control_session, (tenant, email), invoice, open_, None, f"stranded:{invoice.id}", now)
 
 
 def admin_emails(*, control_session: Session, tenant_id: UUID) -> list[str]:

@@ -23,7 +23,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, NotFound
 from app.base.money import Money
-from invoices import payment_outcome, settlement
+from invoices import dunning, payment_outcome, settlement
 from invoices.gateways.port import (
     Absent,
     Capability,
@@ -123,6 +123,8 @@ def begin(
     settlement.use_credit(control_session=control_session, invoice=invoice, now=now)
     method = default_method(control_session=control_session, tenant_id=invoice.tenant_id)
     invoice.collect_at = None
+    if method is None and invoice.open_minor:
+        dunning.ask_for_method(control_session=control_session, invoice=invoice, now=now)
     if method is None or not invoice.open_minor:
         return None
     attempt = _attempt(control_session, invoice, method, now, real_now)

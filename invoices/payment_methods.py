@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, and_, exists, select, update
 from sqlalchemy.orm import Session
 
 from app.base import ids, secrets
@@ -24,6 +24,7 @@ from invoices.models import (
     Invoice,
     PaymentMethod,
 )
+from tenants.models import LIVE_STATES, Tenant
 
 
 class NoSuchRegistration(NotFound):
@@ -191,6 +192,29 @@ def default_method(*, control_session: Session, tenant_id: UUID) -> PaymentMetho
         .where(PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None), ~closed)
         .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
         .limit(1)
+    )
+
+
+def stranded() -> ColumnElement[bool]:
+    """This function will return the condition that a tenant's only methods are at accounts that
+    are disabled: nothing can be charged until they register another."""
+    closed = exists().where(
+        GatewayAccount.code == PaymentMethod.gateway, GatewayAccount.disabled_at.is_not(None)
+    )
+    own = (PaymentMethod.tenant_id == Tenant.id) & PaymentMethod.revoked_at.is_(None)
+    return and_(
+        Tenant.state.in_(LIVE_STATES),
+        exists().where(own, closed).correlate(Tenant),
+        ~exists().where(own, ~closed).correlate(Tenant),
+    )
+
+
+def stranded_tenants(*, control_session: Session, limit: int) -> list[Tenant]:
+    """This function will list the tenants that no charge can reach, for somebody to know of."""
+    return list(
+        control_session.scalars(
+            select(Tenant).where(stranded()).order_by(Tenant.name, Tenant.id).limit(limit)
+        )
     )
 
 

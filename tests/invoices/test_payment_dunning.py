@@ -13,11 +13,17 @@ from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.messages import Message
 from app.base.money import Money
-from invoices import dunning, dunning_warnings, transfers
+from invoices import (
+    dunning,
+    dunning_warnings,
+    gateway_accounts,
+    payment_methods,
+    transfers,
+)
 from invoices.models import Invoice
 from tenants import lifecycle
 from tenants.models import Tenant
-from tests.factories import NOW, make_invoice, make_staff, make_tenant
+from tests.factories import NOW, make_card, make_invoice, make_staff, make_tenant
 from tests.invoices.collecting import (
     attempts_of,
     charges,
@@ -192,3 +198,66 @@ class TestADebt:
         collect(control_session, invoice)
         assert invoice.state == "paid"
         assert tenant_of(control_session, invoice).state == "suspended"
+
+
+class TestACustomerWhoseOnlyAccountIsDisabled:
+    def test_is_asked_for_another_card_once_and_shown_to_people(
+        self, control_session: Session
+    ) -> None:
+        invoice = self.at_a_disabled_account(control_session)
+        for _ in range(2):
+            invoice.collect_at = NOW
+            assert collect(control_session, invoice) is None
+        (mail,) = mails(control_session, "payment_declined")
+        assert str(invoice.number_text) in mail
+        assert attempts_of(control_session, invoice) == []
+        assert self.shown(control_session) == [invoice.tenant_id]
+
+    def test_is_charged_again_as_soon_as_it_is_enabled(self, control_session: Session) -> None:
+        invoice = self.at_a_disabled_account(control_session)
+        gateway_accounts.enable(
+            control_session=control_session, code="cards", actor=SYSTEM, now=NOW
+        )
+        assert self.shown(control_session) == []
+        method = payment_methods.default_method(
+            control_session=control_session, tenant_id=invoice.tenant_id
+        )
+        assert method is not None
+
+    def test_is_not_whoever_has_a_card_elsewhere_or_none_at_all(
+        self, control_session: Session
+    ) -> None:
+        invoice = self.at_a_disabled_account(control_session)
+        make_invoice(control_session)
+        tenant = tenant_of(control_session, invoice)
+        elsewhere = make_card(control_session, tenant=tenant)
+        assert self.shown(control_session) == []
+        elsewhere.revoked_at = NOW
+        control_session.flush()
+        assert self.shown(control_session) == [tenant.id]
+
+    def shown(self, session: Session) -> list[object]:
+        found = payment_methods.stranded_tenants(control_session=session, limit=9)
+        return [tenant.id for tenant in found]
+
+    def at_a_disabled_account(self, session: Session) -> Invoice:
+        invoice = make_invoice(session)
+        gateway_accounts.add(
+            control_session=session,
+            account=gateway_accounts.NewAccount(
+                code="cards",
+                gateway="toss",
+                title_ko="카드",
+                title_en="Card",
+                credentials={"client_key": "test_ck_1", "secret_key": "test_sk_1"},
+            ),
+            actor=SYSTEM,
+            now=NOW,
+        )
+        card = make_card(session, tenant=tenant_of(session, invoice))
+        card.gateway, card.is_default = "cards", False
+        gateway_accounts.disable(
+            control_session=session, code="cards", reason="closed", actor=SYSTEM, now=NOW
+        )
+        session.flush()
+        return invoice

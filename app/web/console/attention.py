@@ -21,6 +21,7 @@ from invoices import (
     evidence,
     invoicing,
     listing,
+    payment_methods,
     payment_queue,
     reversals,
     runs,
@@ -64,6 +65,7 @@ def index() -> str:
     board = vat_deadlines.board(control_session=control(), now=now, limit=SHOWN_MAX)
     flagged = business_status.flagged(control_session=control(), limit=SHOWN_MAX)
     rows = parked.listed(control_session=control(), limit=SHOWN_MAX)
+    stranded = payment_methods.stranded_tenants(control_session=control(), limit=SHOWN_MAX)
     failed_mail = control().scalar(
         select(func.count()).select_from(Message).where(Message.state == "failed")
     )
@@ -72,6 +74,7 @@ def index() -> str:
         waiting=waiting,
         numbers=numbers,
         declined=declined,
+        stranded=stranded,
         stuck=stuck,
         held=held,
         unreleased=unreleased,
@@ -90,7 +93,7 @@ def index() -> str:
         failed_mail=failed_mail or 0,
         names=names,
         nothing=not (
-            (waiting or declined or held or unreleased or stuck)
+            (waiting or declined or held or unreleased or stuck or stranded)
             or (papers or by_hand or rows or failed_mail or board.pressing or flagged)
         ),
         may_act=g.staff.role in ("finance", "admin"),
@@ -145,7 +148,9 @@ def evidence_by_hand(now: datetime) -> list[Row[Any]]:
     """This function will list this and last month's supplies that need a paper made elsewhere."""
     since = months_after(listing.today_of(now).replace(day=1), -1)
     made_elsewhere = select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand")
-    to_make: CompoundSelect[UUID] = union(made_elsewhere, reversals.supplies_with_receipt_to_cancel())
+    to_make: CompoundSelect[UUID] = union(
+        made_elsewhere, reversals.supplies_with_receipt_to_cancel()
+    )
     return _supplies(Invoice.supplied_on >= since, Invoice.id.in_(to_make))
 
 
