@@ -9,7 +9,7 @@ less than nothing; what would go below is carried over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -196,6 +196,11 @@ def names_of(charge: Charge) -> tuple[str, str]:
         f"{charge.name_ko} (포함 {ko} 초과)",
         f"{charge.name_en} (above {en} included)",
     )
+
+
+def counts_billed(bills: Iterable[DueBill]) -> bool:
+    """This function will tell whether what was billed before is needed to compose bills."""
+    return any(_tops_up(span) for bill in bills for span in bill.spans)
 
 
 def _tops_up(span: Span) -> bool:

@@ -125,6 +125,12 @@ def own_rule(
     return control_session.scalar(select(DunningRule).where(mine))
 
 
+def rules_of_plans(*, control_session: Session) -> dict[str, DunningRule]:
+    """This function will return what was changed for plans, by their codes."""
+    rows = control_session.scalars(select(DunningRule).where(DunningRule.plan_code.is_not(None)))
+    return {row.plan_code: row for row in rows if row.plan_code}
+
+
 def set_rule(
     *,
     control_session: Session,

@@ -101,9 +101,9 @@ def account_ahead(
     coupons = coupon_uses.of_subscriptions(
         control_session=control_session, subscriptions=[(subscription.id, tenant_id)], lock=False
     )
-    amounts = items.billed_amounts(
-        control_session=control_session, subscription_ids=[subscription.id]
-    )
+    # Years of billed lines are read only where a commitment counts them.
+    counted = [subscription.id] if composing.counts_billed(bills) else []
+    amounts = items.billed_amounts(control_session=control_session, subscription_ids=counted)
     tenant = control_session.get_one(Tenant, tenant_id)
     return composing.Account(
         currency=subscription.currency,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -89,14 +90,14 @@ def url_with(**changes: object) -> str:
 
 def asset(name: str) -> str:
     """This function will return a static file's address, marked by content for caches."""
-    path = Path(str(current_app.static_folder)) / name
-    digest = _digest(path, path.stat().st_mtime_ns)
+    path = f"{current_app.static_folder}/{name}"
+    digest = _digest(path, os.stat(path).st_mtime_ns)
     return f"{request.script_root}{current_app.static_url_path}/{name}?v={digest}"
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, _mtime_ns: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+def _digest(path: str, _mtime_ns: int) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
 
 
 def field_errors(errors: Form | Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:

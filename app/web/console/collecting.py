@@ -40,11 +40,12 @@ def index() -> str:
     """This function will list who owes, the longest first, and what is done otherwise for plans."""
     now = clock.now()
     debtors = dunning_holds.debtors(control_session=control(), limit=SHOWN_MAX)
-    plans = control().scalars(select(Plan.code).order_by(Plan.position))
+    plans = control().scalars(select(Plan.code).order_by(Plan.position)).all()
+    rules = dunning_rules.rules_of_plans(control_session=control())
     return render_template(
         "console/collecting/list.html",
         rows=_rows(debtors, now),
-        plans=[(code, plan_names([code]), _rule(plan_code=code)) for code in plans],
+        plans=[(code, plan_names([code]), rules.get(code)) for code in plans],
         taken_back=virtual_accounts.taken_back(control_session=control(), limit=SHOWN_MAX),
         undone=reversals.work_list(control_session=control(), limit=SHOWN_MAX),
         usual=dunning_rules.usual(),
