@@ -10,6 +10,7 @@ import random
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -172,26 +173,34 @@ def call_steadily(
 ) -> list[float]:
     """This function will send the calls when they are due, and time each from then.
 
-    A call that finds no idle connection waits for one, and its waiting counts. The first `warm_up`
-    calls are sent before and left out: what piles up before a cold server must not follow it. Every
-    call must be answered with 200, or with the status that `answers` has for it.
+    The connections take turns, as those of many programs would. A call that finds no idle one waits
+    for it, and its waiting counts. The first `warm_up` calls are sent before and left out: what
+    piles up before a cold server must not follow it. Every call must be answered with 200, or with
+    the status that `answers` has for it.
     """
     expected = answers or [200] * len(requests)
-    _at_rate(port, requests[:warm_up], rate, expected[:warm_up])
-    return _at_rate(port, requests[warm_up:], rate, expected[warm_up:])
+    idle = deque(_connected(port) for _ in range(CONNECTIONS))
+    _at_rate(port, idle, requests[:warm_up], rate, expected[:warm_up])
+    took = _at_rate(port, idle, requests[warm_up:], rate, expected[warm_up:])
+    for connection in idle:
+        connection.close()
+    return took
 
 
 def _at_rate(
-    port: int, requests: Sequence[bytes], rate: int, answers: Sequence[int]
+    port: int,
+    idle: deque[socket.socket],
+    requests: Sequence[bytes],
+    rate: int,
+    answers: Sequence[int],
 ) -> list[float]:
     selector = selectors.DefaultSelector()
-    idle = [_connected(port) for _ in range(CONNECTIONS)]
     took = [0.0] * len(requests)
     begun, sent, answered = time.perf_counter(), 0, 0
     while answered < len(requests):
         now = time.perf_counter() - begun
         while idle and sent < len(requests) and sent / rate <= now:
-            connection = _sent(idle.pop(), requests[sent], port)
+            connection = _sent(idle.popleft(), requests[sent], port)
             selector.register(connection, selectors.EVENT_READ, [sent, b""])
             sent += 1
         wait = sent / rate - (time.perf_counter() - begun) if idle else 30
@@ -211,8 +220,6 @@ def _at_rate(
             selector.unregister(key.fileobj)
             idle.append(key.fileobj)  # type: ignore[arg-type]
             answered += 1
-    for connection in idle:
-        connection.close()
     selector.close()
     return took
 
