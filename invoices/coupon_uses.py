@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk, ids
@@ -26,6 +26,15 @@ from invoices.schedule import Span
 
 # By the item that was charged for and the end of what was charged.
 GivenByEnd = dict[tuple[UUID, datetime], Given]
+_COUNTED = (
+    select(CouponRedemption)
+    .where(
+        CouponRedemption.tenant_id.in_(bindparam("tenants", expanding=True)),
+        CouponRedemption.counted,
+    )
+    .execution_options(populate_existing=True)
+)
+_COUNTED_TO_USE = _COUNTED.with_for_update(of=CouponRedemption)
 
 
 def terms_of(offer: CouponOffer) -> Coupon:
@@ -54,13 +63,10 @@ def of_subscriptions(
 
     A released one is among them: a late run still discounts the bills of before.
     """
-    wanted = select(CouponRedemption).where(
-        CouponRedemption.tenant_id.in_([tenant_id for _, tenant_id in subscriptions]),
-        CouponRedemption.counted,
-    )
-    if lock:
-        wanted = wanted.with_for_update(of=CouponRedemption)
-    rows = control_session.scalars(wanted.execution_options(populate_existing=True)).all()
+    rows = control_session.scalars(
+        _COUNTED_TO_USE if lock else _COUNTED,
+        {"tenants": [tenant_id for _, tenant_id in subscriptions]},
+    ).all()
     used_from = _used_from(control_session, [row.id for row in rows])
     by_tenant: dict[UUID, list[CouponRedemption]] = defaultdict(list)
     for row in rows:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk, ids
@@ -22,6 +22,25 @@ from invoices.spending import Grant, Use
 
 # Money with its tax in it.
 ON_ACCOUNT = ("overpayment", "credit_note")
+_OPEN = (
+    select(CreditGrant)
+    .where(
+        CreditGrant.tenant_id.in_(bindparam("tenants", expanding=True)),
+        CreditGrant.used_minor + CreditGrant.lapsed_minor < CreditGrant.amount_minor,
+        CreditGrant.revoked_at.is_(None),
+        CreditGrant.source.not_in(ON_ACCOUNT),
+        # What a draft carries over is nobody's until it is issued.
+        ~exists().where(Invoice.id == CreditGrant.carried_by, Invoice.state == "draft"),
+    )
+    .order_by(
+        CreditGrant.priority,
+        CreditGrant.expires_on.asc().nulls_last(),
+        CreditGrant.granted_at,
+        CreditGrant.id,
+    )
+    .execution_options(populate_existing=True)
+)
+_OPEN_TO_USE = _OPEN.with_for_update()
 
 
 def open_grants(
@@ -32,25 +51,8 @@ def open_grants(
     The first to be used comes first: by priority, then what expires soonest, then the oldest. What
     has expired by a bill's day is left out there: a late run still finds what was good then.
     """
-    query = (
-        select(CreditGrant)
-        .where(
-            CreditGrant.tenant_id.in_(tenant_ids),
-            CreditGrant.used_minor + CreditGrant.lapsed_minor < CreditGrant.amount_minor,
-            CreditGrant.revoked_at.is_(None),
-            CreditGrant.source.not_in(ON_ACCOUNT),
-            # What a draft carries over is nobody's until it is issued.
-            ~exists().where(Invoice.id == CreditGrant.carried_by, Invoice.state == "draft"),
-        )
-        .order_by(
-            CreditGrant.priority,
-            CreditGrant.expires_on.asc().nulls_last(),
-            CreditGrant.granted_at,
-            CreditGrant.id,
-        )
-        .execution_options(populate_existing=True)
-    )
-    rows = control_session.scalars(query.with_for_update() if lock else query)
+    query = _OPEN_TO_USE if lock else _OPEN
+    rows = control_session.scalars(query, {"tenants": list(tenant_ids)})
     found: dict[tuple[UUID, str], list[Grant]] = defaultdict(list)
     for row in rows:
         grant = Grant(row.id, row.left_minor, row.source, row.expires_on, row.paid_for)

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk
@@ -104,6 +104,10 @@ class HeldDraft:
     total_minor: int
     reason: dict[str, Any]
     since: datetime
+
+
+# Whether any draft stands, held or not.
+STANDING = exists().where(Invoice.state == "draft")
 
 
 def held(*, control_session: Session, limit: int) -> list[HeldDraft]:

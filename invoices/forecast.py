@@ -20,7 +20,7 @@ from invoices.composing import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
 from invoices.rating import NO_FACTS, Facts
-from invoices.schedule import DueBill, Span
+from invoices.schedule import DueBill, Item, Span
 from invoices.spending import carry
 from tenants.models import Tenant
 
@@ -69,8 +69,28 @@ def coming_bills(
     found, prices = items.of_subscriptions(
         control_session=control_session, subscription_ids=[subscription.id]
     )
+    return bills_of_items(
+        control_session=control_session,
+        subscription=subscription,
+        in_force=found[subscription.id],
+        prices=prices,
+        until=until,
+        bills_max=bills_max,
+    )
+
+
+def bills_of_items(
+    *,
+    control_session: Session,
+    subscription: Subscription,
+    in_force: Sequence[Item],
+    prices: Mapping[UUID, Offered],
+    until: date,
+    bills_max: int = BILLS_MAX,
+) -> list[ComingBill]:
+    """This function will do the same for who has read the subscription's items already."""
     agenda = schedule.agenda(
-        items=found[subscription.id],
+        items=in_force,
         billed=items.billed(control_session=control_session, subscription_ids=[subscription.id]),
         timezone=subscription.timezone,
         today=until,

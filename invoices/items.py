@@ -9,7 +9,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from invoices import catalogue, vat_lines
@@ -26,14 +26,37 @@ from invoices.models import (
 )
 from invoices.schedule import Billed, Item
 
+# Years of spans: their ends come apart, because a range each would take longer to read.
+_BILLED = select(
+    BilledSpan.item_id, BilledSpan.kind, func.lower(BilledSpan.span), func.upper(BilledSpan.span)
+).where(
+    BilledSpan.subscription_id.in_(bindparam("subscriptions", expanding=True)),
+    BilledSpan.state != "void",
+)
+_OF_SUBSCRIPTIONS = (
+    select(
+        SubscriptionItem.id,
+        SubscriptionItem.subscription_id,
+        SubscriptionItem.price_id,
+        SubscriptionItem.quantity,
+        SubscriptionItem.starts_at,
+        SubscriptionItem.ends_at,
+        SubscriptionItem.anchor_on,
+        SubscriptionItem.credit_on_end,
+    )
+    .where(SubscriptionItem.subscription_id.in_(bindparam("subscriptions", expanding=True)))
+    .order_by(SubscriptionItem.starts_at, SubscriptionItem.id)
+)
+_OFFERED = (
+    select(Price, PlanVersion.plan_code, PlanVersion.version)
+    .join(PlanVersion, PlanVersion.id == Price.plan_version_id)
+    .where(Price.id.in_(bindparam("prices", expanding=True)))
+)
+
 
 def offered(*, control_session: Session, price_ids: Collection[UUID]) -> dict[UUID, Offered]:
     """This function will read prices with their plans; a few serve any number of subscribers."""
-    rows = control_session.execute(
-        select(Price, PlanVersion.plan_code, PlanVersion.version)
-        .join(PlanVersion, PlanVersion.id == Price.plan_version_id)
-        .where(Price.id.in_(price_ids))
-    )
+    rows = control_session.execute(_OFFERED, {"prices": list(price_ids)})
     return {
         price.id: Offered(
             price_id=price.id,
@@ -98,18 +121,7 @@ def of_subscriptions(
 ) -> tuple[dict[UUID, list[Item]], dict[UUID, Offered]]:
     """This function will return each subscription's items, past and to come, and their prices."""
     rows = control_session.execute(
-        select(
-            SubscriptionItem.id,
-            SubscriptionItem.subscription_id,
-            SubscriptionItem.price_id,
-            SubscriptionItem.quantity,
-            SubscriptionItem.starts_at,
-            SubscriptionItem.ends_at,
-            SubscriptionItem.anchor_on,
-            SubscriptionItem.credit_on_end,
-        )
-        .where(SubscriptionItem.subscription_id.in_(subscription_ids))
-        .order_by(SubscriptionItem.starts_at, SubscriptionItem.id)
+        _OF_SUBSCRIPTIONS, {"subscriptions": list(subscription_ids)}
     ).all()
     prices = offered(control_session=control_session, price_ids={row.price_id for row in rows})
     found: dict[UUID, list[Item]] = defaultdict(list)
@@ -133,12 +145,8 @@ def of_subscriptions(
 
 def billed(*, control_session: Session, subscription_ids: Collection[UUID]) -> Billed:
     """This function will return what was billed of these subscriptions' items and not voided."""
-    rows = control_session.execute(
-        select(BilledSpan.item_id, BilledSpan.kind, BilledSpan.span).where(
-            BilledSpan.subscription_id.in_(subscription_ids), BilledSpan.state != "void"
-        )
-    )
-    return taken((row.item_id, row.kind, row.span.lower, row.span.upper) for row in rows)
+    rows = control_session.execute(_BILLED, {"subscriptions": list(subscription_ids)})
+    return taken(rows)
 
 
 def billed_amounts(

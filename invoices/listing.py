@@ -9,7 +9,16 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -17,7 +26,7 @@ from app.base import clock
 from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.money import Money
-from invoices.models import INVOICE, Invoice, Subscription
+from invoices.models import INVOICE, Invoice
 from tenants.models import Tenant
 
 OVERDUE = "overdue"
@@ -99,18 +108,11 @@ class InvoicePage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StuckSubscription:
-    """A subscription that is not billed: it waits for readings, or its billing failed."""
+class Latest:
+    """A customer's newest invoices, of so many."""
 
-    subscription_id: UUID
-    tenant_id: UUID
-    tenant_name: str
-    bill_on: date | None
-    blocked_reason: str | None
-    last_error: str | None
-    attempts: int
-    retry_at: datetime | None
-    needs_person: bool
+    rows: list[InvoiceRow]
+    count: int
 
 
 def find(
@@ -146,6 +148,13 @@ def find(
         number=number,
         pages=pages,
     )
+
+
+def latest(*, control_session: Session, tenant_id: UUID, now: datetime, limit: int) -> Latest:
+    """This function will return a customer's newest invoices, and how many there are."""
+    rows = control_session.execute(_LATEST, {"tenant": tenant_id, "most": limit}).all()
+    today = today_of(now)
+    return Latest(rows=[_row(row, today) for row in rows], count=rows[0].of if rows else 0)
 
 
 def totals(*, control_session: Session, filters: InvoiceFilters, now: datetime) -> list[Totals]:
@@ -203,36 +212,6 @@ def ids(*, control_session: Session, filters: InvoiceFilters, now: datetime) -> 
     return list(control_session.scalars(_picked(filters, now).limit(most)))
 
 
-def stuck(*, control_session: Session, limit: int = 200) -> list[StuckSubscription]:
-    """This function will list the subscriptions that need somebody's attention, oldest first."""
-    worn_out = Subscription.attempts >= settings().work_attempts_max
-    failed = Subscription.last_error.is_not(None)
-    rows = control_session.execute(
-        select(Subscription, Tenant.name)
-        .join(Tenant, Tenant.id == Subscription.tenant_id)
-        .where(
-            Subscription.state != "cancelled",
-            or_(Subscription.blocked_reason.is_not(None), failed, worn_out),
-        )
-        .order_by(Subscription.next_bill_on, Subscription.id)
-        .limit(limit)
-    )
-    return [
-        StuckSubscription(
-            subscription_id=subscription.id,
-            tenant_id=subscription.tenant_id,
-            tenant_name=name,
-            bill_on=subscription.next_bill_on,
-            blocked_reason=subscription.blocked_reason,
-            last_error=subscription.last_error,
-            attempts=subscription.attempts,
-            retry_at=subscription.retry_at,
-            needs_person=subscription.attempts >= settings().work_attempts_max,
-        )
-        for subscription, name in rows
-    ]
-
-
 def _order(sort: str) -> tuple[ColumnElement[Any], ...]:
     column = _SORT_COLUMNS.get(sort.removeprefix("-"))
     if column is None:
@@ -282,6 +261,23 @@ def _rows(picked: Select[Any], sort: str) -> Select[Any]:
         .join(Tenant, Tenant.id == Invoice.tenant_id)
         .order_by(*_order(sort))
     )
+
+
+_OWN = Invoice.tenant_id == bindparam("tenant")
+_LATEST = _rows(
+    select(Invoice.id)
+    .where(_OWN)
+    .order_by(*_order("-issued"))
+    .limit(bindparam("most", type_=Integer)),
+    "-issued",
+).add_columns(
+    select(func.count())
+    .select_from(Invoice)
+    .where(_OWN)
+    .correlate(None)
+    .scalar_subquery()
+    .label("of")
+)
 
 
 def conditions(filters: InvoiceFilters, now: datetime) -> list[ColumnElement[bool]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from app.base import ids, secrets
@@ -25,6 +25,21 @@ from invoices.models import (
     PaymentMethod,
 )
 from tenants.models import LIVE_STATES, Tenant
+
+# Its merchant account is disabled.
+_CLOSED = exists().where(
+    GatewayAccount.code == PaymentMethod.gateway, GatewayAccount.disabled_at.is_not(None)
+)
+_DEFAULT = (
+    select(PaymentMethod)
+    .where(
+        PaymentMethod.tenant_id == bindparam("tenant"),
+        PaymentMethod.revoked_at.is_(None),
+        ~_CLOSED,
+    )
+    .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
+    .limit(1)
+)
 
 
 class NoSuchRegistration(NotFound):
@@ -184,28 +199,17 @@ def default_method(*, control_session: Session, tenant_id: UUID) -> PaymentMetho
 
     While its merchant account is disabled, the newest method at another account stands in.
     """
-    closed = exists().where(
-        GatewayAccount.code == PaymentMethod.gateway, GatewayAccount.disabled_at.is_not(None)
-    )
-    return control_session.scalar(
-        select(PaymentMethod)
-        .where(PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None), ~closed)
-        .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
-        .limit(1)
-    )
+    return control_session.scalar(_DEFAULT, {"tenant": tenant_id})
 
 
 def stranded() -> ColumnElement[bool]:
     """This function will return the condition that a tenant's only methods are at accounts that
     are disabled: nothing can be charged until they register another."""
-    closed = exists().where(
-        GatewayAccount.code == PaymentMethod.gateway, GatewayAccount.disabled_at.is_not(None)
-    )
     own = (PaymentMethod.tenant_id == Tenant.id) & PaymentMethod.revoked_at.is_(None)
     return and_(
         Tenant.state.in_(LIVE_STATES),
-        exists().where(own, closed).correlate(Tenant),
-        ~exists().where(own, ~closed).correlate(Tenant),
+        exists().where(own, _CLOSED).correlate(Tenant),
+        ~exists().where(own, ~_CLOSED).correlate(Tenant),
     )
 
 

@@ -18,6 +18,27 @@ from invoices.models import Invoice, PaymentAttempt
 from invoices.payment import COLLECTOR, NoSuchAttempt
 from invoices.payment_outcome import Desk
 
+# Attempts that wait for a person, and open invoices whose latest attempt was declined.
+WAITING = (
+    select(PaymentAttempt)
+    .where(PaymentAttempt.state == "needs_person")
+    .order_by(PaymentAttempt.begun_at, PaymentAttempt.id)
+)
+_later = aliased(PaymentAttempt)
+DECLINED = (
+    select(Invoice, PaymentAttempt)
+    .join(PaymentAttempt, PaymentAttempt.invoice_id == Invoice.id)
+    .outerjoin(
+        _later,
+        and_(
+            _later.invoice_id == Invoice.id,
+            _later.attempt_number > PaymentAttempt.attempt_number,
+        ),
+    )
+    .where(Invoice.state == "issued", PaymentAttempt.state == "declined", _later.id.is_(None))
+    .order_by(Invoice.issued_at, Invoice.id)
+)
+
 
 class NothingToSettle(Conflict):
     """The attempt does not wait for anybody."""
@@ -111,31 +132,10 @@ def try_again(
 
 def waiting(*, control_session: Session, limit: int) -> list[PaymentAttempt]:
     """This function will list the attempts that wait for a person, oldest first."""
-    return list(
-        control_session.scalars(
-            select(PaymentAttempt)
-            .where(PaymentAttempt.state == "needs_person")
-            .order_by(PaymentAttempt.begun_at, PaymentAttempt.id)
-            .limit(limit)
-        )
-    )
+    return list(control_session.scalars(WAITING.limit(limit)))
 
 
 def declined(*, control_session: Session, limit: int) -> list[tuple[Invoice, PaymentAttempt]]:
     """This function will list open invoices whose latest attempt was declined, oldest first."""
-    later = aliased(PaymentAttempt)
-    rows = control_session.execute(
-        select(Invoice, PaymentAttempt)
-        .join(PaymentAttempt, PaymentAttempt.invoice_id == Invoice.id)
-        .outerjoin(
-            later,
-            and_(
-                later.invoice_id == Invoice.id,
-                later.attempt_number > PaymentAttempt.attempt_number,
-            ),
-        )
-        .where(Invoice.state == "issued", PaymentAttempt.state == "declined", later.id.is_(None))
-        .order_by(Invoice.issued_at, Invoice.id)
-        .limit(limit)
-    )
+    rows = control_session.execute(DECLINED.limit(limit))
     return [(invoice, attempt) for invoice, attempt in rows]

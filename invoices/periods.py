@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import count
+from itertools import count, takewhile
 from zoneinfo import ZoneInfo
 
 from app.base.errors import Invalid
@@ -24,6 +24,7 @@ _COUNTS_MAX = {"week": 260, "month": 60, "year": 5}
 UNITS = tuple(_COUNTS_MAX)
 _DAYS_PER_WEEK = 7
 _JANUARY = 1
+_DAYS_IN_EVERY_MONTH = 28
 
 
 class IntervalUnsound(Invalid):
@@ -92,6 +93,8 @@ class Period:
 def months_after(anchor: date, months: int) -> date:
     """This function will return the anchor's day so many months later, or that month's last day."""
     year, month = divmod(anchor.year * 12 + anchor.month - 1 + months, 12)
+    if anchor.day <= _DAYS_IN_EVERY_MONTH:
+        return date(year, month + 1, anchor.day)
     return date(year, month + 1, min(anchor.day, monthrange(year, month + 1)[1]))
 
 
@@ -119,15 +122,21 @@ def number_on(anchor: date, day: date, interval: Interval = MONTHLY) -> int:
     return guess if start_of(anchor, guess, interval) <= day else guess - 1
 
 
+def periods_from(anchor: date, first: date, interval: Interval = MONTHLY) -> Iterator[Period]:
+    """This function will yield the period that a day falls into and all after it, without end."""
+    number = number_on(anchor, first, interval)
+    start = start_of(anchor, number, interval)
+    for following in count(number + 1):
+        end = start_of(anchor, following, interval)
+        yield Period(start, end)
+        start = end
+
+
 def periods_between(
     anchor: date, first: date, until: date, interval: Interval = MONTHLY
 ) -> Iterator[Period]:
     """This function will yield, whole and in order, each period with a day in `[first, until)`."""
-    for number in count(number_on(anchor, first, interval)):
-        start = start_of(anchor, number, interval)
-        if start >= until:
-            return
-        yield Period(start, start_of(anchor, number + 1, interval))
+    return takewhile(lambda each: each.start < until, periods_from(anchor, first, interval))
 
 
 def anchor_for(*, starts_on: date, billing_day: int | None, interval: Interval) -> date:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import count
 from uuid import UUID
 
 from invoices import periods
@@ -140,8 +139,7 @@ def _cut(item: Item, timezone: str) -> Iterator[tuple[Period, datetime, datetime
             day = Period(first, first + timedelta(days=1))
             yield day, item.starts_at, periods.bounds(day, timezone)[1]
         return
-    for number in count(periods.number_on(item.anchor_on, first, item.charge.interval)):
-        period = periods.period(item.anchor_on, number, item.charge.interval)
+    for period in periods.periods_from(item.anchor_on, first, item.charge.interval):
         begins, ends = periods.bounds(period, timezone)
         start = max(begins, item.starts_at)
         if item.ends_at is not None and start >= item.ends_at:

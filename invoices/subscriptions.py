@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, object_session
 
 from app.base import clock, states
@@ -18,7 +18,7 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
 from invoices import billing_days, catalogue, items, periods, price_rises, price_words
-from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
+from invoices.models import SUBSCRIPTION, PlanVersion, Price, Subscription
 from invoices.payment_methods import default_method
 from invoices.periods import Interval, Period
 from tenants import lifecycle
@@ -26,6 +26,19 @@ from tenants.consents import Notice
 from tenants.models import Consent, Tenant
 
 METHODS = ("card", "transfer")
+_ACTIVE = select(Subscription).where(
+    Subscription.tenant_id == bindparam("tenant"), Subscription.state != "cancelled"
+)
+_MAIN_INTERVAL = (
+    select(Price.interval_count, Price.interval_unit)
+    .where(
+        Price.plan_version_id == bindparam("version"),
+        Price.kind == "recurring",
+        ~Price.optional,
+    )
+    .order_by(Price.position)
+    .limit(1)
+)
 # The consent is given as the day is agreed on, and counts within these days before it.
 START_AHEAD_DAYS_MAX = price_rises.WITHIN_DAYS
 TERMS_VERSION = "2026-11-21"
@@ -275,11 +288,7 @@ def _record_consent(
 
 def active(*, control_session: Session, tenant_id: UUID) -> Subscription | None:
     """This function will return the tenant's subscription that is not over; a trial has none."""
-    return control_session.scalar(
-        select(Subscription).where(
-            Subscription.tenant_id == tenant_id, Subscription.state != "cancelled"
-        )
-    )
+    return control_session.scalar(_ACTIVE, {"tenant": tenant_id})
 
 
 def current_period(*, subscription: Subscription, now: datetime) -> Period:
@@ -301,10 +310,7 @@ def main_interval(subscription: Subscription) -> Interval:
     session = object_session(subscription)
     if session is None:
         raise ValueError("the subscription is in no session")
-    version = session.get_one(PlanVersion, subscription.plan_version_id)
-    main = next(
-        price for price in version.prices if price.kind == "recurring" and not price.optional
-    )
+    main = session.execute(_MAIN_INTERVAL, {"version": subscription.plan_version_id}).one()
     return Interval(main.interval_count, main.interval_unit)
 
 

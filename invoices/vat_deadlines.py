@@ -16,7 +16,7 @@ from functools import lru_cache
 from uuid import UUID
 
 import holidays
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
@@ -38,6 +38,30 @@ _LABOUR_DAY = (5, 1)
 DAYS_BEFORE = 3
 # An amendment whose cause came later than the supply has its days counted from that cause.
 _FROM_ITS_CAUSE = ("02", "03", "04")
+
+
+_UNCHOSEN = and_(
+    Invoice.evidence_at.is_(None),
+    Invoice.state.in_(("issued", "paid", "written_off")),
+    Invoice.total_minor > 0,
+)
+_UNISSUED = and_(
+    tax_invoice_is_open,
+    TaxInvoice.state.in_(("due", "failed")),
+    TaxInvoice.issue_id.is_(None),
+)
+# Issued with somebody who transmits, and the tax service has it not yet, or refused it.
+_UNTRANSMITTED = and_(
+    tax_invoice_is_open,
+    TaxInvoice.issue_id.is_not(None),
+    TaxInvoice.issuer != OFFLINE,
+    or_(
+        and_(TaxInvoice.state.in_(("due", "issued")), TaxInvoice.sent_at.is_(None)),
+        TaxInvoice.state == "failed",
+    ),
+)
+# Whether any paper has a deadline.
+WATCHED = or_(*(exists().where(each) for each in (_UNCHOSEN, _UNISSUED, _UNTRANSMITTED)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +219,7 @@ def _unchosen(control_session: Session, today: date, limit: int) -> list[Watched
             Invoice.currency,
             Invoice.buyer["name"].astext.label("name"),
         )
-        .where(
-            Invoice.evidence_at.is_(None),
-            Invoice.state.in_(("issued", "paid", "written_off")),
-            Invoice.total_minor > 0,
-        )
+        .where(_UNCHOSEN)
         .order_by(Invoice.supplied_on, Invoice.id)
         .limit(limit)
     )
@@ -223,11 +243,7 @@ def _unchosen(control_session: Session, today: date, limit: int) -> list[Watched
 def _unissued(control_session: Session, today: date, limit: int) -> list[Watched]:
     return [
         _of_paper("issue", today, issue_by(_counted_from(row)), row)
-        for row in _papers(
-            control_session,
-            and_(TaxInvoice.state.in_(("due", "failed")), TaxInvoice.issue_id.is_(None)),
-            limit,
-        )
+        for row in _papers(control_session, _UNISSUED, limit)
     ]
 
 
@@ -245,21 +261,9 @@ def _untransmitted(control_session: Session, today: date, limit: int) -> list[Wa
             transmit_by(clock.today(row.issued_at, settings().contract_timezone)),
             row,
         )
-        for row in _papers(control_session, _to_transmit(), limit)
+        for row in _papers(control_session, _UNTRANSMITTED, limit)
         if row.issued_at is not None
     ]
-
-
-def _to_transmit() -> ColumnElement[bool]:
-    """Issued with somebody who transmits, and the tax service has it not yet, or refused it."""
-    return and_(
-        TaxInvoice.issue_id.is_not(None),
-        TaxInvoice.issuer != OFFLINE,
-        or_(
-            and_(TaxInvoice.state.in_(("due", "issued")), TaxInvoice.sent_at.is_(None)),
-            TaxInvoice.state == "failed",
-        ),
-    )
 
 
 def _papers(
@@ -268,7 +272,7 @@ def _papers(
     return list(
         control_session.scalars(
             select(TaxInvoice)
-            .where(tax_invoice_is_open, condition)
+            .where(condition)
             .order_by(TaxInvoice.written_on, TaxInvoice.id)
             .limit(limit)
         )

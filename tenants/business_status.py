@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -299,24 +299,28 @@ def names_of(*, control_session: Session, numbers: Collection[str]) -> dict[str,
     return {digits: sorted(names) for digits, names in found.items()}
 
 
+_OF_NUMBERS = select(BusinessStatus).where(
+    BusinessStatus.registration_number.in_(bindparam("numbers", expanding=True))
+)
+
+
 def of(*, control_session: Session, numbers: Collection[str | None]) -> dict[str, BusinessStatus]:
     """This function will return what is known of numbers, by their digits."""
     digits = {digits_of(number) for number in numbers} - {None}
     if not digits:
         return {}
-    rows = control_session.scalars(
-        select(BusinessStatus).where(BusinessStatus.registration_number.in_(digits))
-    )
+    rows = control_session.scalars(_OF_NUMBERS, {"numbers": list(digits)})
     return {row.registration_number: row for row in rows}
+
+
+# The businesses that a person should look at.
+TO_LOOK_AT = (
+    select(BusinessStatus)
+    .where(BusinessStatus.status.in_(FLAGGED))
+    .order_by(BusinessStatus.changed_at.desc(), BusinessStatus.id)
+)
 
 
 def flagged(*, control_session: Session, limit: int) -> list[BusinessStatus]:
     """This function will list the businesses that a person should look at, the newest first."""
-    return list(
-        control_session.scalars(
-            select(BusinessStatus)
-            .where(BusinessStatus.status.in_(FLAGGED))
-            .order_by(BusinessStatus.changed_at.desc(), BusinessStatus.id)
-            .limit(limit)
-        )
-    )
+    return list(control_session.scalars(TO_LOOK_AT.limit(limit)))

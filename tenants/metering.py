@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, cast, func, or_, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -271,15 +271,21 @@ def read_again(
     return int(again.rowcount)  # type: ignore[attr-defined]  # an UPDATE's result
 
 
+_READINGS = (
+    select(Reading)
+    .where(
+        Reading.tenant_id == bindparam("tenant"),
+        Reading.day >= bindparam("first"),
+        Reading.day < bindparam("until"),
+    )
+    .order_by(Reading.day, Reading.meter)
+)
+
+
 def readings(*, control_session: Session, tenant_id: UUID, start: date, end: date) -> list[Reading]:
     """This function will return every reading of `[start, end)`, by day and meter."""
-    return list(
-        control_session.scalars(
-            select(Reading)
-            .where(Reading.tenant_id == tenant_id, Reading.day >= start, Reading.day < end)
-            .order_by(Reading.day, Reading.meter)
-        )
-    )
+    days = {"tenant": tenant_id, "first": start, "until": end}
+    return list(control_session.scalars(_READINGS, days))
 
 
 def missing_days(

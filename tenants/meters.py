@@ -138,11 +138,12 @@ def _write(
     )
 
 
+_CURRENT = select(Meter).ext(distinct_on(Meter.code)).order_by(Meter.code, Meter.version.desc())
+
+
 def current(*, control_session: Session) -> dict[str, MeterDefinition]:
     """This function will return the newest version of every meter, by code."""
-    rows = control_session.scalars(
-        select(Meter).ext(distinct_on(Meter.code)).order_by(Meter.code, Meter.version.desc())
-    )
+    rows = control_session.scalars(_CURRENT)
     return _BUILT_IN | {row.code: _definition(row) for row in rows}
 
 

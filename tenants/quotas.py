@@ -14,7 +14,7 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Integer, Row, and_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -210,11 +210,14 @@ def _note(control_session: Session, counts: Sequence[_Count], now: datetime) -> 
     )
 
 
+_ALERTS = (
+    select(QuotaAlert)
+    .where(QuotaAlert.tenant_id == bindparam("tenant"))
+    .order_by(QuotaAlert.reached_at.desc(), QuotaAlert.meter, QuotaAlert.percent.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+
+
 def alerts(*, control_session: Session, tenant_id: UUID, limit: int) -> Sequence[QuotaAlert]:
     """This function will list the thresholds that a tenant's quotas reached, newest first."""
-    return control_session.scalars(
-        select(QuotaAlert)
-        .where(QuotaAlert.tenant_id == tenant_id)
-        .order_by(QuotaAlert.reached_at.desc(), QuotaAlert.meter, QuotaAlert.percent.desc())
-        .limit(limit)
-    ).all()
+    return control_session.scalars(_ALERTS, {"tenant": tenant_id, "most": limit}).all()

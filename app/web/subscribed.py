@@ -16,7 +16,7 @@ from app.web.format import number
 from app.web.i18n import gettext, language
 from app.web.wishes import VERBS
 from invoices import amending, catalogue, items, periods, price_words, subscriptions
-from invoices.charges import Charge
+from invoices.charges import Charge, Offered
 from invoices.models import PlanVersion, Price, Subscription
 from invoices.schedule import Item
 
@@ -27,11 +27,12 @@ class NotByYourself(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A subscription with its items, the plan version they come from, and the moment looked at."""
+    """A subscription with its items, where they come from, and the moment looked at."""
 
     subscription: Subscription
     version: PlanVersion
     items: list[Item]
+    prices: dict[UUID, Offered]
     now: datetime
 
     @property
@@ -136,9 +137,11 @@ def standing(*, tenant_id: UUID, now: datetime) -> Standing | None:
     subscription = subscriptions.active(control_session=control(), tenant_id=tenant_id)
     if subscription is None:
         return None
-    found, _ = items.of_subscriptions(control_session=control(), subscription_ids=[subscription.id])
+    found, prices = items.of_subscriptions(
+        control_session=control(), subscription_ids=[subscription.id]
+    )
     version = control().get_one(PlanVersion, subscription.plan_version_id)
-    return Standing(subscription, version, found[subscription.id], now)
+    return Standing(subscription, version, found[subscription.id], prices, now)
 
 
 def customer_rights() -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from app.base.audit import AuditEvent
 from app.web.db import control
@@ -20,30 +20,31 @@ EVENTS_MAX = 100
 # What concerns the contract, among all that is written down of a tenant.
 _KINDS = ("subscription",)
 _TENANT_ACTIONS = ("tenant.currency_changed", "tenant.trial_extended")
+_EVENTS = (
+    select(AuditEvent)
+    .where(
+        AuditEvent.tenant_id == bindparam("tenant"),
+        AuditEvent.subject_kind.in_(_KINDS) | AuditEvent.action.in_(_TENANT_ACTIONS),
+    )
+    .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+    .limit(EVENTS_MAX)
+)
 
 
 def coming(standing: Standing) -> list[ComingBill]:
     """This function will return the bills of the year to come, by the billing run's own code."""
-    return forecast.coming_bills(
+    return forecast.bills_of_items(
         control_session=control(),
         subscription=standing.subscription,
+        in_force=standing.items,
+        prices=standing.prices,
         until=periods.months_after(standing.today, forecast.MONTHS_AHEAD),
     )
 
 
 def history(*, tenant_id: UUID, staff: bool) -> list[dict[str, Any]]:
     """This function will tell what was changed, newest first; customers read no names of staff."""
-    events = list(
-        control().scalars(
-            select(AuditEvent)
-            .where(
-                AuditEvent.tenant_id == tenant_id,
-                AuditEvent.subject_kind.in_(_KINDS) | AuditEvent.action.in_(_TENANT_ACTIONS),
-            )
-            .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-            .limit(EVENTS_MAX)
-        )
-    )
+    events = list(control().scalars(_EVENTS, {"tenant": tenant_id}))
     if staff:
         names = staff_names(events)
         return [said(event, names) for event in events]

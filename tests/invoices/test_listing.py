@@ -12,7 +12,7 @@ from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.money import Money
-from invoices import credit_notes, invoicing, listing, tallies, transfers, write_offs
+from invoices import credit_notes, invoicing, listing, stuck, tallies, transfers, write_offs
 from invoices.listing import InvoiceFilters, InvoicePage
 from invoices.models import Invoice, Subscription
 from tests.factories import make_invoice, make_staff, make_subscription, make_tenant
@@ -241,7 +241,7 @@ class TestWhatIsStuck:
         )
         control_session.expire_all()
         found = {
-            each.subscription_id: each for each in listing.stuck(control_session=control_session)
+            each.subscription_id: each for each in stuck.listed(control_session=control_session)
         }
         assert found.keys() == {waiting.id, failing.id, given_up.id}
         assert "2026-02-10" in (found[waiting.id].blocked_reason or "")
@@ -252,5 +252,5 @@ class TestWhatIsStuck:
             control_session=control_session, subscription_id=given_up.id, actor=SYSTEM, now=MARCH
         )
         control_session.expire_all()
-        left = {each.subscription_id for each in listing.stuck(control_session=control_session)}
+        left = {each.subscription_id for each in stuck.listed(control_session=control_session)}
         assert left == {waiting.id, failing.id}

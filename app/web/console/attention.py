@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import ColumnElement, CompoundSelect, Row, func, select, union
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Row,
+    RowMapping,
+    and_,
+    bindparam,
+    exists,
+    func,
+    select,
+    union,
+)
 
 from app.base import clock
+from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.messages import Message
 from app.web.auth import see_other, staff_required
@@ -25,11 +38,13 @@ from invoices import (
     payment_queue,
     reversals,
     runs,
+    stuck,
     vat_deadlines,
 )
 from invoices.models import Invoice, VatEvidence
 from invoices.periods import months_after
 from tenants import business_status
+from tenants.business_models import BusinessStatus
 from tenants.models import Tenant
 from tenants.texts import one_line
 
@@ -40,6 +55,36 @@ SHOWN_MAX = 50
 REASON_LENGTH_MAX = 500
 # How many days before its deadline a missing tax evidence shows here.
 EVIDENCE_DAYS_BEFORE = 3
+# Supplies whose evidence is still to come, and those that need one made elsewhere.
+_TO_BE_CHOSEN = and_(
+    Invoice.evidence_at.is_(None),
+    Invoice.state.in_(("issued", "paid")),
+    Invoice.total_minor > 0,
+    Invoice.supplied_on < bindparam("before", type_=Date),
+)
+_TO_BE_MADE = and_(
+    Invoice.supplied_on >= bindparam("since", type_=Date),
+    Invoice.id.in_(
+        union(
+            select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand"),
+            reversals.supplies_with_receipt_to_cancel(),
+        )
+    ),
+)
+# One question for every kind: on a good day nothing waits, and nothing more is asked.
+_FOUND = select(
+    payment_queue.WAITING.exists().label("waiting"),
+    payment_queue.DECLINED.exists().label("declined"),
+    exists().where(payment_methods.stranded()).label("stranded"),
+    stuck.STUCK.exists().label("stuck"),
+    drafts.STANDING.label("drafts"),
+    exists().where(_TO_BE_CHOSEN).label("papers"),
+    exists().where(_TO_BE_MADE).label("by_hand"),
+    vat_deadlines.WATCHED.label("watched"),
+    business_status.TO_LOOK_AT.exists().label("flagged"),
+    *(exists().where(kind.worn_out).label(word) for word, kind in parked.KINDS.items()),
+    select(func.count()).where(Message.state == "failed").scalar_subquery().label("failed_mail"),
+)
 
 
 class ReasonMissing(Invalid):
@@ -51,72 +96,91 @@ class ReasonMissing(Invalid):
 def index() -> str:
     """This function will list everything that no machine will settle by itself."""
     now = clock.now()
-    waiting = payment_queue.waiting(control_session=control(), limit=SHOWN_MAX)
-    declined = payment_queue.declined(control_session=control(), limit=SHOWN_MAX)
-    papers = due_evidence(now)
-    by_hand = evidence_by_hand(now)
-    numbers = _invoices_of([attempt.invoice_id for attempt in waiting])
-    names = _names(
-        {attempt.tenant_id for attempt in waiting} | {invoice.tenant_id for invoice, _ in declined}
-    )
-    held = drafts.held(control_session=control(), limit=SHOWN_MAX)
-    unreleased = [run for run in runs.standing(control_session=control()) if run.needs_second]
-    stuck = listing.stuck(control_session=control(), limit=SHOWN_MAX)
-    board = vat_deadlines.board(control_session=control(), now=now, limit=SHOWN_MAX)
-    flagged = business_status.flagged(control_session=control(), limit=SHOWN_MAX)
-    rows = parked.listed(control_session=control(), limit=SHOWN_MAX)
-    stranded = payment_methods.stranded_tenants(control_session=control(), limit=SHOWN_MAX)
-    failed_mail = control().scalar(
-        select(func.count()).select_from(Message).where(Message.state == "failed")
-    )
+    found = _found(now)
+
+    def listed(kind: str, rows: Callable[..., list[Any]]) -> list[Any]:
+        return rows(control_session=control(), limit=SHOWN_MAX) if found[kind] else []
+
+    waiting = listed("waiting", payment_queue.waiting)
+    declined = listed("declined", payment_queue.declined)
+    flagged = listed("flagged", business_status.flagged)
+    shown = {
+        "waiting": waiting,
+        "declined": declined,
+        "stranded": listed("stranded", payment_methods.stranded_tenants),
+        "stuck": listed("stuck", stuck.listed),
+        "held": listed("drafts", drafts.held),
+        "unreleased": _unreleased() if found["drafts"] else [],
+        "papers": due_evidence(now) if found["papers"] else [],
+        "by_hand": evidence_by_hand(now) if found["by_hand"] else [],
+        "parked": parked.listed(
+            control_session=control(),
+            words=[word for word in parked.KINDS if found[word]],
+            limit=SHOWN_MAX,
+        ),
+        "pressing": _pressing(now) if found["watched"] else 0,
+        "businesses": flagged,
+        "failed_mail": found["failed_mail"],
+    }
     return render_template(
         "console/attention/index.html",
-        waiting=waiting,
-        numbers=numbers,
-        declined=declined,
-        stranded=stranded,
-        stuck=stuck,
-        held=held,
-        unreleased=unreleased,
+        **shown,
+        nothing=not any(shown.values()),
+        numbers=_invoices_of([attempt.invoice_id for attempt in waiting]),
+        names=_names(
+            {attempt.tenant_id for attempt in waiting}
+            | {invoice.tenant_id for invoice, _ in declined}
+        ),
         why_held=billing_words.why_held,
-        papers=papers,
-        by_hand=by_hand,
         deadline=evidence.deadline,
         missing=billing_words.missing,
-        parked=rows,
-        pressing=board.pressing,
-        businesses=flagged,
-        business_names=business_status.names_of(
-            control_session=control(), numbers=[row.registration_number for row in flagged]
-        ),
+        business_names=_business_names(flagged),
         business_words=businesses.WORDS,
-        failed_mail=failed_mail or 0,
-        names=names,
-        nothing=not (
-            (waiting or declined or held or unreleased or stuck or stranded)
-            or (papers or by_hand or rows or failed_mail or board.pressing or flagged)
-        ),
         may_act=g.staff.role in ("finance", "admin"),
         now=now,
     )
 
 
+def _found(now: datetime) -> RowMapping:
+    """This function will tell of each kind whether anything waits, and count the failed mails."""
+    asked = {
+        "attempts_max": settings().work_attempts_max,
+        "before": _supplied_before(now),
+        "since": _supplied_since(now),
+    }
+    return control().execute(_FOUND, asked).mappings().one()
+
+
+def _unreleased() -> list[runs.Run]:
+    return [run for run in runs.standing(control_session=control()) if run.needs_second]
+
+
+def _pressing(now: datetime) -> int:
+    return vat_deadlines.board(control_session=control(), now=now, limit=SHOWN_MAX).pressing
+
+
+def _business_names(flagged: list[BusinessStatus]) -> dict[str, list[str]]:
+    if not flagged:
+        return {}
+    numbers = [row.registration_number for row in flagged]
+    return business_status.names_of(control_session=control(), numbers=numbers)
+
+
 def due_evidence(now: datetime) -> list[Row[Any]]:
     """This function will list supplies whose one VAT evidence is still to come, and soon due."""
-    today = listing.today_of(now)
-    return _supplies(
-        Invoice.evidence_at.is_(None),
-        Invoice.state.in_(("issued", "paid")),
-        Invoice.total_minor > 0,
-        Invoice.supplied_on < _supplied_before(today + timedelta(EVIDENCE_DAYS_BEFORE)),
-    )
+    return _supplies(_TO_BE_CHOSEN, {"before": _supplied_before(now)})
 
 
-def _supplies(*conditions: ColumnElement[bool]) -> list[Row[Any]]:
+def evidence_by_hand(now: datetime) -> list[Row[Any]]:
+    """This function will list this and last month's supplies that need a paper made elsewhere."""
+    return _supplies(_TO_BE_MADE, {"since": _supplied_since(now)})
+
+
+def _supplies(condition: ColumnElement[bool], days: dict[str, date]) -> list[Row[Any]]:
     # The oldest are picked first; only those few are then looked at whole.
     picked = (
         select(Invoice.id)
-        .where(*conditions)
+        .where(condition)
         .order_by(Invoice.supplied_on)
         .limit(SHOWN_MAX)
         .subquery()
@@ -135,23 +199,18 @@ def _supplies(*conditions: ColumnElement[bool]) -> list[Row[Any]]:
         .join(Tenant, Tenant.id == Invoice.tenant_id)
         .order_by(Invoice.supplied_on, Invoice.id)
     )
-    return list(control().execute(query))
+    return list(control().execute(query, days))
 
 
-def _supplied_before(day: date) -> date:
-    """Supplies before this day have their deadline by `day`."""
+def _supplied_before(now: datetime) -> date:
+    """Supplies before this day have their evidence due within EVIDENCE_DAYS_BEFORE days."""
+    day = listing.today_of(now) + timedelta(EVIDENCE_DAYS_BEFORE)
     first = day.replace(day=1)
     return first if day.day >= evidence.DEADLINE_DAY else months_after(first, -1)
 
 
-def evidence_by_hand(now: datetime) -> list[Row[Any]]:
-    """This function will list this and last month's supplies that need a paper made elsewhere."""
-    since = months_after(listing.today_of(now).replace(day=1), -1)
-    made_elsewhere = select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand")
-    to_make: CompoundSelect[UUID] = union(
-        made_elsewhere, reversals.supplies_with_receipt_to_cancel()
-    )
-    return _supplies(Invoice.supplied_on >= since, Invoice.id.in_(to_make))
+def _supplied_since(now: datetime) -> date:
+    return months_after(listing.today_of(now).replace(day=1), -1)
 
 
 def _invoices_of(ids: list[UUID]) -> dict[UUID, Invoice]:

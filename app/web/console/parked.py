@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from app.base import leases
@@ -53,6 +54,14 @@ class Kind:
     def key(self) -> Any:
         """The column by which a row is known."""
         return self.model.__mapper__.primary_key[0]
+
+    @property
+    def worn_out(self) -> ColumnElement[bool]:
+        """Open, and tried `attempts_max` times, which settings say."""
+        tried: ColumnElement[bool] = self.model.attempts >= bindparam(
+            "attempts_max", type_=BigInteger
+        )
+        return self.unfinished & tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +128,14 @@ KINDS = {
 }
 
 
-def listed(*, control_session: Session, limit: int) -> list[Parked]:
-    """This function will list parked work of every kind, at most `limit` of each."""
-    # One question first: on a good day nothing is parked, and nothing more is asked.
-    asked = select(*(exists().where(_worn_out(kind)).label(word) for word, kind in KINDS.items()))
-    waiting = control_session.execute(asked).mappings().one()
+def listed(*, control_session: Session, words: Iterable[str], limit: int) -> list[Parked]:
+    """This function will list parked work of some kinds, at most `limit` of each."""
     found: list[Parked] = []
-    for word, kind in KINDS.items():
-        if waiting[word]:
-            rows = control_session.execute(_rows(kind).where(_worn_out(kind)).limit(limit))
-            found += [_parked(word, kind, *row) for row in rows]
+    for word in words:
+        kind = KINDS[word]
+        query = _rows(kind).where(kind.worn_out).limit(limit)
+        rows = control_session.execute(query, {"attempts_max": settings().work_attempts_max})
+        found += [_parked(word, kind, *row) for row in rows]
     return found
 
 
@@ -137,11 +144,6 @@ def _rows(kind: Kind) -> Select[Any]:
         return select(kind.model)
     tenant = Tenant.id == kind.model.tenant_id
     return select(kind.model, Tenant.id, Tenant.name).join(Tenant, tenant)
-
-
-def _worn_out(kind: Kind) -> ColumnElement[bool]:
-    worn: ColumnElement[bool] = kind.model.attempts >= settings().work_attempts_max
-    return kind.unfinished & worn
 
 
 def _parked(
@@ -176,7 +178,10 @@ def try_again(
     """
     kind = KINDS.get(word)
     row = (
-        control_session.scalar(select(kind.model).where(kind.key == key, _worn_out(kind)))
+        control_session.scalar(
+            select(kind.model).where(kind.key == key, kind.worn_out),
+            {"attempts_max": settings().work_attempts_max},
+        )
         if kind
         else None
     )

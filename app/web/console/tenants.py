@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import ColumnElement, Row, Text, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, func, or_, select
 
 from app.base import audit, clock
 from app.base.audit import AuditEvent
@@ -23,7 +23,6 @@ from app.web.paging import page_number, pages_of
 from app.web.refusals import words_of
 from app.web.sessions import end_everywhere
 from invoices import listing, payment_methods, subscriptions
-from invoices.listing import InvoiceFilters
 from invoices.models import PlanVersion, Subscription
 from tenants import admins, lifecycle
 from tenants.models import (
@@ -46,6 +45,31 @@ REASON_LENGTH_MAX = 500
 TEXT_LENGTH_MAX = 100
 EVENTS_SHOWN = 30
 INVOICES_SHOWN = 8
+
+# What the page of a company reads, put together once and not for every look at it.
+_EVENTS = (
+    select(AuditEvent)
+    .where(AuditEvent.tenant_id == bindparam("tenant"))
+    .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+    .limit(EVENTS_SHOWN)
+)
+_PEOPLE = (
+    select(TenantAdmin)
+    .where(TenantAdmin.tenant_id == bindparam("tenant"))
+    .order_by(TenantAdmin.created_at)
+)
+# By columns: the page names the version, its prices would be a query more.
+_VERSION = select(PlanVersion.name_ko, PlanVersion.name_en, PlanVersion.version).where(
+    PlanVersion.id == bindparam("version")
+)
+_PLACEMENT = (
+    select(ProvisioningRun, TenantDatabase, Cluster)
+    .select_from(Tenant)
+    .outerjoin(ProvisioningRun, ProvisioningRun.tenant_id == Tenant.id)
+    .outerjoin(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
+    .outerjoin(Cluster, Cluster.id == TenantDatabase.cluster_id)
+    .where(Tenant.id == bindparam("tenant"))
+)
 
 
 class NoSuchTenant(NotFound):
@@ -155,19 +179,10 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         live=live.of(tenant=tenant, now=now),
         entitled=entitled.of(tenant=tenant, now=now),
         kinds=list(entitled.KIND_NAMES.items()),
-        people=list(
-            control().scalars(
-                select(TenantAdmin)
-                .where(TenantAdmin.tenant_id == tenant_id)
-                .order_by(TenantAdmin.created_at)
-            )
-        ),
+        people=list(control().scalars(_PEOPLE, {"tenant": tenant_id})),
         card=payment_methods.default_method(control_session=control(), tenant_id=tenant_id),
-        invoices=listing.find(
-            control_session=control(),
-            filters=InvoiceFilters(tenant_id=tenant_id),
-            now=now,
-            page_size=INVOICES_SHOWN,
+        invoices=listing.latest(
+            control_session=control(), tenant_id=tenant_id, now=now, limit=INVOICES_SHOWN
         ),
         **businesses.of(tenant.billing_profile.get("registration_number"), tenant.country),
         placement=(database, cluster) if database else None,
@@ -190,14 +205,7 @@ def _tenant(tenant_id: UUID) -> Tenant:
 
 
 def _events(tenant_id: UUID) -> list[AuditEvent]:
-    return list(
-        control().scalars(
-            select(AuditEvent)
-            .where(AuditEvent.tenant_id == tenant_id)
-            .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-            .limit(EVENTS_SHOWN)
-        )
-    )
+    return list(control().scalars(_EVENTS, {"tenant": tenant_id}))
 
 
 def _past_subscriptions(tenant_id: UUID) -> list[Subscription]:
@@ -212,25 +220,12 @@ def _past_subscriptions(tenant_id: UUID) -> list[Subscription]:
 
 
 def _version(version_id: UUID) -> Row[str, str, int]:
-    # By columns: the page names the version, its prices would be a query more.
-    named = select(PlanVersion.name_ko, PlanVersion.name_en, PlanVersion.version)
-    return control().execute(named.where(PlanVersion.id == version_id)).one()
+    return control().execute(_VERSION, {"version": version_id}).one()
 
 
 def _placement(tenant_id: UUID) -> Row[ProvisioningRun, TenantDatabase, Cluster]:
     """How its database was made, the database and its cluster; each may be missing."""
-    return (
-        control()
-        .execute(
-            select(ProvisioningRun, TenantDatabase, Cluster)
-            .select_from(Tenant)
-            .outerjoin(ProvisioningRun, ProvisioningRun.tenant_id == Tenant.id)
-            .outerjoin(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
-            .outerjoin(Cluster, Cluster.id == TenantDatabase.cluster_id)
-            .where(Tenant.id == tenant_id)
-        )
-        .one()
-    )
+    return control().execute(_PLACEMENT, {"tenant": tenant_id}).one()
 
 
 def _acts(tenant: Tenant) -> dict[str, bool]:
