@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from app.embedded.system_libraries import find_browser
+
 WIDTHS = PHONE, DESK = (390, 1280)
 # axe is slow: it reads every page in both languages, and both screens, but not all four at once.
 AXE_WIDTHS = {"ko": PHONE, "en": DESK}
@@ -22,14 +22,14 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 def executable() -> str:
     """This function will find Chromium, or fail the test with the line that installs it."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    found = os.environ.get("CHROMIUM") or find_browser()
     if not found:
         pytest.fail(
-            "No Chromium here. Install it with `apt-get install -y chromium`, or name one in"
-            " the CHROMIUM environment variable.",
+            "No Chromium here. Install it with `apt-get install -y chromium-headless-shell`, or"
+            " name one in the CHROMIUM environment variable.",
             pytrace=False,
         )
-    return found
+    return str(found)
 
 
 _AXE = Axe().axe_script
@@ -87,7 +87,7 @@ def open_page(
 def faults(page: Page) -> list[str]:
     """This function will say what axe finds on a page, and what a screen of any width cuts off."""
     found = []
-    language = page.locator("html").get_attribute("lang") or ""
+    language = page.evaluate("() => document.documentElement.lang")
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 844 if width == PHONE else 800})
         wrong = overflow(page)

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEBIAN_INSTALL = "apt-get install -y --no-install-recommends"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The headless shell does the same with half the work of a whole browser.
+BROWSERS = (
+    *("chromium-headless-shell", "chrome-headless-shell"),
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+)
 MACOS_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
@@ -72,7 +76,9 @@ def missing(*, browser: bool = False) -> list[Missing]:
                 what="Chromium",
                 why="the browser tests fail",
                 install=_line(
-                    debian=["chromium"], fedora=["chromium"], homebrew=["--cask chromium"]
+                    debian=["chromium-headless-shell"],
+                    fedora=["chromium-headless"],
+                    homebrew=["--cask chromium"],
                 ),
             )
         )
@@ -92,7 +98,7 @@ def debian_packages(*, browser: bool) -> list[str]:
     """Return the Debian packages to install for what is missing."""
     packages = {library.debian for library in FOR_PAPERS if not _loads(library.files)}
     if browser and find_browser() is None:
-        packages.add("chromium")
+        packages.add("chromium-headless-shell")
     return sorted(packages)
 
 

@@ -14,10 +14,19 @@ class _Quiet(WSGIRequestHandler):
 
 
 def _whole(app: Any) -> Any:
-    """Answers in one piece: a browser that leaves early must not leave our files open."""
+    """Answers in one piece: a browser that leaves early must not leave our files open.
+
+    Files are kept by the browser, as behind the proxy: fonts alone are a dozen to a page.
+    """
 
     def answer(environ: Any, start_response: Any) -> list[bytes]:
-        body = app(environ, start_response)
+        def start(status: str, headers: list[tuple[str, str]], *given: Any) -> Any:
+            if environ["PATH_INFO"].startswith("/static/"):
+                headers = [each for each in headers if each[0] != "Cache-Control"]
+                headers.append(("Cache-Control", "max-age=3600, immutable"))
+            return start_response(status, headers, *given)
+
+        body = app(environ, start)
         try:
             return [b"".join(body)]
         finally:
