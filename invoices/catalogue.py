@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, select, text
+from sqlalchemy import bindparam, exists, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -102,29 +102,35 @@ def current(*, control_session: Session, plan_code: str, currency: str) -> PlanV
     return version
 
 
+_newer = aliased(PlanVersion)
+_OFFERS = (
+    select(PlanVersion)
+    .join(Plan, Plan.code == PlanVersion.plan_code)
+    .where(
+        PlanVersion.currency == bindparam("currency"),
+        ~exists().where(
+            _newer.plan_code == PlanVersion.plan_code,
+            _newer.currency == PlanVersion.currency,
+            _newer.version > PlanVersion.version,
+        ),
+        Plan.retired_at.is_(None),
+    )
+    .order_by(Plan.position, Plan.code)
+)
+_NAMES_ON_OFFER = _OFFERS.with_only_columns(
+    PlanVersion.plan_code, PlanVersion.name_ko, PlanVersion.name_en
+)
+
+
 def offers(*, control_session: Session, currency: str) -> list[PlanVersion]:
     """This function will list the current version of every plan on offer, cheapest first."""
-    return list(control_session.scalars(_on_offer(select(PlanVersion), currency)))
+    return list(control_session.scalars(_OFFERS, {"currency": currency}))
 
 
 def names_on_offer(*, control_session: Session, currency: str) -> list[tuple[str, str, str]]:
     """This function will list code, Korean and English name of each plan on offer, no prices."""
-    named = select(PlanVersion.plan_code, PlanVersion.name_ko, PlanVersion.name_en)
-    return [(code, ko, en) for code, ko, en in control_session.execute(_on_offer(named, currency))]
-
-
-def _on_offer(query: Any, currency: str) -> Any:
-    newer = aliased(PlanVersion)
-    superseded = exists().where(
-        newer.plan_code == PlanVersion.plan_code,
-        newer.currency == PlanVersion.currency,
-        newer.version > PlanVersion.version,
-    )
-    return (
-        query.join(Plan, Plan.code == PlanVersion.plan_code)
-        .where(PlanVersion.currency == currency, ~superseded, Plan.retired_at.is_(None))
-        .order_by(Plan.position, Plan.code)
-    )
+    rows = control_session.execute(_NAMES_ON_OFFER, {"currency": currency})
+    return [(code, ko, en) for code, ko, en in rows]
 
 
 def limits_of(version: PlanVersion) -> dict[str, int]:

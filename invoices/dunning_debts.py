@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Date,
+    and_,
+    any_,
+    bindparam,
+    exists,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 
 from app.base import clock
@@ -35,10 +46,14 @@ def today_of(now: datetime) -> date:
 
 def owed(now: datetime) -> ColumnElement[bool]:
     """This function will return the condition that an invoice is overdue and not waived."""
+    return _owed_before(today_of(now))
+
+
+def _owed_before(today: date | BindParameter[date]) -> ColumnElement[bool]:
     return and_(
         Invoice.state == "issued",
         Invoice.total_minor > 0,
-        Invoice.due_on < today_of(now),
+        Invoice.due_on < today,
         ~exists().where(DunningWaiver.invoice_id == Invoice.id),
     )
 
@@ -85,15 +100,21 @@ def owes(*, control_session: Session, tenant_id: UUID, now: datetime) -> bool:
     )
 
 
+_SUMS = (
+    select(Invoice.tenant_id, func.count(), func.sum(Invoice.open_minor))
+    .where(
+        Invoice.tenant_id == any_(bindparam("tenants", type_=ARRAY(Invoice.tenant_id.type))),
+        _owed_before(bindparam("today", type_=Date)),
+    )
+    .group_by(Invoice.tenant_id)
+)
+
+
 def sums(
     *, control_session: Session, tenant_ids: Sequence[UUID], now: datetime
 ) -> dict[UUID, Debts]:
     """This function will return what each of the tenants owes overdue, whoever's fault it is."""
-    rows = control_session.execute(
-        select(Invoice.tenant_id, func.count(), func.sum(Invoice.open_minor))
-        .where(Invoice.tenant_id.in_(tenant_ids), owed(now))
-        .group_by(Invoice.tenant_id)
-    )
+    rows = control_session.execute(_SUMS, {"tenants": tenant_ids, "today": today_of(now)})
     nothing = dict.fromkeys(tenant_ids, Debts(0, 0))
     return nothing | {
         tenant_id: Debts(invoices, int(open_minor)) for tenant_id, invoices, open_minor in rows
@@ -117,17 +138,18 @@ def standing_hold(
     return found.get(tenant_id)
 
 
+_STANDING_HOLDS = select(DunningHold).where(
+    DunningHold.tenant_id == any_(bindparam("tenants", type_=ARRAY(DunningHold.tenant_id.type))),
+    DunningHold.lifted_at.is_(None),
+    DunningHold.ends_at > bindparam("now"),
+)
+
+
 def standing_holds(
     *, control_session: Session, tenant_ids: Sequence[UUID], now: datetime
 ) -> dict[UUID, DunningHold]:
     """This function will return the holds that the tenants' debts are under now."""
-    rows = control_session.scalars(
-        select(DunningHold).where(
-            DunningHold.tenant_id.in_(tenant_ids),
-            DunningHold.lifted_at.is_(None),
-            DunningHold.ends_at > now,
-        )
-    )
+    rows = control_session.scalars(_STANDING_HOLDS, {"tenants": tenant_ids, "now": now})
     return {hold.tenant_id: hold for hold in rows}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import Integer, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from app.base import audit
@@ -221,17 +221,18 @@ def standing(*, control_session: Session, tenant_id: UUID, now: datetime) -> Dun
     )
 
 
+_DEBTORS = (
+    select(Tenant)
+    .where(
+        (Tenant.state == "past_due")
+        | ((Tenant.state == "suspended") & (Tenant.suspend_reason == "unpaid"))
+    )
+    .order_by(Tenant.past_due_at, Tenant.id)
+    .limit(bindparam("most", type_=Integer))
+    .offset(bindparam("besides", type_=Integer))
+)
+
+
 def debtors(*, control_session: Session, limit: int, offset: int = 0) -> list[Tenant]:
     """This function will list who is past due or shut out for debts, the longest first."""
-    return list(
-        control_session.scalars(
-            select(Tenant)
-            .where(
-                (Tenant.state == "past_due")
-                | ((Tenant.state == "suspended") & (Tenant.suspend_reason == "unpaid"))
-            )
-            .order_by(Tenant.past_due_at, Tenant.id)
-            .limit(limit)
-            .offset(offset)
-        )
-    )
+    return list(control_session.scalars(_DEBTORS, {"most": limit, "besides": offset}))

@@ -236,31 +236,33 @@ def _picked(filters: InvoiceFilters, now: datetime, sort: str = "-issued") -> Se
     return select(Invoice.id).where(*conditions(filters, now)).order_by(*_order(sort))
 
 
+_SHOWN = (
+    select(
+        Invoice.id,
+        Invoice.number_text,
+        Invoice.state,
+        Invoice.tenant_id,
+        Tenant.name.label("tenant_name"),
+        Invoice.buyer["registration_number"].astext.label("registration_number"),
+        Invoice.period,
+        Invoice.supplied_on,
+        Invoice.issued_at,
+        Invoice.due_on,
+        Invoice.paid_at,
+        Invoice.currency,
+        Invoice.subtotal_minor,
+        Invoice.tax_minor,
+        Invoice.total_minor,
+        Invoice.open_minor.label("open_minor"),
+    )
+    .select_from(Invoice)
+    .join(Tenant, Tenant.id == Invoice.tenant_id)
+)
+
+
 def _rows(picked: Select[Any], sort: str) -> Select[Any]:
     chosen = picked.subquery()
-    return (
-        select(
-            Invoice.id,
-            Invoice.number_text,
-            Invoice.state,
-            Invoice.tenant_id,
-            Tenant.name.label("tenant_name"),
-            Invoice.buyer["registration_number"].astext.label("registration_number"),
-            Invoice.period,
-            Invoice.supplied_on,
-            Invoice.issued_at,
-            Invoice.due_on,
-            Invoice.paid_at,
-            Invoice.currency,
-            Invoice.subtotal_minor,
-            Invoice.tax_minor,
-            Invoice.total_minor,
-            Invoice.open_minor.label("open_minor"),
-        )
-        .join(chosen, chosen.c.id == Invoice.id)
-        .join(Tenant, Tenant.id == Invoice.tenant_id)
-        .order_by(*_order(sort))
-    )
+    return _SHOWN.join(chosen, chosen.c.id == Invoice.id).order_by(*_order(sort))
 
 
 _OWN = Invoice.tenant_id == bindparam("tenant")

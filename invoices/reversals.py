@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock, states
@@ -312,19 +312,22 @@ def supplies_with_receipt_to_cancel() -> Select[UUID]:
     )
 
 
+_RECEIPT = receipt_to_cancel()
+_OWED = (Invoice.state == "issued") & (PaymentReversal.source != "staff")
+_WORK_LIST = (
+    select(PaymentReversal, Payment, Invoice, _RECEIPT)
+    .join(Payment, Payment.id == PaymentReversal.payment_id)
+    .join(Invoice, Invoice.id == Payment.invoice_id)
+    .where(_OWED | _RECEIPT)
+    .order_by(PaymentReversal.reversed_at, PaymentReversal.id)
+    .limit(bindparam("most", type_=Integer))
+)
+
+
 def work_list(*, control_session: Session, limit: int) -> list[Undone]:
     """This function will list what was reversed and is owed since, or is proved all the same.
 
     What finance took back itself is listed only while a cash receipt proves it.
     """
-    receipt = receipt_to_cancel()
-    owed = (Invoice.state == "issued") & (PaymentReversal.source != "staff")
-    rows = control_session.execute(
-        select(PaymentReversal, Payment, Invoice, receipt)
-        .join(Payment, Payment.id == PaymentReversal.payment_id)
-        .join(Invoice, Invoice.id == Payment.invoice_id)
-        .where(owed | receipt)
-        .order_by(PaymentReversal.reversed_at, PaymentReversal.id)
-        .limit(limit)
-    )
+    rows = control_session.execute(_WORK_LIST, {"most": limit})
     return [Undone(*row) for row in rows]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Integer, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock, secrets, states
@@ -412,23 +412,26 @@ def _taken_back(control_session: Session, account: VirtualAccount, now: datetime
     )
 
 
+_TAKEN_BACK = (
+    select(VirtualAccount, Invoice)
+    .join(Invoice, Invoice.id == VirtualAccount.invoice_id)
+    .join(
+        Payment,
+        (Payment.gateway == VirtualAccount.gateway)
+        & (Payment.gateway_payment_id == VirtualAccount.gateway_payment_id),
+    )
+    .where(VirtualAccount.state.in_(("waiting", "expired")), stands())
+    .order_by(VirtualAccount.asked_at)
+    .limit(bindparam("most", type_=Integer))
+)
+
+
 def taken_back(*, control_session: Session, limit: int) -> list[tuple[VirtualAccount, Invoice]]:
     """This function will list deposits that a bank took back and that still settle an invoice.
 
     Nothing undoes them by itself, because money of theirs was on its way back already.
     """
-    rows = control_session.execute(
-        select(VirtualAccount, Invoice)
-        .join(Invoice, Invoice.id == VirtualAccount.invoice_id)
-        .join(
-            Payment,
-            (Payment.gateway == VirtualAccount.gateway)
-            & (Payment.gateway_payment_id == VirtualAccount.gateway_payment_id),
-        )
-        .where(VirtualAccount.state.in_(("waiting", "expired")), stands())
-        .order_by(VirtualAccount.asked_at)
-        .limit(limit)
-    )
+    rows = control_session.execute(_TAKEN_BACK, {"most": limit})
     return [(account, invoice) for account, invoice in rows]
 
 

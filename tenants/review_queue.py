@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from app.base.accounts import Staff
@@ -107,13 +107,16 @@ class Details:
     free_mail: bool
 
 
+_COUNTS = (
+    select(Application.state, func.count())
+    .where(Application.state.in_(TABS))
+    .group_by(Application.state)
+)
+
+
 def counts(*, control_session: Session) -> dict[str, int]:
     """This function will return how many applications each tab holds."""
-    found = control_session.execute(
-        select(Application.state, func.count())
-        .where(Application.state.in_(TABS))
-        .group_by(Application.state)
-    ).all()
+    found = control_session.execute(_COUNTS).all()
     return dict.fromkeys(TABS, 0) | {row.state: row[1] for row in found}
 
 
@@ -193,6 +196,18 @@ def stale_before(now: datetime) -> datetime:
     return now - timedelta(minutes=settings().review_claim_minutes)
 
 
+_HISTORY = (
+    select(AuditEvent)
+    .where(
+        AuditEvent.subject_kind == "application",
+        AuditEvent.subject_id == bindparam("application"),
+    )
+    .order_by(AuditEvent.at, AuditEvent.id)
+    .limit(HISTORY_MAX)
+)
+_TENANT = select(Tenant).where(Tenant.application_id == bindparam("application"))
+
+
 def details(*, control_session: Session, application_id: UUID) -> Details:
     """This function will gather an application, its trail, its likely duplicates and its history.
 
@@ -201,15 +216,7 @@ def details(*, control_session: Session, application_id: UUID) -> Details:
     application = control_session.get(Application, application_id)
     if application is None:
         raise ApplicationNotFound("There is no such application.")
-    history = control_session.scalars(
-        select(AuditEvent)
-        .where(
-            AuditEvent.subject_kind == "application",
-            AuditEvent.subject_id == str(application_id),
-        )
-        .order_by(AuditEvent.at, AuditEvent.id)
-        .limit(HISTORY_MAX)
-    ).all()
+    history = control_session.scalars(_HISTORY, {"application": str(application_id)}).all()
     trail = (
         visits.trail(control_session=control_session, visitor_id=application.visitor_id)
         if application.visitor_id
@@ -221,9 +228,7 @@ def details(*, control_session: Session, application_id: UUID) -> Details:
         duplicates=_duplicates(control_session, application),
         history=history,
         staff=_names(control_session, application, history),
-        tenant=control_session.scalar(
-            select(Tenant).where(Tenant.application_id == application_id)
-        ),
+        tenant=control_session.scalar(_TENANT, {"application": application_id}),
         free_mail=application.email_domain in FREE_MAIL,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response
-from sqlalchemy import select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.orm import defer
 
 from app.base.config import settings
@@ -68,6 +68,29 @@ class NoSuchPaper(NotFound):
     """There is no such paper, or not of this invoice."""
 
 
+_TAKEN_BACK = select(PaymentReversal).where(
+    PaymentReversal.payment_id.in_(bindparam("payments", expanding=True))
+)
+_OF_INVOICE = (
+    select(Document)
+    # What stands on a paper is long, and not looked at here.
+    .options(defer(Document.data))
+    .where(
+        Document.tenant_id == bindparam("tenant"),
+        Document.kind.in_(bindparam("kinds", expanding=True)),
+        or_(
+            Document.subject_id == bindparam("invoice"),
+            *(
+                Document.subject_id.in_(
+                    select(each.id).where(each.invoice_id == bindparam("invoice"))
+                )
+                for each in (Payment, TaxInvoice, CreditNote, CashReceipt)
+            ),
+        ),
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class PaperRow:
     """One paper as a list shows it; `trouble` says why one is not there yet."""
@@ -81,11 +104,9 @@ class PaperRow:
 
 def taken_back(payments: Sequence[Payment]) -> dict[UUID, PaymentReversal]:
     """This function will return how each of these payments was undone, of those that were."""
-    found = control().scalars(
-        select(PaymentReversal).where(
-            PaymentReversal.payment_id.in_([each.id for each in payments])
-        )
-    )
+    if not payments:
+        return {}
+    found = control().scalars(_TAKEN_BACK, {"payments": [each.id for each in payments]})
     return {reversal.payment_id: reversal for reversal in found}
 
 
@@ -93,26 +114,8 @@ def of_invoice(
     *, invoice_id: UUID, tenant_id: UUID, kinds: tuple[str, ...] = _ORDER
 ) -> list[PaperRow]:
     """This function will list the papers that go with an invoice, ready or still to come."""
-    subjects = [
-        select(Payment.id).where(Payment.invoice_id == invoice_id),
-        select(TaxInvoice.id).where(TaxInvoice.invoice_id == invoice_id),
-        select(CreditNote.id).where(CreditNote.invoice_id == invoice_id),
-        select(CashReceipt.id).where(CashReceipt.invoice_id == invoice_id),
-    ]
-    found = control().scalars(
-        select(Document)
-        # What stands on a paper is long, and not looked at here.
-        .options(defer(Document.data))
-        .where(
-            Document.tenant_id == tenant_id,
-            Document.kind.in_(kinds),
-            (Document.subject_id == invoice_id)
-            | Document.subject_id.in_(subjects[0])
-            | Document.subject_id.in_(subjects[1])
-            | Document.subject_id.in_(subjects[2])
-            | Document.subject_id.in_(subjects[3]),
-        )
-    )
+    wanted = {"invoice": invoice_id, "tenant": tenant_id, "kinds": kinds}
+    found = control().scalars(_OF_INVOICE, wanted)
     mine = language()
     ordered = sorted(found, key=lambda d: (_ORDER.index(d.kind), d.language != mine, d.language))
     return [_row(document) for document in ordered]

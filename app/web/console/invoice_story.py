@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, bindparam, or_, select
 
 from app.base.audit import AuditEvent
 from app.web.db import control
@@ -13,35 +13,36 @@ from app.web.i18n import gettext
 from invoices.models import Invoice, PaymentAttempt
 
 EVENTS_MAX = 100
+_ATTEMPTS = select(PaymentAttempt).where(PaymentAttempt.invoice_id == bindparam("invoice"))
+_EVENTS = (
+    select(AuditEvent)
+    .where(
+        or_(
+            and_(
+                AuditEvent.subject_kind == "invoice",
+                AuditEvent.subject_id == bindparam("invoice"),
+            ),
+            and_(
+                AuditEvent.subject_kind == "payment_attempt",
+                AuditEvent.subject_id.in_(bindparam("attempts", expanding=True)),
+            ),
+        )
+    )
+    .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+    .limit(EVENTS_MAX)
+)
 
 
 def story(invoice: Invoice) -> list[dict[str, Any]]:
     """This function will return an invoice's events, newest first, as the timeline prints them."""
     attempts = {
         str(attempt.id): attempt
-        for attempt in control().scalars(
-            select(PaymentAttempt).where(PaymentAttempt.invoice_id == invoice.id)
-        )
+        for attempt in control().scalars(_ATTEMPTS, {"invoice": invoice.id})
     }
-    events = list(
-        control().scalars(
-            select(AuditEvent)
-            .where(
-                or_(
-                    _about("invoice", [str(invoice.id)]),
-                    _about("payment_attempt", list(attempts)),
-                )
-            )
-            .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-            .limit(EVENTS_MAX)
-        )
-    )
+    told_of = {"invoice": str(invoice.id), "attempts": list(attempts)}
+    events = list(control().scalars(_EVENTS, told_of))
     names = staff_names(events)
     return [_entry(event, names, attempts) for event in events] + _begun(attempts, events)
-
-
-def _about(kind: str, ids: list[str]) -> Any:
-    return (AuditEvent.subject_kind == kind) & AuditEvent.subject_id.in_(ids)
 
 
 def _entry(

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import selectinload
 
 from app.base import clock
@@ -46,6 +46,25 @@ _FIGURES = re.compile(r"[0-9]{1,15}(\.[0-9]{1,3})?")
 
 class NoSuchInvoice(NotFound):
     """There is no such invoice."""
+
+
+# What the page of an invoice reads, put together once and not for every look at it.
+_INVOICE = (
+    select(Invoice).where(Invoice.id == bindparam("invoice")).options(selectinload(Invoice.lines))
+)
+_PAYMENTS = (
+    select(Payment)
+    .where(Payment.invoice_id == bindparam("invoice"))
+    .order_by(Payment.paid_at, Payment.id)
+)
+_EVIDENCE = (
+    select(VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id, TaxInvoice.state)
+    .outerjoin(
+        TaxInvoice, (TaxInvoice.evidence_id == VatEvidence.id) & TaxInvoice.amends_id.is_(None)
+    )
+    .where(VatEvidence.invoice_id == bindparam("invoice"))
+    .order_by((TaxInvoice.state == "cancelled").asc())
+)
 
 
 @console_invoices.get("")
@@ -114,15 +133,7 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
     invoice = _invoice(invoice_id)
     today = listing.today_of(now)
     late = invoice.state == "issued" and invoice.due_on is not None and invoice.due_on < today
-    payments = (
-        control()
-        .scalars(
-            select(Payment)
-            .where(Payment.invoice_id == invoice.id)
-            .order_by(Payment.paid_at, Payment.id)
-        )
-        .all()
-    )
+    payments = control().scalars(_PAYMENTS, {"invoice": invoice.id}).all()
     undone = papers.taken_back(payments)
     return {
         "open": invoice,
@@ -147,19 +158,7 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
 
 def _evidence_words(invoice: Invoice) -> str:
     """Which one evidence the supply has, or until when it must have one."""
-    chosen = (
-        control()
-        .execute(
-            select(VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id, TaxInvoice.state)
-            .outerjoin(
-                TaxInvoice,
-                (TaxInvoice.evidence_id == VatEvidence.id) & TaxInvoice.amends_id.is_(None),
-            )
-            .where(VatEvidence.invoice_id == invoice.id)
-            .order_by((TaxInvoice.state == "cancelled").asc())
-        )
-        .first()
-    )
+    chosen = control().execute(_EVIDENCE, {"invoice": invoice.id}).first()
     if chosen is None:
         if invoice.state not in ("issued", "paid", "written_off") or not invoice.total_minor:
             return gettext("None needed")
@@ -206,9 +205,7 @@ def line_events(invoice_id: UUID, position: int) -> str:
 
 
 def _invoice(invoice_id: UUID) -> Invoice:
-    found = control().scalar(
-        select(Invoice).where(Invoice.id == invoice_id).options(selectinload(Invoice.lines))
-    )
+    found = control().scalar(_INVOICE, {"invoice": invoice_id})
     if found is None:
         raise NoSuchInvoice("There is no such invoice.")
     return found

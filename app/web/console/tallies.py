@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.base.audit import AuditEvent
@@ -31,6 +31,12 @@ OVERLAP_SECONDS = 10.0
 LINES_MAX = 200
 REMEMBERED_MAX = 64
 ABOUT = ("invoice", "tenant")
+_LINES = (
+    select(AuditEvent.id)
+    .where(AuditEvent.id >= bindparam("since"), AuditEvent.subject_kind.in_(ABOUT))
+    .order_by(AuditEvent.id.desc())
+    .limit(LINES_MAX)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +83,7 @@ def _stands(session: Session, held: _Held) -> bool:
 
 def _lines(session: Session, since: UUID) -> list[UUID]:
     """The trail's newest lines about invoices and customers, as many as are quick to compare."""
-    return list(
-        session.scalars(
-            select(AuditEvent.id)
-            .where(AuditEvent.id >= since, AuditEvent.subject_kind.in_(ABOUT))
-            .order_by(AuditEvent.id.desc())
-            .limit(LINES_MAX)
-        )
-    )
+    return list(session.scalars(_LINES, {"since": since}))
 
 
 def _first_id(*, seconds_ago: float) -> UUID:
