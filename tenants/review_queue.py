@@ -233,41 +233,50 @@ def details(*, control_session: Session, application_id: UUID) -> Details:
     )
 
 
-def _duplicates(control_session: Session, application: Application) -> list[Duplicate]:
-    """Each condition has an index of its own, so the hints stay quick with many applications."""
-    shared: dict[str, ColumnElement[bool]] = {}
-    if application.registration_number:
-        shared["registration_number"] = (
-            Application.registration_number == application.registration_number
-        ) & (Application.country == application.country)
-    if application.email:
-        shared["email"] = func.lower(Application.email) == application.email.lower()
-    if application.email_domain and application.email_domain not in FREE_MAIL:
-        shared["email_domain"] = Application.email_domain == application.email_domain
-    if application.phone:
-        shared["phone"] = Application.phone == application.phone
-    if not shared:
-        return []
-    names = list(shared)
-    alike = union_all(
-        *(
-            select(
-                select(Application.id, literal(names.index(name)).label("by"))
-                .where(condition, Application.id != application.id)
-                .order_by(Application.id.desc())
-                .limit(DUPLICATES_MAX)
-                .subquery()
-            )
-            for name, condition in shared.items()
+# What two applications may share. What one of them lacks is null, which nothing equals.
+_SHARED: dict[str, ColumnElement[bool]] = {
+    "registration_number": and_(
+        Application.registration_number == bindparam("registration_number"),
+        Application.country == bindparam("country"),
+    ),
+    "email": func.lower(Application.email) == bindparam("email"),
+    "email_domain": Application.email_domain == bindparam("email_domain"),
+    "phone": Application.phone == bindparam("phone"),
+}
+_WAYS = tuple(_SHARED)
+# Each condition has an index of its own, so the hints stay quick with many applications.
+_ALIKE = union_all(
+    *(
+        select(
+            select(Application.id, literal(place).label("by"))
+            .where(condition, Application.id != bindparam("application"))
+            .order_by(Application.id.desc())
+            .limit(DUPLICATES_MAX)
+            .subquery()
         )
-    ).subquery()
+        for place, condition in enumerate(_SHARED.values())
+    )
+).subquery()
+_DUPLICATES = (
+    select(Application, _ALIKE.c.by)
+    .join(_ALIKE, _ALIKE.c.id == Application.id)
+    .order_by(_ALIKE.c.by, Application.id.desc())
+)
+
+
+def _duplicates(control_session: Session, application: Application) -> list[Duplicate]:
+    domain = application.email_domain
+    shared = {
+        "application": application.id,
+        "registration_number": application.registration_number or None,
+        "country": application.country,
+        "email": application.email.lower() if application.email else None,
+        "email_domain": domain if domain and domain not in FREE_MAIL else None,
+        "phone": application.phone or None,
+    }
     found: dict[UUID, tuple[Application, list[str]]] = {}
-    for other, by in control_session.execute(
-        select(Application, alike.c.by)
-        .join(alike, alike.c.id == Application.id)
-        .order_by(alike.c.by, Application.id.desc())
-    ):
-        found.setdefault(other.id, (other, []))[1].append(names[by])
+    for other, by in control_session.execute(_DUPLICATES, shared):
+        found.setdefault(other.id, (other, []))[1].append(_WAYS[by])
     return [
         Duplicate(other, tuple(n for n in ways if n != "email_domain" or "email" not in ways))
         for other, ways in list(found.values())[:DUPLICATES_MAX]
