@@ -53,6 +53,8 @@ class TestCollectorsThatAreKilled:
         invoices: list[UUID] = []
         killed = 0
         with collectors(tmp_path) as crew:
+            invoices += debtors(SCHEDULES)
+            crew.warm_up()
             for seed in range(SCHEDULES):
                 invoices += debtors(seed)
                 killed += crew.run(schedule(seed)).count(-signal.SIGKILL)
@@ -110,6 +112,8 @@ class TestThisHarness:
         set_clock(NOW)
         invoices: list[UUID] = []
         with collectors(tmp_path, planted) as crew:
+            invoices += debtors(SCHEDULES)
+            crew.warm_up()
             for seed in range(4):
                 invoices += debtors(seed)
                 # One dies where the bug bites, whatever else is drawn.
