@@ -32,6 +32,7 @@ from invoices.models import (
     Invoice,
     Payment,
 )
+from invoices.payment_standing import stands
 from invoices.settlement import Arrival
 from invoices.statement_matching import Book, Candidate, Proposal, certain, proposals
 from invoices.statements import Deposit, Layout
@@ -214,11 +215,14 @@ def _candidates(control_session: Session, currencies: set[str]) -> list[Candidat
 
 
 def _known_payers(control_session: Session, tenant_ids: set[UUID]) -> dict[UUID, list[str]]:
-    """The names under which each company paid by transfer before."""
+    """The names under which each company paid by transfer before.
+
+    What was taken back teaches nothing: it may have been settled with the wrong company.
+    """
     found: dict[UUID, list[str]] = defaultdict(list)
     rows = control_session.execute(
         select(Payment.tenant_id, Payment.payer)
-        .where(Payment.tenant_id.in_(tenant_ids), Payment.kind == "transfer")
+        .where(Payment.tenant_id.in_(tenant_ids), Payment.kind == "transfer", stands())
         .distinct()
     )
     for tenant_id, payer in rows:

@@ -331,6 +331,16 @@ class TestADepositOfAStatement:
         again = settle(control_session, right)
         assert (wrong.state, right.state, again.arrival) == ("issued", "paid", 2)
 
+    def test_no_longer_makes_its_payer_known(self, control_session: Session) -> None:
+        wrong = make_invoice(control_session)
+        bring(control_session, statement(paid(wrong)))
+        assert match_all(control_session) == [True]
+        control_session.expire_all()
+        take_back(control_session, control_session.scalars(select(Payment)).one())
+        # The same payer, the same amount, and no number: it may be for anybody.
+        bring(control_session, statement(paid(wrong, memo="")))
+        assert match_all(control_session) == [False]
+
 
 class TestTheTaxEvidence:
     def test_that_is_a_tax_invoice_stays(self, control_session: Session) -> None:
