@@ -73,9 +73,10 @@ def _each_once() -> int:
         if error is None:
             done, failed = done + 1, 0
             continue
-        locked[upgrade.tenant_id] += schema_upgrades.is_locked(error)
-        if 0 < locked[upgrade.tenant_id] < LOCKED_TRIES_MAX:
-            continue
+        if schema_upgrades.is_locked(error):
+            locked[upgrade.tenant_id] += 1
+            if locked[upgrade.tenant_id] < LOCKED_TRIES_MAX:
+                continue
         tried.add(upgrade.tenant_id)
         failed += 1
     click.echo(f"{failed} failed in a row: stopped. Look at the migration before the next run.")

@@ -154,6 +154,20 @@ class TestAFailure:
         assert migrate().exit_code == 0
         assert revision(place) == NEW
 
+    def test_that_comes_after_a_lock_is_not_tried_over_and_over(
+        self, scenario: Scenario, old: Callable[[], Placement]
+    ) -> None:
+        place = old()
+        with inside(place) as connection, connection.transaction():
+            connection.execute("LOCK TABLE member IN ACCESS EXCLUSIVE MODE")
+            run = scenario.run_python(_RUN)
+            eventually(lambda: any("LockNot" in each for each in complaints()), "a lock is met")
+            connection.execute("CREATE TABLE member_activity ()")
+        told = run.communicate(timeout=120)[0]
+        assert run.returncode == 1
+        assert told.count("DuplicateTable") <= 1, told
+        assert told.count("stays at") <= command.LOCKED_TRIES_MAX, told
+
     def test_of_everybody_stops_the_run(
         self, old: Callable[[], Placement], monkeypatch: pytest.MonkeyPatch
     ) -> None:
