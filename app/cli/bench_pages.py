@@ -7,6 +7,7 @@ import runpy
 import statistics
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from flask import Flask
@@ -51,6 +52,8 @@ def measure(*, database: str, times: int, months: int = MONTHS) -> Iterator[tupl
     # All addresses first: a request must find no context of ours to share a transaction with.
     for path in list(_paths(app, samples)):
         answer = client.get(path)
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise RuntimeError(f"{path} fails over the bench's rows")
         if answer.status_code != 200 or answer.mimetype != "text/html":
             continue
         yield _label(path, samples), _median_ms(client, path, times)

@@ -100,7 +100,7 @@ INSERT INTO tax_invoice (id, evidence_id, tenant_id, invoice_id, state, issuer, 
     total_minor, data, content_sha256, xml_sha256, xml_size_bytes)
 SELECT uuidv7(), e.id, i.tenant_id, i.id, 'issued', 'offline', i.number_text, 1, i.number_text,
     'receipt', i.supplied_on, i.issued_at, i.issued_at, i.subtotal_minor, i.tax_minor,
-    i.total_minor, '{}', repeat('0', 64), repeat('0', 64), 1
+    i.total_minor, jsonb_build_object('buyer', i.buyer), repeat('0', 64), repeat('0', 64), 1
 FROM vat_evidence e JOIN invoice i ON i.id = e.invoice_id;
 
 INSERT INTO document (id, state, tenant_id, kind, subject_id, language, file_name, data,
