@@ -16,19 +16,17 @@ TEMPLATE = "control_template"
 # Rows that `flask setup` leaves and every test expects.
 KEPT = ("alembic_version", "usage_version", "cluster")
 _SCHEMAS = "('public'::regnamespace, 'statutory'::regnamespace)"
+# A row of the catalogue bears the number of whoever wrote it: no definition need be spelled out.
 _FINGERPRINT = f"""
     SELECT md5(string_agg(part, '|' ORDER BY part)) FROM (
-        SELECT concat('t', tgrelid::regclass, tgname, tgenabled) FROM pg_trigger
-        WHERE NOT tgisinternal
+        SELECT concat('t', oid, ' ', xmin) FROM pg_trigger WHERE NOT tgisinternal
         UNION ALL
-        SELECT concat('c', conrelid::regclass, conname, pg_get_constraintdef(oid))
-        FROM pg_constraint WHERE connamespace IN {_SCHEMAS}
+        SELECT concat('c', oid, ' ', xmin) FROM pg_constraint WHERE connamespace IN {_SCHEMAS}
         UNION ALL
-        SELECT concat('r', oid::regclass, relkind, relacl) FROM pg_class
+        SELECT concat('r', oid, ' ', relname, relkind, relacl) FROM pg_class
         WHERE relnamespace IN {_SCHEMAS}
         UNION ALL
-        SELECT concat('f', oid::regprocedure, prosrc, proacl) FROM pg_proc
-        WHERE pronamespace IN {_SCHEMAS}
+        SELECT concat('f', oid, ' ', xmin) FROM pg_proc WHERE pronamespace IN {_SCHEMAS}
         UNION ALL
         SELECT concat('k', id, name, url, capacity, template_name) FROM cluster
         UNION ALL
@@ -38,8 +36,11 @@ _FINGERPRINT = f"""
     ) AS parts (part)
 """
 _fingerprints: dict[str, str] = {}
-# Signing in takes as long as wiping does: each worker's own connection is kept between tests.
-_kept: dict[str, psycopg.Connection[Any]] = {}
+# Signing in takes as long as wiping does: each worker's own connections are kept between tests.
+# One asks and another wipes, because becoming a replica makes a connection forget all its plans,
+# and to plan a question about every table takes longer than all the rest.
+_ASKS, _WIPES = "tests ask", "tests wipe"
+_kept: dict[tuple[str, str], psycopg.Connection[Any]] = {}
 
 
 def url(name: str) -> str:
@@ -69,8 +70,9 @@ def clone(name: str) -> None:
 
 def drop(name: str) -> None:
     """This function will drop a control database and whatever bears its mark."""
-    if name in _kept:
-        _kept.pop(name).close()
+    for who in (_ASKS, _WIPES):
+        if (name, who) in _kept:
+            _kept.pop((name, who)).close()
     with administrator() as connection:
         _drop_database(connection, name)
         _drop_marked(connection, name)
@@ -79,15 +81,15 @@ def drop(name: str) -> None:
 def renew(name: str) -> None:
     """This function will bring a control database back to how it was cloned."""
     try:
-        connection = _kept_open(name)
+        connection = _kept_open(name, _ASKS)
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = %s AND pid <> pg_backend_pid()",
-            (name,),
+            " WHERE datname = %s AND application_name <> ALL(%s)",
+            (name, [_ASKS, _WIPES]),
         )
         _drop_marked(connection, name)
         if _fingerprint(connection) == _fingerprints[name]:
-            _wipe(connection)
+            _wipe(_filled(connection), _kept_open(name, _WIPES))
             return
     except (psycopg.OperationalError, psycopg.ProgrammingError):
         pass  # bent beyond wiping: a clone puts it right
@@ -95,14 +97,16 @@ def renew(name: str) -> None:
     clone(name)
 
 
-def _kept_open(name: str) -> psycopg.Connection[Any]:
-    if name not in _kept or _kept[name].closed:
-        _kept[name] = administrator(name)
-        _kept[name].execute("SET lock_timeout = '2s'")
-    return _kept[name]
+def _kept_open(name: str, who: str) -> psycopg.Connection[Any]:
+    place = (name, who)
+    if place not in _kept or _kept[place].closed:
+        _kept[place] = psycopg.connect(url(name), autocommit=True, application_name=who)
+        _kept[place].execute("SET lock_timeout = '2s'")
+    return _kept[place]
 
 
-def _wipe(connection: psycopg.Connection[Any]) -> None:
+def _filled(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
+    """The tables that have rows, and their sizes."""
     tables = [
         table
         for (table,) in connection.execute(
@@ -111,12 +115,15 @@ def _wipe(connection: psycopg.Connection[Any]) -> None:
             (list(KEPT),),
         )
     ]
-    filled = connection.execute(
+    return connection.execute(
         " UNION ALL ".join(
             f"SELECT '{table}', pg_relation_size('{table}') WHERE EXISTS (SELECT FROM {table})"
             for table in tables
         )
     ).fetchall()
+
+
+def _wipe(filled: list[tuple[str, int]], connection: psycopg.Connection[Any]) -> None:
     # As a replica: no trigger and no foreign key has a say in what a test leaves behind.
     statements = ["BEGIN", "SET LOCAL session_replication_role = replica"]
     for table, size in filled:
