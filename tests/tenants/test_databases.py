@@ -228,7 +228,7 @@ class TestTheTablesOfATenant:
         engine = create_engine(url.set(drivername="postgresql+psycopg"), poolclass=NullPool)
         config = template.alembic_config()
         with engine.connect() as connection:
-            config.attributes["connection"] = connection
+            config.attributes.update(connection=connection, lock_timeout_ms=2_000)
             command.check(config)
 
 
