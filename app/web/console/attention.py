@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
     union,
 )
+from sqlalchemy.orm import aliased
 
 from app.base import clock
 from app.base.config import settings
@@ -62,14 +63,18 @@ _TO_BE_CHOSEN = and_(
     Invoice.total_minor > 0,
     Invoice.supplied_on < bindparam("before", type_=Date),
 )
-_TO_BE_MADE = and_(
-    Invoice.supplied_on >= bindparam("since", type_=Date),
-    Invoice.id.in_(
-        union(
-            select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand"),
-            reversals.supplies_with_receipt_to_cancel(),
-        )
-    ),
+# A bank may take a deposit back long after the supply: what proves it waits however old that is.
+_supply = aliased(Invoice)
+_TO_BE_MADE = Invoice.id.in_(
+    union(
+        select(VatEvidence.invoice_id)
+        .join(_supply, _supply.id == VatEvidence.invoice_id)
+        .where(
+            VatEvidence.kind == "by_hand",
+            _supply.supplied_on >= bindparam("since", type_=Date),
+        ),
+        reversals.supplies_with_receipt_to_cancel(),
+    )
 )
 # One question for every kind: on a good day nothing waits, and nothing more is asked.
 _FOUND = select(
@@ -172,7 +177,10 @@ def due_evidence(now: datetime) -> list[Row[Any]]:
 
 
 def evidence_by_hand(now: datetime) -> list[Row[Any]]:
-    """This function will list this and last month's supplies that need a paper made elsewhere."""
+    """This function will list supplies that need a paper made elsewhere.
+
+    Of this and last month, and any whose cash receipt proves money that went again.
+    """
     return _supplies(_TO_BE_MADE, {"since": _supplied_since(now)})
 
 

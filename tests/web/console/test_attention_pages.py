@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +9,11 @@ from sqlalchemy import select
 from app.base.audit import AuditEvent
 from app.base.config import settings
 from app.base.db import control_session
+from invoices import evidence
 from invoices.models import Invoice, PaymentAttempt, ReconciliationDay
 from tenants.models import ProvisioningRun
 from tests.factories import NOW
+from tests.invoices.test_reversals import ask_for_cash_receipt, settled, take_back
 from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.stage import long_life, troubles
 
@@ -43,6 +45,19 @@ class TestPage:
         assert "한도가 부족합니다" in page.text  # a declined card
         assert "2026-02-01 – 2026-02-28" in page.text  # a bill that waits for a day's reading
         assert "no space left on device" in page.text  # work that is not tried any more
+
+    def test_names_a_cash_receipt_of_long_ago_whose_money_went_again(
+        self, client: Any, set_clock: Callable[..., None]
+    ) -> None:
+        with control_session() as session:
+            invoice, payment = settled(session)
+            ask_for_cash_receipt(session, invoice)
+            evidence.choose(control_session=session, invoice_id=invoice.id, now=NOW)
+            take_back(session, payment)
+            number = invoice.number_text
+        set_clock(NOW + timedelta(days=100))
+        sign_in_staff(client, "finance")
+        assert str(number) in client.get(PAGE).text
 
     def test_shows_whoever_only_reads_no_buttons(self, client: Any) -> None:
         troubles()
