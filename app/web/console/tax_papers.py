@@ -27,12 +27,12 @@ from invoices import (
     tax_issuing,
 )
 from invoices.documents.papers import Amendment, Party
-from invoices.models import CashReceipt, Invoice, TaxInvoice, VatEvidence
+from invoices.models import CashReceipt, Invoice, TaxInvoice, VatEvidence, tax_invoice_is_open
 
 console_tax_papers = Blueprint("console_tax_papers", __name__, url_prefix="/console/tax-papers")
 
 FINANCE = ("finance",)
-LISTED_MAX = 200
+LISTED_MAX = 50
 # What finance may have corrected on the buyer's side, and how it is called.
 BUYER_FIELDS = {
     "name": lazy("Company name"),
@@ -51,6 +51,19 @@ AMENDMENTS = {
     "05": lazy("Letter of credit (내국신용장 사후개설)"),
     "06": lazy("Issued twice (착오에 의한 이중발급)"),
 }
+# Every one in these is still worked on, and found among the few that are.
+WORKED_ON = ("due", "sent", "failed")
+_LISTED = (
+    TaxInvoice.id,
+    TaxInvoice.invoice_id,
+    TaxInvoice.state,
+    TaxInvoice.issue_id,
+    TaxInvoice.management_key,
+    TaxInvoice.amendment,
+    TaxInvoice.written_on,
+    TaxInvoice.total_minor,
+    TaxInvoice.data[("buyer", "name")].astext.label("buyer"),
+)
 STATES = ("due", "failed", "issued", "sent", "accepted", "amended", "cancelled")
 
 
@@ -61,20 +74,27 @@ class NoSuchPaper(NotFound):
 @console_tax_papers.get("")
 @staff_required()
 def index() -> str:
-    """This function will list the newest tax invoices, of one state if the address names one."""
-    state = request.args.get("state")
-    query = select(TaxInvoice).order_by(TaxInvoice.created_at.desc(), TaxInvoice.id.desc())
+    """This function will list tax invoices, the newest first, of one state if one is named.
+
+    Ids rise with time, so that a page begins where the one before it ended, however many lie there.
+    """
+    state, before = request.args.get("state"), request.args.get("before", type=UUID)
+    query = select(*_LISTED).order_by(TaxInvoice.id.desc())
     if state in STATES:
         query = query.where(TaxInvoice.state == state)
-    rows = control().scalars(query.limit(LISTED_MAX)).all()
+    if state in WORKED_ON:
+        query = query.where(tax_invoice_is_open)
+    if before is not None:
+        query = query.where(TaxInvoice.id < before)
+    found = control().execute(query.limit(LISTED_MAX + 1)).all()
+    rows = found[:LISTED_MAX]
     return render_template(
         "console/tax_papers/list.html",
         rows=rows,
         state=state if state in STATES else "",
         states=STATES,
         amendments=AMENDMENTS,
-        names={row.id: row.data["buyer"]["name"] for row in rows},
-        limit=LISTED_MAX,
+        older=rows[-1].id if len(found) > len(rows) else None,
     )
 
 

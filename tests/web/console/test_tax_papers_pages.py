@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,7 @@ from sqlalchemy import select
 
 from app.base import secrets
 from app.base.db import control_session
+from app.web.console import tax_papers
 from invoices import evidence
 from invoices.models import CashReceipt, TaxInvoice, VatEvidence
 from tests.browser import chromium, faults, open_page
@@ -76,6 +79,17 @@ class TestTheList:
         assert failed.management_key in only
         assert str(issued.issue_id) not in only
         assert client.get(f"{LIST}?state=nonsense").status_code == 200
+
+    def test_goes_back_a_page_at_a_time(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tax_papers, "LISTED_MAX", 2)
+        made = [tax_invoice("failed").management_key for _ in range(3)]
+        sign_in_staff(client, "viewer")
+        newest = client.get(f"{LIST}?state=failed").text
+        assert [key in newest for key in made] == [False, True, True]
+        older = re.search(r'href="([^"]*before=[^"]*)"', newest)
+        assert older is not None
+        oldest = client.get(html.unescape(older[1])).text
+        assert [key in oldest for key in made] == [True, False, False]
 
 
 class TestASupplysPapers:
