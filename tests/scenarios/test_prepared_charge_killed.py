@@ -127,7 +127,8 @@ def _doomed(dice: random.Random) -> dict[str, Any]:
 
 
 def run_all(crew: Collectors, seeds: range) -> tuple[list[UUID], int]:
-    invoices: list[UUID] = []
+    invoices = debtors(seeds.stop)
+    crew.warm_up()
     killed = 0
     for seed in seeds:
         invoices += debtors(seed)
