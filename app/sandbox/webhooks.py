@@ -59,6 +59,8 @@ class Messenger(threading.Thread):
 
     def _settle(self, event: Row, *, delivered: bool) -> None:
         with self._book.lock:
+            if self._book.get("events", event["id"]) is not event:
+                return  # asked for once more while it was under way: that is still to be done
             attempts = event["attempts"] + 1
             settled = "delivered" if delivered else None
             if not delivered and attempts >= ATTEMPTS_MAX:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -252,6 +253,24 @@ class TestItsWebhooks:
             eventually(lambda: len(ear.of_kind("payment.succeeded")) == 3)
             ids = {headers["WEBHOOK-ID"] for headers, _ in ear.of_kind("payment.succeeded")}
             assert len(ids) == 1
+            eventually(lambda: sandbox.ask("GET", "/v1/events").json()["events"][-1]["settled"])
+        ear.close()
+
+    def test_asked_for_again_while_one_is_under_way_come_again(self, tmp_path: Path) -> None:
+        class Impatient(Ear):
+            """Asks for the event again before it says that it has it."""
+
+            def _hear(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+                said = super()._hear(environ, start_response)
+                if len(self.heard) == 1:
+                    event_id = self.heard[0][0]["WEBHOOK-ID"]
+                    sandbox.ask("POST", f"/v1/events/{event_id}/deliveries")
+                return said
+
+        ear = Impatient()
+        with running(directory=tmp_path, webhook_url=ear.url) as sandbox:
+            token(sandbox)
+            eventually(lambda: len(ear.of_kind("method.registered")) == 2)
             eventually(lambda: sandbox.ask("GET", "/v1/events").json()["events"][-1]["settled"])
         ear.close()
 

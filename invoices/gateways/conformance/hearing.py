@@ -56,10 +56,12 @@ class WebhookCases(Cases):
         )
 
     def test_delivered_again_is_the_same_event(self, till: Till) -> None:
-        payment, delivery = refunded_and_told(till)
-        first = heard(till.gateway, delivery)
+        payment, _ = refunded_and_told(till)
         till.deliver_again(payment.gateway_payment_id)
-        assert heard(till.gateway, deliveries_about(till, payment)[-1]) == first
+        # A gateway may tell of one refund in several messages: which of them came last, and so
+        # came again, is its own affair.
+        events = [heard(till.gateway, each) for each in deliveries_about(till, payment)]
+        assert any(event in events[:place] for place, event in enumerate(events))
 
     @needs(Capability.REFUND_IN_PART)
     def test_in_any_order_leads_to_what_the_gateway_says_now(self, till: Till) -> None:
