@@ -9,7 +9,6 @@ file is the order to leave.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -33,6 +32,8 @@ CHILDREN_MAX = 8
 READ_SECONDS = 30
 OPEN_FILES_MAX = 64
 _CHUNK_BYTES = 1 << 20
+_LAST_WORDS_BYTES = 16 << 20
+_OUT_OF_MEMORY = b'{"failed": "memory", "reason": "MemoryError"}\n'
 _FORBIDDEN = (
     "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname",
     "socket.sendto", "socket.sendmsg", "subprocess.Popen", "os.system", "os.exec",
@@ -134,14 +135,23 @@ def _reap(children: dict[int, socket.socket]) -> None:
 
 
 def _work(document: socket.socket, printer: Engine, idle_bytes: int) -> NoReturn:
-    """This function will print one document in the child and end the process."""
+    """This function will print one document in the child and end the process.
+
+    Memory may run out at any line, also while an answer is being written down; whoever reports
+    that needs some himself, so the limit is widened before the words that were ready are sent.
+    """
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, READ_SECONDS)
         order, html = _order(document)
         _confine(order, idle_bytes)
         answer, pdf = _printed(printer, order, html)
-        document.sendall(json.dumps(answer).encode() + b"\n" + pdf)
+        header = json.dumps(answer).encode() + b"\n"
+        document.sendall(header)
+        document.sendall(pdf)
+    except MemoryError:
+        _widen()
+        document.sendall(_OUT_OF_MEMORY)
     finally:
         os._exit(0)
 
@@ -164,7 +174,7 @@ def _confine(order: dict[str, Any], idle_bytes: int) -> None:
     cpu_seconds, memory_bytes = order["cpu_seconds"], idle_bytes + order["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes + _LAST_WORDS_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES_MAX, OPEN_FILES_MAX))
     readable = tuple(
@@ -185,7 +195,7 @@ def _confine(order: dict[str, Any], idle_bytes: int) -> None:
 def _printed(printer: Engine, order: dict[str, Any], html: str) -> tuple[dict[str, Any], bytes]:
     """This function will return what to answer and the PDF, empty when it failed.
 
-    A failure is told by its class only: messages may quote the document.
+    A failure is told by its class only: messages may quote the document. Raises: MemoryError.
     """
     try:
         pdf = printer.print(
@@ -194,13 +204,18 @@ def _printed(printer: Engine, order: dict[str, Any], html: str) -> tuple[dict[st
     except DocumentRefused as refused:
         return {"failed": "refused", "reason": str(refused)}, b""
     except MemoryError:
-        gc.enable()
-        return {"failed": "memory", "reason": "MemoryError"}, b""
+        raise
     except Exception as failure:
         return {"failed": "broken", "reason": type(failure).__name__}, b""
     missing = sorted(printer.missing.characters)
     digest = hashlib.sha256(pdf).hexdigest()
     return {"pdf_bytes": len(pdf), "sha256": digest, "missing": missing}, pdf
+
+
+def _widen() -> None:
+    """This function will add what `_confine` kept back for a document's last words."""
+    _, kept_back = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (kept_back, kept_back))
 
 
 def _address_space_bytes() -> int:
