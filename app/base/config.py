@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.base.money import Rounding
@@ -247,3 +247,14 @@ def settings() -> Settings:
     Raises: pydantic.ValidationError naming the variable that is wrong.
     """
     return Settings()
+
+
+def faults(error: ValidationError) -> list[str]:
+    """This function will name each variable that is wrong, and why, one a line."""
+    found = []
+    for problem in error.errors():
+        name = "_".join(str(part) for part in problem["loc"])
+        # A field with an alias is told by it; the others want their prefix.
+        variable = f"TENANTRY_{name.upper()}" if name in Settings.model_fields else name
+        found.append(f"{variable}: {problem['msg']}.")
+    return found

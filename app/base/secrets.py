@@ -33,7 +33,8 @@ def _keys() -> tuple[bytes, ...]:
     keys = tuple(key.strip().encode() for key in configured.split(",") if key.strip())
     if not keys:
         raise SecretKeyMissing(
-            "Set TENANTRY_SECRET_KEYS to at least one long random text (first = current)."
+            "TENANTRY_SECRET_KEYS is not set: give it at least one long random text, the current "
+            "one first. On this machine, bin/flask does so by itself."
         )
     return keys
 

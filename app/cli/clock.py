@@ -33,11 +33,12 @@ def set_(moment: str) -> None:
     """Set the clock to MOMENT, such as 2026-03-01T09:00 (in the contract's time zone)."""
     try:
         read = datetime.fromisoformat(moment)
-    except ValueError as error:
+        if read.tzinfo is None:
+            read = read.replace(tzinfo=ZoneInfo(settings().contract_timezone))
+        wanted = read.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter("write it as 2026-03-01T09:00", param_hint="MOMENT") from error
-    if read.tzinfo is None:
-        read = read.replace(tzinfo=ZoneInfo(settings().contract_timezone))
-    _move_to(read.astimezone(UTC))
+    _move_to(wanted)
 
 
 @clock_commands.command("advance")
@@ -47,7 +48,12 @@ def advance(span: str) -> None:
     parts = _SPAN.findall(span)
     if not parts or _SPAN.sub("", span).strip():
         raise click.BadParameter("write it as 3d, 12h, 30m or '1d 6h'", param_hint="SPAN")
-    _move_to(clock.now() + sum((timedelta(**{_UNITS[u]: int(n)}) for n, u in parts), timedelta()))
+    try:
+        far = sum((timedelta(**{_UNITS[unit]: int(many)}) for many, unit in parts), timedelta())
+        wanted = clock.now() + far
+    except OverflowError as error:
+        raise click.BadParameter("write it as less than a lifetime", param_hint="SPAN") from error
+    _move_to(wanted)
 
 
 @clock_commands.command("reset")

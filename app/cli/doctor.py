@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.base import installation, secrets
-from app.base.config import Settings, settings
+from app.base.config import Settings, faults, settings
 from app.base.db import control_session, usage_is_apart, usage_session
 from app.base.errors import TenantryError
 from app.embedded import system_libraries
@@ -62,9 +62,8 @@ def _settings() -> Iterator[Finding]:
     try:
         settings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            yield Finding(f"{name}: {problem['msg']}", f"correct TENANTRY_{name}")
+        for fault in faults(error):
+            yield Finding(fault, f"correct {fault.partition(':')[0]}")
         return
     try:
         secrets.derive("doctor")

@@ -188,6 +188,52 @@ class TestStaff:
         assert "already" in refused.stderr
 
 
+class TestWhatIsWrongOnTheCommandLine:
+    """Each is a line that says what to do, and no trace of our code."""
+
+    @pytest.mark.parametrize(
+        ("changed", "told"),
+        [
+            ({"TENANTRY_SECRET_KEYS": ""}, "TENANTRY_SECRET_KEYS is not set"),
+            (
+                {"TENANTRY_REVIEW_SLA_HOURS": "a day"},
+                "TENANTRY_REVIEW_SLA_HOURS: Input should be a valid integer",
+            ),
+        ],
+    )
+    def test_names_the_setting_at_fault(
+        self, scenario: Scenario, changed: dict[str, str], told: str
+    ) -> None:
+        refused = scenario.flask("check", "--list", **changed)
+        assert refused.returncode == 1
+        assert told in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (("whatif", "--plan", "nobody-has-it"), "nobody-has-it"),
+            (("ledger", "journal", "--output", "/nowhere/at/all.csv"), "/nowhere/at/all.csv"),
+            (("catalogue", "export", "/nowhere/at/all.yaml"), "/nowhere/at/all.yaml"),
+            (("clock", "advance", "99999999999d"), "write it as"),
+            (("clock", "set", "0001-01-01"), "write it as"),
+        ],
+    )
+    def test_names_the_argument_at_fault(
+        self, scenario: Scenario, words: tuple[str, ...], told: str
+    ) -> None:
+        refused = scenario.flask(*words)
+        assert refused.returncode in {1, 2}
+        assert told in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+    def test_names_a_server_that_is_away(self, scenario: Scenario) -> None:
+        refused = scenario.flask("check", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+        assert refused.returncode == 1
+        assert "PostgreSQL does not answer" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
 def test_every_command_says_what_it_does(scenario: Scenario) -> None:
     listed = scenario.flask("--help")
     assert listed.returncode == 0, listed.stderr
