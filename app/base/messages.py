@@ -32,6 +32,9 @@ MESSAGE = machine(
 )
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
+# Mail programs read a style where it stands, and little else.
+_QUOTED = "display:block;padding-left:12px;border-left:3px solid #dfe2e8;color:#4a5260"
+_LISTED = "display:block;padding-left:16px;text-indent:-12px"
 
 
 class Message(Keyed, Leased, Base):
@@ -106,7 +109,16 @@ def _html_block(block: str) -> dict[str, str]:
     if block.startswith("-> "):
         label, _, url = block[3:].partition(" | ")
         return {"kind": "action", "label": label, "url": url}
-    return {"kind": "text", "html": escape(block).replace("\n", "<br>")}
+    return {"kind": "text", "html": "".join(map(_html_line, escape(block).split("\n")))}
+
+
+def _html_line(line: str) -> str:
+    """Quoted and listed lines look so; every other is a line."""
+    if line.startswith("&gt; "):
+        return f'<span style="{_QUOTED}">{line[5:]}</span>'
+    if line.startswith("- "):
+        return f'<span style="{_LISTED}">• {line[2:]}</span>'
+    return f'<span style="display:block">{line}</span>'
 
 
 def queue_mail(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,3 +53,17 @@ class TestAValue:
     def test_with_a_line_break_makes_no_second_line_of_the_subject(self) -> None:
         subject, _text, _html = invitation(company="x\nBcc: a@b.example")
         assert subject.splitlines() == [subject]
+
+
+def test_a_reason_is_quoted_in_both_forms() -> None:
+    application = SimpleNamespace(reference="A-1", contact_name="새 사람", company="한빛정밀")
+    _subject, text, html = messages.render(
+        room="tenants",
+        name="application_rejected",
+        language="ko",
+        context={"application": application, "reason": "하나\n<둘>", "link": LINK},
+    )
+    assert "> 하나\n> <둘>" in text
+    assert "&gt; " not in html
+    assert ">하나</span>" in html
+    assert ">&lt;둘&gt;</span>" in html
