@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, has_request_context, request
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form
 
@@ -25,6 +25,10 @@ _INPUT_TYPES = {
     "BooleanField": "checkbox",
     "TextAreaField": "textarea",
 }
+# What a form that comes back with an error may still hold: no secrets, files or ticks.
+_REFILLED = frozenset(
+    {"text", "email", "tel", "number", "date", "month", "search", "select", "radio", "textarea"}
+)
 # What a field may be told by name; everything else is a spelling mistake and raises.
 _FIELD_DEFAULTS: dict[str, Any] = {
     "id": "",
@@ -66,6 +70,7 @@ def init_parts(app: Flask) -> None:
         chip_face=chip_face,
         field_errors=field_errors,
         field_spec=field_spec,
+        refill=refill,
         url_with=url_with,
     )
 
@@ -115,6 +120,19 @@ def _input_id(field: Field) -> str:
     return f"{field.id}-0" if field.type == "RadioField" else field.id
 
 
+def refill(address: str = "") -> bool:
+    """This function will say whether this page answers a form that was sent to `address`.
+
+    If it does, fields made from now on show what was typed, until `refill` is called again.
+    """
+    g.refills = (
+        bool(address)
+        and request.method == "POST"
+        and urlsplit(address).path == request.script_root + request.path
+    )
+    return bool(g.refills)
+
+
 def field_spec(wtf: Field | None, said: Mapping[str, Any]) -> _Spec:
     """This function will gather what a field's macro prints, from WTForms, from names, or both.
 
@@ -130,6 +148,8 @@ def field_spec(wtf: Field | None, said: Mapping[str, Any]) -> _Spec:
         raise TypeError("a field needs a name")
     if facts["format"] and not facts["inputmode"]:
         facts["inputmode"] = {"phone": "tel"}.get(facts["format"], "numeric")
+    if facts["type"] in _REFILLED and has_request_context() and g.get("refills"):
+        facts["value"] = request.form.get(facts["name"], facts["value"])
     if facts["value"] is None:
         facts["value"] = ""
     told = [part for part in ("hint", "error") if facts[part]]

@@ -18,9 +18,9 @@ from app.web.contract_words import plan_names
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
-from invoices import dunning_debts, dunning_holds, dunning_rules, reversals, virtual_accounts
+from invoices import account_deposits, dunning_debts, dunning_holds, dunning_rules, reversals
 from invoices.dunning_rules import Exceptions
-from invoices.models import DunningRule, Invoice, Plan
+from invoices.models import Invoice, Plan
 from tenants.models import Tenant
 
 console_collecting = Blueprint("console_collecting", __name__, url_prefix="/console/collecting")
@@ -38,6 +38,10 @@ class NoSuchTenant(NotFound):
 @staff_required()
 def index() -> str:
     """This function will list who owes, the longest first, and what is done otherwise for plans."""
+    return _list_page()
+
+
+def _list_page(*, error: TenantryError | None = None, plan_code: str = "") -> str:
     now = clock.now()
     debtors = dunning_holds.debtors(control_session=control(), limit=SHOWN_MAX)
     plans = control().scalars(select(Plan.code).order_by(Plan.position)).all()
@@ -46,10 +50,14 @@ def index() -> str:
         "console/collecting/list.html",
         rows=_rows(debtors, now),
         plans=[(code, plan_names([code]), rules.get(code)) for code in plans],
-        taken_back=virtual_accounts.taken_back(control_session=control(), limit=SHOWN_MAX),
+        taken_back=account_deposits.taken_back(control_session=control(), limit=SHOWN_MAX),
         undone=reversals.work_list(control_session=control(), limit=SHOWN_MAX),
         usual=dunning_rules.usual(),
         may_act=g.staff.role in ("finance", "admin"),
+        typed=request.form,
+        error=error,
+        failed=plan_code,
+        told=words_of(error) if error else "",
     )
 
 
@@ -80,12 +88,6 @@ def _debts(tenant_id: UUID, now: datetime) -> list[Invoice]:
     )
 
 
-def _rule(*, tenant_id: UUID | None = None, plan_code: str | None = None) -> DunningRule | None:
-    return dunning_rules.own_rule(
-        control_session=control(), tenant_id=tenant_id, plan_code=plan_code
-    )
-
-
 @console_collecting.get("/<uuid:tenant_id>")
 @staff_required()
 def details(tenant_id: UUID) -> str:
@@ -103,7 +105,7 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         debts=_debts(tenant_id, now),
         hold=dunning_holds.standing(control_session=control(), tenant_id=tenant_id, now=now),
         rules=dunning_rules.rules_of(control_session=control(), tenant=tenant),
-        own=_rule(tenant_id=tenant_id),
+        own=dunning_rules.own_rule(control_session=control(), tenant_id=tenant_id),
         today=dunning_debts.today_of(now),
         may_act=g.staff.role in ("finance", "admin"),
         typed=request.form,
@@ -205,8 +207,7 @@ def plan_rule(plan_code: str) -> Any:
         _set_rule(plan_code=plan_code)
     except Invalid as error:
         control().rollback()
-        flash(words_of(error), "bad")
-        return see_other(url_for(".index"))
+        return _list_page(error=error, plan_code=plan_code), error.status
     control().commit()
     flash(gettext("Saved. It holds from now on."), "good")
     return see_other(url_for(".index"))

@@ -13,7 +13,7 @@ from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.portal.door import portal, portal_required
-from app.web.portal.papers import own_invoice
+from app.web.portal.papers import invoice_page, own_invoice
 from app.web.security import limiter
 from invoices import cash_receipts
 from invoices.gateways.port import CashReceiptUse
@@ -42,15 +42,14 @@ def want_cash_receipt(invoice_id: UUID) -> Any:
             )
     except (Invalid, Conflict) as error:
         control().rollback()
-        flash(gettext(error.message), "bad")
-    else:
-        control().commit()
-        flash(
-            gettext("A cash receipt follows once your transfer is here.")
-            if typed
-            else gettext("A tax invoice follows, no cash receipt."),
-            "good",
-        )
+        return invoice_page(own_invoice(invoice_id), receipt_error=error), error.status
+    control().commit()
+    flash(
+        gettext("A cash receipt follows once your transfer is here.")
+        if typed
+        else gettext("A tax invoice follows, no cash receipt."),
+        "good",
+    )
     return see_other(url_for("portal.invoice", invoice_id=invoice.id))
 
 

@@ -10,10 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from app.base import clock
-from app.base.errors import NotFound
+from app.base.errors import NotFound, TenantryError
 from app.web import line_events as events_behind
 from app.web import papers, why
 from app.web.db import control
+from app.web.i18n import gettext
 from app.web.paging import page_number
 from app.web.portal.door import portal, portal_required
 from invoices import cash_receipts, listing
@@ -44,7 +45,11 @@ def invoices() -> str:
 @portal_required
 def invoice(invoice_id: UUID) -> str:
     """This function will show one invoice: its lines, its papers, how it was paid."""
-    found = own_invoice(invoice_id)
+    return invoice_page(own_invoice(invoice_id))
+
+
+def invoice_page(found: Invoice, *, receipt_error: TenantryError | None = None) -> str:
+    """This function will make that page; a wish for a cash receipt that was refused is kept."""
     payments = (
         control()
         .scalars(
@@ -72,6 +77,9 @@ def invoice(invoice_id: UUID) -> str:
         papers=_papers(found),
         cash_receipt=cash_receipts.of_invoice(control_session=control(), invoice_id=found.id),
         may_want_cash_receipt=cash_receipts.may_be_wanted(invoice=found),
+        receipt_error=receipt_error,
+        told=gettext(receipt_error.message) if receipt_error else "",
+        typed=request.form,
         today=clock.today(clock.now(), g.tenant.timezone),
     )
 

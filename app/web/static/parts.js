@@ -6,6 +6,12 @@ for (const opener of document.querySelectorAll("[data-dialog]")) {
   dialog.removeAttribute("popover");
   opener.removeAttribute("popovertarget");
   opener.addEventListener("click", () => dialog.showModal());
+  // What was sent from it has come back: the field at fault is shown, not only named on the page.
+  const faulty = dialog.matches("[data-sent]") && dialog.querySelector("[aria-invalid]");
+  if (faulty) {
+    dialog.showModal();
+    faulty.focus();
+  }
 }
 
 document.addEventListener("click", (event) => {

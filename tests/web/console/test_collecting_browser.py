@@ -138,3 +138,24 @@ def test_read_well_on_every_screen(
                     page.wait_for_load_state()
                     wrong += faults(page)
     assert wrong == []
+
+
+def test_a_dialog_that_was_refused_opens_again_at_its_field(
+    app: Any, browser: Browser, debt: Invoice
+) -> None:
+    email = staff_member("finance")
+    with (
+        serve(app) as address,
+        open_page(browser, f"{address}/console/sign-in", language="en") as page,
+    ):
+        sign_in_at(page, f"{address}/console", email, PASSWORD)
+        page.goto(f"{address}/console/collecting/{debt.tenant_id}")
+        page.locator("[data-dialog=rule]").click()
+        page.fill("#retry-own", "now and then")
+        page.fill("#why-rule-own", "agreed by telephone")
+        page.locator("#rule button[type=submit]").click()
+        page.wait_for_selector("dialog#rule[open] [aria-invalid]")
+        page.wait_for_function("() => document.activeElement?.id === 'retry-own'")
+        assert page.input_value("#retry-own") == "now and then"
+        assert page.input_value("#why-rule-own") == "agreed by telephone"
+        assert faults(page) == []

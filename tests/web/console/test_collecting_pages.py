@@ -97,6 +97,21 @@ class TestDebts:
         assert send(client, PAGE, rule, to=f"{PAGE}/plans/team/rule").status_code == 303
         assert "1,2" in client.get(PAGE).text
 
+    @pytest.mark.parametrize("of", ["company", "plan"])
+    def test_refused_keep_what_was_typed_in_their_dialog(
+        self, client: Any, debt: Invoice, of: str
+    ) -> None:
+        sign_in_staff(client, "finance")
+        own = f"{PAGE}/{debt.tenant_id}"
+        page, to = (own, f"{own}/rule") if of == "company" else (PAGE, f"{PAGE}/plans/team/rule")
+        rule = {"retry_days": "x<", "grace_days": "31", "warning_days": "", "why": "agreed & said"}
+        refused = send(client, page, rule, to=to)
+        assert refused.status_code == 422
+        assert refused.text.count("data-sent") == 1
+        for kept in ('value="x&lt;"', 'value="31"', "agreed &amp; said"):
+            assert refused.text.count(kept) == 1
+        assert refused.text.count("aria-invalid") == 1
+
     def test_say_the_customers_own_last_day_on_the_first_page(
         self, client: Any, debt: Invoice
     ) -> None:
