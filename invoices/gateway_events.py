@@ -17,8 +17,9 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Unavailable
-from invoices import payment, reconciliation, virtual_accounts
+from invoices import account_deposits, payment, reconciliation
 from invoices import reconciliation_matching as matching
+from invoices import reconciliation_money_back as money_back
 from invoices.gateways import registry
 from invoices.gateways.port import Capability, EventKind, LookupResult, Succeeded, Trust, Unknown
 from invoices.gateways.port import GatewayEvent as Heard
@@ -54,7 +55,7 @@ def store(*, control_session: Session, gateway: str, event: Heard, now: datetime
 
     Raises: NewsForged when the sender does not know the account's secret: then nothing is kept.
     """
-    virtual_accounts.heard(control_session=control_session, gateway=gateway, event=event, now=now)
+    account_deposits.heard(control_session=control_session, gateway=gateway, event=event, now=now)
     written = control_session.scalar(
         postgresql.insert(GatewayEvent)
         .values(
@@ -170,7 +171,7 @@ def _learn(
 ) -> None:
     known = _payment_of(control_session, event)
     if known is not None and isinstance(result, Succeeded):
-        reconciliation.went_back(
+        money_back.went_back(
             control_session=control_session, payment=known, in_all=result.refunded, now=now
         )
     if event.kind not in _MOVED or event.trust == Trust.UNSIGNED:

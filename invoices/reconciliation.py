@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -21,29 +21,22 @@ from app.base import clock, ids
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, TenantryError
-from app.base.money import Money
 from invoices import reconciliation_bookings as bookings
 from invoices import reconciliation_matching as matching
+from invoices import reconciliation_missing as missing
 from invoices.gateways import registry
 from invoices.gateways.port import Capability
 from invoices.gateways.port import SettlementLine as Told
 from invoices.models import (
     GatewayAccount,
     LedgerEntry,
-    Payment,
     PaymentMethod,
-    PaymentReversal,
     ReconciliationDay,
     ReconciliationDifference,
-    Refund,
     SettlementLine,
 )
-from invoices.payment_standing import stands
-from invoices.reconciliation_differences import Found, is_open, raise_one
+from invoices.reconciliation_differences import is_open, of_line, raise_one
 
-# How long a gateway may take to tell of a payment: so far back each day's report is read again,
-# and what it has not told of by then is missing there.
-DAYS_BACK = 7
 LATE_AT_ONCE = 500
 
 
@@ -121,7 +114,7 @@ def perform(*, question: Question) -> Iterator[Told]:
 
     Call it in no transaction. Raises: GatewayUnavailable.
     """
-    first = question.day - timedelta(days=DAYS_BACK)
+    first = question.day - timedelta(days=missing.DAYS_BACK)
     return registry.gateway(question.gateway).settlements(start=first, end=question.day)
 
 
@@ -176,14 +169,11 @@ def _compare(control_session: Session, gateway: str, told: Told, now: datetime) 
     if other:
         raise_one(
             control_session=control_session,
-            found=Found(
+            found=of_line(
+                line,
                 key=f"changed:{line.id}:{','.join(other)}",
                 kind="changed",
                 cause="told_otherwise",
-                gateway=gateway,
-                day=line.booked_on,
-                currency=line.currency,
-                payment_id=line.payment_id,
             ),
             now=now,
         )
@@ -196,9 +186,9 @@ def finish(*, control_session: Session, question: Question, lines: int, now: dat
     """
     _pay_out(control_session, question, now)
     _look_again(control_session, question.gateway, now)
-    _missing_payments(control_session, question, now)
-    _missing_refunds(control_session, question, now)
-    _missing_reversals(control_session, question, now)
+    missing.look(
+        control_session=control_session, gateway=question.gateway, day=question.day, now=now
+    )
     control_session.execute(
         update(ReconciliationDay)
         .where(
@@ -244,145 +234,6 @@ def _look_again(control_session: Session, gateway: str, now: datetime) -> None:
     ).all()
     for line in waiting:
         matching.match_late(control_session=control_session, line=line, now=now)
-
-
-def _missing_payments(control_session: Session, question: Question, now: datetime) -> None:
-    told = exists().where(SettlementLine.payment_id == Payment.id, SettlementLine.kind == "payment")
-    found = control_session.scalars(
-        select(Payment).where(
-            Payment.gateway == question.gateway,
-            Payment.received_on.between(*_time_is_up(control_session, question)),
-            ~told,
-            # A deposit that was taken back before it was settled is told of by nobody.
-            stands(),
-        )
-    )
-    for payment in found:
-        raise_one(
-            control_session=control_session,
-            found=Found(
-                key=f"missing_there:{payment.id}",
-                kind="missing_there",
-                cause=_why_untold(control_session, payment),
-                gateway=question.gateway,
-                day=payment.received_on,
-                currency=payment.currency,
-                amount_minor=-payment.amount_minor,
-                tenant_id=payment.tenant_id,
-                payment_id=payment.id,
-            ),
-            now=now,
-        )
-
-
-def _why_untold(control_session: Session, payment: Payment) -> str:
-    another_name = exists().where(
-        ReconciliationDifference.gateway == payment.gateway,
-        ReconciliationDifference.kind == "missing_here",
-        ReconciliationDifference.amount_minor == payment.amount_minor,
-        ReconciliationDifference.currency == payment.currency,
-        is_open(),
-    )
-    return "another_name" if control_session.scalar(select(another_name)) else "never_told"
-
-
-def _missing_refunds(control_session: Session, question: Question, now: datetime) -> None:
-    told = exists().where(SettlementLine.refund_id == Refund.id)
-    zone = settings().contract_timezone
-    sent_on = func.date(func.timezone(zone, Refund.finished_at))
-    found = control_session.scalars(
-        select(Refund).where(
-            Refund.state == "succeeded",
-            Refund.sent_from == question.gateway,
-            sent_on.between(*_time_is_up(control_session, question)),
-            ~told,
-        )
-    )
-    for refund in found:
-        raise_one(
-            control_session=control_session,
-            found=Found(
-                key=f"missing_there:refund:{refund.id}",
-                kind="missing_there",
-                cause="never_told",
-                gateway=question.gateway,
-                day=clock.today(refund.finished_at or now, zone),
-                currency=refund.currency,
-                amount_minor=refund.amount_minor,
-                tenant_id=refund.tenant_id,
-                payment_id=refund.payment_id,
-                refund_id=refund.id,
-            ),
-            now=now,
-        )
-
-
-def _missing_reversals(control_session: Session, question: Question, now: datetime) -> None:
-    """What the gateway says came, and not that it went, it goes on owing us by its own account."""
-    came = exists().where(
-        SettlementLine.payment_id == PaymentReversal.payment_id, SettlementLine.kind == "payment"
-    )
-    told = exists().where(SettlementLine.reversal_id == PaymentReversal.id)
-    found = control_session.execute(
-        select(PaymentReversal, Payment)
-        .join(Payment, Payment.id == PaymentReversal.payment_id)
-        .where(
-            Payment.gateway == question.gateway,
-            PaymentReversal.reversed_on.between(*_time_is_up(control_session, question)),
-            came,
-            ~told,
-        )
-    )
-    for row, payment in found:
-        raise_one(
-            control_session=control_session,
-            found=Found(
-                key=f"missing_there:reversal:{row.id}",
-                kind="missing_there",
-                cause="never_told",
-                gateway=question.gateway,
-                day=row.reversed_on,
-                currency=row.currency,
-                amount_minor=row.amount_minor,
-                tenant_id=row.tenant_id,
-                payment_id=payment.id,
-            ),
-            now=now,
-        )
-
-
-def _time_is_up(control_session: Session, question: Question) -> tuple[date, date]:
-    """From the first day that was ever asked for to the last of which all should be told."""
-    first = control_session.scalar(
-        select(func.min(ReconciliationDay.day)).where(ReconciliationDay.gateway == question.gateway)
-    )
-    return first or question.day, question.day - timedelta(days=DAYS_BACK)
-
-
-def went_back(*, control_session: Session, payment: Payment, in_all: Money, now: datetime) -> None:
-    """This function will write down what a gateway gave back of a payment, and not at our word.
-
-    `payment` is locked; `in_all`: what the gateway says went back of it so far.
-    """
-    known = matching.refunded_there_minor(control_session=control_session, payment=payment)
-    more = in_all.amount_minor - known
-    if more <= 0 or in_all.currency != payment.currency:
-        return
-    raise_one(
-        control_session=control_session,
-        found=Found(
-            key=f"refunded_there:{payment.id}:{in_all.amount_minor}",
-            kind="refunded_there",
-            cause="refunded_there",
-            gateway=payment.gateway,
-            day=clock.today(now, settings().contract_timezone),
-            currency=payment.currency,
-            amount_minor=-more,
-            tenant_id=payment.tenant_id,
-            payment_id=payment.id,
-        ),
-        now=now,
-    )
 
 
 def heard_of(*, control_session: Session, gateway: str, now: datetime) -> UUID | None:

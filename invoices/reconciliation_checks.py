@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.base.invariants import Invariant
-from invoices.reconciliation import DAYS_BACK
+from invoices.reconciliation_missing import DAYS_BACK
 
 # Cash at the gateway that the ledger has because of a line: our payment or refund that it stands
 # for, and what was booked of the line itself, of its difference, and of that one's end.

@@ -70,6 +70,46 @@ class Found:
     refund_id: UUID | None = None
 
 
+def of_line(
+    line: SettlementLine,
+    *,
+    kind: str,
+    cause: str,
+    amount_minor: int = 0,
+    payment: Payment | None = None,
+    key: str = "",
+) -> Found:
+    """This function will name a difference that a line of the gateway's books shows."""
+    return Found(
+        key=key or f"{kind}:{line.id}",
+        kind=kind,
+        cause=cause,
+        gateway=line.gateway,
+        day=line.booked_on,
+        currency=line.currency,
+        amount_minor=amount_minor,
+        tenant_id=payment.tenant_id if payment else None,
+        payment_id=payment.id if payment else line.payment_id,
+    )
+
+
+def of_payment(
+    payment: Payment, *, key: str, kind: str, cause: str, amount_minor: int = 0, day: date
+) -> Found:
+    """This function will name a difference about a payment of ours."""
+    return Found(
+        key=key,
+        kind=kind,
+        cause=cause,
+        gateway=payment.gateway,
+        day=day,
+        currency=payment.currency,
+        amount_minor=amount_minor,
+        tenant_id=payment.tenant_id,
+        payment_id=payment.id,
+    )
+
+
 def is_open() -> ColumnElement[bool]:
     """This function will return the condition that nobody settled a difference yet."""
     return ~exists().where(DifferenceSettlement.difference_id == ReconciliationDifference.id)
@@ -95,6 +135,23 @@ def raise_one(*, control_session: Session, found: Found, now: datetime) -> Recon
     if written.is_booked:
         bookings.book_difference(control_session=control_session, difference=written, now=now)
     return written
+
+
+def line_differs(
+    *, control_session: Session, line: SettlementLine, found: Found, now: datetime
+) -> None:
+    """This function will write down a difference that a line shows, and point the line at it."""
+    written = raise_one(control_session=control_session, found=found, now=now)
+    line.difference_id = written.id
+    control_session.flush()
+
+
+def stands_for_nothing(
+    *, control_session: Session, line: SettlementLine, cause: str, now: datetime
+) -> None:
+    """This function will write down that a line of the gateway's is about nothing of ours."""
+    found = of_line(line, kind="missing_here", cause=cause, amount_minor=line.gross_minor)
+    line_differs(control_session=control_session, line=line, found=found, now=now)
 
 
 def opened(*, control_session: Session, difference_id: UUID) -> ReconciliationDifference:

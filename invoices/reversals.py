@@ -26,7 +26,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from app.base.messages import queue_mail
 from app.base.money import Money
 from invoices import card_links, credits, dunning, ledger, settlement
-from invoices import reconciliation_matching as matching
+from invoices import reconciliation_money_back as money_back
 from invoices.models import (
     BANK_TRANSFER,
     INVOICE,
@@ -162,7 +162,7 @@ def _reverse(
     _owed_again(control_session, invoice, payment, why, now)
     _write_down(control_session, invoice, row, why, now)
     _open_deposit(control_session, payment, why, now)
-    matching.reversed_here(control_session=control_session, payment=payment, row=row, now=now)
+    money_back.reversed_here(control_session=control_session, payment=payment, row=row, now=now)
     return row
 
 

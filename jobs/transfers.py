@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session
-from invoices import payment, statement_import, virtual_accounts
+from invoices import account_deposits, payment, statement_import
 from invoices.models import BankTransfer, VirtualAccount
 from jobs.steps import Step, anything_due, settle_each
 
@@ -19,7 +19,7 @@ CHUNK = 50
 def due(session: Session, now: datetime) -> bool:
     """This function will tell whether a deposit waits to be matched, or an account for a look."""
     return anything_due(session, BankTransfer, statement_import.due()) or anything_due(
-        session, VirtualAccount, virtual_accounts.due(now)
+        session, VirtualAccount, account_deposits.due(now)
     )
 
 
@@ -36,7 +36,7 @@ def work() -> int:
     return matched + settle_each(
         step="transfers",
         model=VirtualAccount,
-        due=virtual_accounts.due(clock.now()),
+        due=account_deposits.due(clock.now()),
         perform_one=_look,
         limit=CHUNK,
         order_by=VirtualAccount.look_at,
@@ -51,10 +51,10 @@ def _match(transfer_id: UUID) -> None:
 
 def _look(account_id: UUID) -> None:
     with control_session() as session:
-        question = virtual_accounts.ask(control_session=session, account_id=account_id)
-    found = virtual_accounts.look(question=question)
+        question = account_deposits.ask(control_session=session, account_id=account_id)
+    found = account_deposits.look(question=question)
     with control_session() as session:
-        virtual_accounts.learn(
+        account_deposits.learn(
             control_session=session, account_id=account_id, found=found, now=clock.now()
         )
 

@@ -16,6 +16,8 @@ from app.base.invariants import offences
 from app.base.money import Money
 from invoices import ledger, reconciliation, reversals, settlement
 from invoices import reconciliation_differences as differences
+from invoices import reconciliation_missing as missing
+from invoices import reconciliation_money_back as money_back
 from invoices.gateways.port import SettlementKind, SettlementLine
 from invoices.models import (
     DifferenceSettlement,
@@ -264,7 +266,7 @@ class TestADifference:
         take(control_session, back)
         assert shown(control_session) == []
         finish(control_session)
-        finish(control_session, DAY + timedelta(days=reconciliation.DAYS_BACK))
+        finish(control_session, DAY + timedelta(days=missing.DAYS_BACK))
         assert shown(control_session) == []
         assert balance(control_session, "cash", GATEWAY) == -3_300
 
@@ -284,13 +286,13 @@ class TestADifference:
         take(control_session, of(payment))
         reverse(control_session, payment)
         finish(control_session)
-        finish(control_session, DAY + timedelta(days=reconciliation.DAYS_BACK))
+        finish(control_session, DAY + timedelta(days=missing.DAYS_BACK))
         assert shown(control_session) == [("missing_there", "never_told", payment.amount_minor)]
 
     def test_is_nothing_that_came_and_went_untold(self, control_session: Session) -> None:
         reverse(control_session, paid(control_session))
         finish(control_session)
-        finish(control_session, DAY + timedelta(days=reconciliation.DAYS_BACK))
+        finish(control_session, DAY + timedelta(days=missing.DAYS_BACK))
         assert shown(control_session) == []
 
     def test_is_a_second_line_for_one_payment(self, control_session: Session) -> None:
@@ -318,7 +320,7 @@ class TestADifference:
     def test_told_by_a_webhook_first_is_the_same_one(self, control_session: Session) -> None:
         payment = paid(control_session)
         for _ in range(2):
-            reconciliation.went_back(
+            money_back.went_back(
                 control_session=control_session, payment=payment, in_all=won(30_000), now=NOW
             )
         pieces = [

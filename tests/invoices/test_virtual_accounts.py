@@ -14,7 +14,13 @@ from app.base import clock
 from app.base.audit import SYSTEM, AuditEvent
 from app.base.errors import Unavailable
 from app.base.money import Money
-from invoices import credit_notes, gateway_events, reversals, virtual_accounts
+from invoices import (
+    account_deposits,
+    credit_notes,
+    gateway_events,
+    reversals,
+    virtual_accounts,
+)
 from invoices.gateways.port import Absent, EventKind, GatewayEvent, Trust, Unknown
 from invoices.models import CreditGrant, Invoice, Payment, PaymentReversal, VirtualAccount
 from tests.factories import NOW, make_invoice, make_staff
@@ -54,14 +60,14 @@ def bank(sandbox: RunningSandbox, account: VirtualAccount, act: str = "deposit")
 
 def look(session: Session, account: VirtualAccount, now: datetime = NOW) -> None:
     """What the job does: ask in no transaction, then write down."""
-    question = virtual_accounts.ask(control_session=session, account_id=account.id)
-    found = virtual_accounts.look(question=question)
-    virtual_accounts.learn(control_session=session, account_id=account.id, found=found, now=now)
+    question = account_deposits.ask(control_session=session, account_id=account.id)
+    found = account_deposits.look(question=question)
+    account_deposits.learn(control_session=session, account_id=account.id, found=found, now=now)
 
 
 def look_until_believed(session: Session, account: VirtualAccount, now: datetime = NOW) -> None:
     """The job again and again, each claim of the row counted."""
-    for attempt in range(1, virtual_accounts.ASKED_AGAIN_MAX + 1):
+    for attempt in range(1, account_deposits.ASKED_AGAIN_MAX + 1):
         account.attempts = attempt
         session.flush()
         try:
@@ -226,14 +232,14 @@ class TestADeposit:
         account = opened(control_session, invoice)
         bank(sandbox, account)
         look(control_session, account)
-        assert virtual_accounts.taken_back(control_session=control_session, limit=9) == []
+        assert account_deposits.taken_back(control_session=control_session, limit=9) == []
         bank(sandbox, account, "take-back")
         look_until_believed(control_session, account)
         assert account.state == "waiting"
         assert (invoice.state, invoice.open_minor) == ("issued", invoice.total_minor)
         (undone,) = reversals.work_list(control_session=control_session, limit=9)
         assert (undone.invoice.id, undone.reversal.source) == (invoice.id, "gateway")
-        assert virtual_accounts.taken_back(control_session=control_session, limit=9) == []
+        assert account_deposits.taken_back(control_session=control_session, limit=9) == []
         assert control_session.scalar(
             select(func.count()).where(AuditEvent.action == "virtual_account.taken_back")
         )
@@ -279,7 +285,7 @@ class TestADeposit:
         bank(sandbox, account, "take-back")
         look_until_believed(control_session, account)
         assert (account.state, invoice.state) == ("waiting", "paid")
-        ((found, of),) = virtual_accounts.taken_back(control_session=control_session, limit=9)
+        ((found, of),) = account_deposits.taken_back(control_session=control_session, limit=9)
         assert (found.id, of.id) == (account.id, invoice.id)
 
     def test_is_not_held_gone_because_the_gateway_is(
@@ -290,8 +296,8 @@ class TestADeposit:
         bank(sandbox, account)
         look(control_session, account)
         account.attempts = 1
-        with pytest.raises(virtual_accounts.StillUnclear):
-            virtual_accounts.learn(
+        with pytest.raises(account_deposits.StillUnclear):
+            account_deposits.learn(
                 control_session=control_session,
                 account_id=account.id,
                 found=Unknown("no answer within 2 s"),
@@ -307,8 +313,8 @@ class TestADeposit:
         account = opened(control_session, invoice)
         bank(sandbox, account)
         look(control_session, account)
-        account.attempts = virtual_accounts.ASKED_AGAIN_MAX
-        virtual_accounts.learn(
+        account.attempts = account_deposits.ASKED_AGAIN_MAX
+        account_deposits.learn(
             control_session=control_session, account_id=account.id, found=silence, now=NOW
         )
         assert (account.state, invoice.state) == ("deposited", "paid")
@@ -322,7 +328,7 @@ class TestNews:
     ) -> None:
         account = opened(control_session, make_invoice(control_session))
         before = account.look_at
-        with pytest.raises(virtual_accounts.NewsForged):
+        with pytest.raises(account_deposits.NewsForged):
             gateway_events.store(
                 control_session=control_session,
                 gateway="sandbox",

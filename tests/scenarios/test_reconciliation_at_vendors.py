@@ -18,7 +18,7 @@ from app.base.config import settings
 from app.base.db import control_session as transaction
 from app.base.invariants import offences
 from app.base.money import Money
-from invoices import gateway_accounts, reconciliation, settlement
+from invoices import gateway_accounts, reconciliation, reconciliation_missing, settlement
 from invoices.checks import INVARIANTS
 from invoices.gateways import registry
 from invoices.gateways.conformance import Till
@@ -187,7 +187,7 @@ class TestADay:
         assert_the_books_hold()
 
     def test_shows_each_difference_with_its_cause(self, vendor: Vendor) -> None:
-        week = timedelta(days=reconciliation.DAYS_BACK)
+        week = timedelta(days=reconciliation_missing.DAYS_BACK)
         ours("pay_that_never_was", Money(7_000, "KRW"), today() - week)
         assert daily(today() - week) == []
         wrong = paid(vendor.till).gateway_payment_id
