@@ -113,9 +113,7 @@ def learn(
 
     Raises: StillUnclear while it is to be asked again after a pause.
     """
-    peeked = control_session.get_one(VirtualAccount, account_id)
-    # The invoice is locked before whatever belongs to it, as everywhere.
-    settlement.locked(control_session, peeked.invoice_id)
+    _lock_invoices(control_session, account_id, found)
     account = locked(control_session, account_id)
     if isinstance(found, Succeeded):
         _deposited(control_session, account, found, now)
@@ -135,6 +133,18 @@ def learn(
         if account.state == "waiting":
             move(control_session, account, "expired", now)
     return account
+
+
+def _lock_invoices(control_session: Session, account_id: UUID, found: LookupResult) -> None:
+    """The invoice is locked before whatever belongs to it, as everywhere; and where its deposit
+    may have gone, those that its credit settled, before any of them.
+    """
+    peeked = control_session.get_one(VirtualAccount, account_id)
+    came = _payment_of(control_session, peeked) if isinstance(found, Waiting | Declined) else None
+    if came is None:
+        settlement.locked(control_session, peeked.invoice_id)
+    else:
+        reversals.lock(control_session=control_session, payment=came)
 
 
 def _deposited(

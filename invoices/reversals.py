@@ -125,10 +125,26 @@ def reversal_of(*, control_session: Session, payment_id: UUID) -> PaymentReversa
     )
 
 
+def lock(*, control_session: Session, payment: Payment) -> Invoice:
+    """This function will lock every invoice that undoing a payment opens, and return its own.
+
+    What it left as credit may have settled others. They are locked in the order of their ids, so
+    that two payments which each settled the other's invoice never wait for each other in a circle.
+    """
+    opened = _opened_by(control_session, payment)
+    rows = {each: settlement.locked(control_session, each) for each in sorted(opened)}
+    return rows[payment.invoice_id]
+
+
+def _opened_by(control_session: Session, payment: Payment) -> set[UUID]:
+    used = credits.payments_from(control_session=control_session, payment_id=payment.id)
+    return {payment.invoice_id, *(each.invoice_id for each in used)}
+
+
 def _reverse(
     control_session: Session, payment: Payment, why: _Why, now: datetime
 ) -> PaymentReversal:
-    invoice = settlement.locked(control_session, payment.invoice_id)
+    invoice = lock(control_session=control_session, payment=payment)
     control_session.refresh(payment, with_for_update=True)
     known = reversal_of(control_session=control_session, payment_id=payment.id)
     if known is not None:

@@ -262,7 +262,9 @@ def use_credits(*, control_session: Session, now: datetime, limit: int) -> int:
         .with_for_update(of=Invoice, skip_locked=True)
         .execution_options(populate_existing=True)
     ).all()
+    # Customer by customer, so that two who do this never wait for each other's in a circle.
+    in_turn = sorted(found, key=lambda invoice: invoice.tenant_id)
     used = [
-        use_credit(control_session=control_session, invoice=invoice, now=now) for invoice in found
+        use_credit(control_session=control_session, invoice=invoice, now=now) for invoice in in_turn
     ]
     return sum(payment is not None for payment in used)

@@ -43,6 +43,7 @@ from invoices.models import (
     Refund,
     VatEvidence,
 )
+from invoices.periods import months_after
 from invoices.reversals import MoneyGoingBack, NotReversible, ReasonMissing
 from tenants.models import Tenant
 from tests.factories import (
@@ -83,6 +84,18 @@ def take_back(session: Session, payment_: Payment, **changed: Any) -> PaymentRev
 def settled(session: Session, amount_minor: int | None = None) -> tuple[Invoice, Payment]:
     invoice = make_invoice(session, tenant=make_tenant(session, state="active", converted_at=NOW))
     return invoice, receive(session, invoice, amount_minor or invoice.total_minor)
+
+
+def next_months(session: Session, first: Invoice, month: int = 1, late_days: int = 0) -> Invoice:
+    """The invoice of so many months after the first, once those before it are issued."""
+    start, end = (months_after(NOW.date(), each) for each in (month - 1, month))
+    make_readings(session, tenant_id=first.tenant_id, start=start, end=end, seats=1)
+    issued = invoicing.bill(
+        control_session=session,
+        subscription_ids=[first.subscription_id],
+        now=NOW + (end - NOW.date()) + timedelta(days=late_days),
+    ).issued
+    return session.get_one(Invoice, issued[0], populate_existing=True)
 
 
 def mails(session: Session) -> list[Message]:
@@ -199,7 +212,7 @@ class TestWhatWasTooMuch:
 
     def test_takes_what_it_paid_since_with_it(self, control_session: Session) -> None:
         first, first_paid = settled(control_session, 209_000 + 9_000)
-        second = self.next_months(control_session, first)
+        second = next_months(control_session, first)
         assert settlement.use_credit(control_session=control_session, invoice=second, now=NOW)
         assert second.paid_minor == 9_000
         take_back(control_session, first_paid)
@@ -213,24 +226,12 @@ class TestWhatWasTooMuch:
     def test_gives_other_credit_back_that_paid_beside_it(self, control_session: Session) -> None:
         first, first_paid = settled(control_session, 209_000 + 9_000)
         receive(control_session, first, 4_000)
-        second = self.next_months(control_session, first)
+        second = next_months(control_session, first)
         settlement.use_credit(control_session=control_session, invoice=second, now=NOW)
         assert second.paid_minor == 13_000
         take_back(control_session, first_paid)
         assert settlement.use_credits(control_session=control_session, now=NOW, limit=9) == 1
         assert first.paid_minor + second.paid_minor == 4_000
-
-    def next_months(self, session: Session, first: Invoice) -> Invoice:
-        day = NOW.date()
-        make_readings(
-            session, tenant_id=first.tenant_id, start=day, end=day + timedelta(days=31), seats=1
-        )
-        issued = invoicing.bill(
-            control_session=session,
-            subscription_ids=[first.subscription_id],
-            now=NOW + timedelta(days=31),
-        ).issued
-        return session.get_one(Invoice, issued[0], populate_existing=True)
 
 
 class TestAPaymentThatCannotBeTakenBack:
