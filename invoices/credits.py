@@ -167,8 +167,28 @@ def keep(
     return row
 
 
+def lock_account(*, control_session: Session, tenant_id: UUID, currency: str) -> None:
+    """This function will lock all that a customer ever had with us as money, the oldest first.
+
+    Whoever uses or ends some of it locks it in this order, and the invoices before it.
+    """
+    control_session.execute(
+        select(CreditGrant.id)
+        .where(
+            CreditGrant.tenant_id == tenant_id,
+            CreditGrant.currency == currency,
+            CreditGrant.source.in_(ON_ACCOUNT),
+        )
+        .order_by(CreditGrant.granted_at, CreditGrant.id)
+        .with_for_update()
+    )
+
+
 def give_back_to_account(*, control_session: Session, payment_id: UUID) -> None:
-    """This function will undo that a customer's money became a payment: it can be used again."""
+    """This function will undo that a customer's money became a payment: it can be used again.
+
+    The account is locked.
+    """
     uses = control_session.scalars(
         select(CreditUse).where(CreditUse.payment_id == payment_id, CreditUse.state == "used")
     ).all()
@@ -182,7 +202,10 @@ def give_back_to_account(*, control_session: Session, payment_id: UUID) -> None:
 
 
 def take_overpayment(*, control_session: Session, payment_id: UUID, now: datetime) -> None:
-    """This function will end the credit that a payment left, all of it unused by now."""
+    """This function will end the credit that a payment left, all of it unused by now.
+
+    The account is locked.
+    """
     row = control_session.scalar(
         select(CreditGrant)
         .where(CreditGrant.payment_id == payment_id)

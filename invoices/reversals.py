@@ -129,11 +129,24 @@ def lock(*, control_session: Session, payment: Payment) -> Invoice:
     """This function will lock every invoice that undoing a payment opens, and return its own.
 
     What it left as credit may have settled others. They are locked in the order of their ids, so
-    that two payments which each settled the other's invoice never wait for each other in a circle.
+    that two payments which each settled the other's invoice never wait for each other in a circle;
+    then the payment, and the customer's money, so that no more of it is used. Whoever uses money
+    holds an invoice and waits for that: where one more was settled meanwhile, all is let go of and
+    locked anew. That ends, since each time some money was used.
     """
-    opened = _opened_by(control_session, payment)
-    rows = {each: settlement.locked(control_session, each) for each in sorted(opened)}
-    return rows[payment.invoice_id]
+    while True:
+        with control_session.begin_nested() as attempt:
+            opened = _opened_by(control_session, payment)
+            rows = {each: settlement.locked(control_session, each) for each in sorted(opened)}
+            control_session.refresh(payment, with_for_update=True)
+            credits.lock_account(
+                control_session=control_session,
+                tenant_id=payment.tenant_id,
+                currency=payment.currency,
+            )
+            if _opened_by(control_session, payment) <= opened:
+                return rows[payment.invoice_id]
+            attempt.rollback()
 
 
 def _opened_by(control_session: Session, payment: Payment) -> set[UUID]:
@@ -145,7 +158,6 @@ def _reverse(
     control_session: Session, payment: Payment, why: _Why, now: datetime
 ) -> PaymentReversal:
     invoice = lock(control_session=control_session, payment=payment)
-    control_session.refresh(payment, with_for_update=True)
     known = reversal_of(control_session=control_session, payment_id=payment.id)
     if known is not None:
         return known

@@ -20,7 +20,7 @@ from invoices.checks import INVARIANTS
 from invoices.models import CreditGrant, Invoice, Payment
 from tests.conftest import Scenario
 from tests.factories import NOW, make_invoice, make_staff
-from tests.invoices.test_reversals import next_months
+from tests.invoices.test_reversals import next_months, settled
 from tests.invoices.test_settlement import receive
 from tests.patience import PATIENCE_SECONDS, eventually
 
@@ -84,6 +84,22 @@ def kept(invoice_id: UUID) -> Invoice:
 
 
 class TestAReversal:
+    def test_undoes_what_its_credit_settles_in_that_moment(
+        self, scenario: Scenario, others: ThreadPoolExecutor
+    ) -> None:
+        with transaction() as session:
+            first, paid = settled(session, TOTAL + 9_000)
+            second = next_months(session, first)
+            staff_id = make_staff(session, role="finance").id
+            first_id, paid_id, second_id = first.id, paid.id, second.id
+        with transaction() as session:
+            credit_used(session, second_id)
+            taking = others.submit(in_a_transaction, taken_back(paid_id, staff_id))
+            all_wait(1)
+        ended(taking)
+        assert kept(first_id).open_minor == TOTAL
+        assert kept(second_id).paid_minor == 0
+
     def test_crosswise_with_another_waits_for_it_and_no_longer(
         self, scenario: Scenario, others: ThreadPoolExecutor
     ) -> None:
