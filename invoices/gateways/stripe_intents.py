@@ -90,7 +90,10 @@ class Intents:
             return Unknown(error.message)
 
     def abandon(self, intent_id: str, key: str) -> port.LookupResult:
-        """This function will cancel a payment that took nothing, and tell how it stands then."""
+        """This function will cancel a payment that took nothing, and tell how it stands then.
+
+        Unknown where Stripe would not cancel it and it can still be confirmed: it is not gone.
+        """
         params: Any = {"cancellation_reason": ABANDONED, "expand": ["latest_charge"]}
         told: dict[str, Any] | Unknown
         try:
@@ -101,6 +104,8 @@ class Intents:
                 return port.Absent()
             # Charged, or cancelled before: its state tells which.
             told = self._present(intent_id)
+            if isinstance(told, dict) and stripe_reading.may_be_confirmed(told):
+                return Unknown(f"The gateway would not cancel the payment: {refusal.message}")
         except port.GatewayUnavailable as error:
             return Unknown(error.message)
         try:

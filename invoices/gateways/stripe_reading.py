@@ -97,7 +97,7 @@ def payment(intent: Mapping[str, Any]) -> port.LookupResult:
         if not isinstance(charge, dict):
             return port.Unknown("The gateway's answer lacks the charge of a payment.")
         return paid(charge, intent_id=intent_id, order_id=_order_of(intent))
-    if status == "requires_confirmation" or (
+    if may_be_confirmed(intent) or (
         status == "canceled" and intent.get("cancellation_reason") == ABANDONED
     ):
         # Prepared, and never asked for: as if it had never been. Or given up by ourselves so.
@@ -106,6 +106,11 @@ def payment(intent: Mapping[str, Any]) -> port.LookupResult:
     if stated is None:
         return port.Unknown(f"The gateway calls the payment {status!r}.")
     return declined(Refused(stated, status=402), payment_id=intent_id)
+
+
+def may_be_confirmed(intent: Mapping[str, Any]) -> bool:
+    """This function will tell whether a payment was made and never charged, and still may be."""
+    return intent.get("status") == "requires_confirmation"
 
 
 def _refusal(intent: Mapping[str, Any]) -> Mapping[str, Any] | None:

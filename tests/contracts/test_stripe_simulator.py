@@ -13,7 +13,7 @@ import pytest
 
 from app.base.errors import Invalid
 from invoices.gateways.conformance.purchases import Purchase, paid, purchase
-from invoices.gateways.port import Declined, Succeeded, WebhookRefused
+from invoices.gateways.port import Declined, Prepared, Succeeded, Unknown, WebhookRefused
 from tests.contracts.test_stripe_gateway import StripeTill
 from tests.fakes.stripe.running import SECRET_KEY, RunningStripe, running
 from tests.fakes.stripe.shapes import FIXTURES
@@ -293,6 +293,20 @@ class TestWhatTheAdapterFinds:
         )
         assert again == first
         assert list(till.captured(buying.order_id)) == [buying.amount]
+
+    def test_a_payment_that_may_not_be_cancelled_is_not_said_to_be_gone(
+        self, stripe: RunningStripe, till: StripeTill
+    ) -> None:
+        buying = purchase(till)
+        known = buying.prepare(till.gateway)
+        assert isinstance(known, Prepared)
+        stripe.tell("faults", kind="forbidden", path=f"{known.gateway_payment_id}/cancel")
+        refused = buying.given_up(till.gateway, known)
+        assert isinstance(refused, Unknown)
+        assert "would not cancel" in refused.reason
+        # It stood all the while: whoever held its id could have charged it.
+        assert isinstance(buying.at(till.gateway), Succeeded)
+        assert isinstance(buying.given_up(till.gateway, known), Succeeded)
 
     def test_an_unreadable_event_is_invalid_though_it_is_signed(
         self, stripe: RunningStripe, till: StripeTill, ear: Ear

@@ -16,7 +16,7 @@ from tests.plain_http import NO_AUTHORITIES
 
 control = Blueprint("control", __name__, url_prefix="/_simulator")
 
-FAULTS = ("hang", "drop", "fail_once", "keep_failing", "fail_before", "busy", "locked")
+FAULTS = ("hang", "drop", "fail_once", "keep_failing", "fail_before", "busy", "locked", "forbidden")
 
 
 @control.errorhandler(Refusal)

@@ -43,6 +43,8 @@ def once(box: Box, words: Row, perform: Callable[[], Outcome]) -> Response:
     told = box.take_fault(request.path)
     if told == "locked":
         raise Refusal(429, "This object cannot be accessed right now.", code="lock_timeout")
+    if told == "forbidden":
+        raise Refusal(403, "The provided key lacks the permissions that this endpoint requires.")
     if told == "busy" or not box.take_key(key):
         raise _in_progress()
     try:
