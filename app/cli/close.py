@@ -56,4 +56,5 @@ def _tell(seen: object, language: str) -> None:
         click.echo(f"{mark} {closing_words.name(finding.code, language)}: {finding.count}")
         for example in finding.examples:
             path = closing_words.path(example.kind, example.id)
-            click.echo(f"       {example.name}: {example.what}{f'  {root}{path}' if path else ''}")
+            what = closing_words.said(example.what, language)
+            click.echo(f"       {example.name}: {what}{f'  {root}{path}' if path else ''}")

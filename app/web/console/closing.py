@@ -47,6 +47,7 @@ def _page(month: str, *, error: TenantryError | None = None, with_books: bool = 
         past=past,
         staff_names={row.id: row.name for row in control().execute(names)},
         check_name=lambda code: closing_words.name(code, mine),
+        said=lambda what: closing_words.said(what, mine),
         path=closing_words.path,
         may_reopen=g.staff.role == "admin",
         told=words_of(error) if error else "",

@@ -45,6 +45,8 @@ class TestThePage:
         assert "아직 마감할 수 없어요" in page.text or "cannot be closed yet" in page.text
         for code in CODES:
             assert closing_words.name(code, language) in page.text
+        what = {"ko": "증빙을 아직 정하지 않음", "en": "no evidence chosen yet"}
+        assert [each in page.text for each in what.values()] == [language == "ko", language == "en"]
 
     def test_closes_a_month_of_nothing_and_an_admin_opens_it(self, app: Any, client: Any) -> None:
         sign_in_staff(client, "finance")
@@ -75,6 +77,22 @@ class TestThePage:
     def test_is_for_finance(self, client: Any) -> None:
         sign_in_staff(client, "sales")
         assert client.get(PAGE).status_code == 403
+
+
+class TestWhatACheckFound:
+    @pytest.mark.parametrize(
+        ("found", "korean", "english"),
+        [
+            ("2026-03-07", "2026-03-07", "2026-03-07"),
+            ("earned until 2026-03-07", "2026-03-07까지 인식함", "recognised until 2026-03-07"),
+            ("failed: no: such buyer", "실패: no: such buyer", "failed: no: such buyer"),
+            ("due", "발급 전", "not issued yet"),
+            ("missing_here KRW -5000", "장부에 없음 −₩5,000", "not in our books −₩5,000"),
+        ],
+    )
+    def test_is_said_in_each_language(self, found: str, korean: str, english: str) -> None:
+        assert closing_words.said(found, "ko") == korean
+        assert closing_words.said(found, "en") == english
 
 
 class TestTheCommand:
