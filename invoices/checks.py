@@ -178,6 +178,10 @@ _BILLED_ONCE = """
     FROM billed_span s JOIN invoice i ON i.id = s.invoice_id
     WHERE (s.state = 'void') <> (i.state = 'void')
     UNION ALL
+    SELECT 'usage_total', u.id, format('its invoice is %s', i.state)
+    FROM usage_total u JOIN invoice i ON i.id = u.invoice_id
+    WHERE (u.state = 'void') <> (i.state = 'void')
+    UNION ALL
     SELECT 'billed_span', s.id, 'its line is another invoice''s or another charge''s'
     FROM billed_span s JOIN invoice_line l ON l.id = s.line_id
     JOIN subscription_item i ON i.id = s.item_id
@@ -300,6 +304,7 @@ _LINKS = (
     ("payment_attempt", "payment_method", "method_id"),
     ("vat_evidence", "invoice", "invoice_id"),
     ("vat_evidence", "payment", "payment_id"),
+    ("paper_by_hand", "vat_evidence", "evidence_id"),
     ("tax_invoice", "invoice", "invoice_id"),
     ("tax_invoice", "vat_evidence", "evidence_id"),
     ("tax_invoice", "tax_invoice", "amends_id"),

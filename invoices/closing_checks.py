@@ -105,9 +105,10 @@ _READINGS = """
 """
 _BILLS = """
     SELECT 'tenant', s.tenant_id, t.name,
-        coalesce(s.blocked_reason, to_char(s.next_bill_on, 'YYYY-MM-DD'))
+        coalesce(s.blocked_reason,
+            to_char(LEAST(s.next_bill_on, s.next_correction_on), 'YYYY-MM-DD'))
     FROM subscription s JOIN tenant t ON t.id = s.tenant_id
-    WHERE s.state <> 'cancelled' AND s.next_bill_on < :end
+    WHERE LEAST(s.next_bill_on, s.next_correction_on) < :end
       AND t.state NOT IN ('destroying', 'destroyed')
 """
 _DRAFTS = """

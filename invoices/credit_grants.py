@@ -183,8 +183,8 @@ def lapse(*, control_session: Session, now: datetime) -> int:
     local_day = cast(func.timezone(Tenant.timezone, now), Date)
     unbilled = exists().where(
         Subscription.tenant_id == CreditGrant.tenant_id,
-        Subscription.state != "cancelled",
-        Subscription.next_bill_on < CreditGrant.expires_on,
+        func.least(Subscription.next_bill_on, Subscription.next_correction_on)
+        < CreditGrant.expires_on,
     )
     rows = control_session.execute(
         select(CreditGrant, Tenant.timezone)

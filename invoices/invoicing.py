@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import ColumnElement, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.base import audit, leases, states
@@ -42,6 +42,7 @@ from invoices.models import (
     PaymentAttempt,
     Subscription,
     TaxInvoice,
+    UsageTotal,
 )
 from invoices.sheets import Sheet
 from invoices.spending import carry
@@ -87,16 +88,16 @@ def due(control_session: Session, now: datetime) -> bool:
     """This function will tell whether a subscription is due that nobody works on."""
     return any(
         control_session.scalar(select(exists().where(condition, leases.free(Subscription))))
-        for condition in (subscribers.bill_due(now), subscribers.draft_due(now))
+        for condition in _conditions(now)
     )
 
 
 def claim(*, control_session: Session, now: datetime) -> list[UUID]:
     """This function will lease a chunk of due subscriptions, those due longest first.
 
-    Those with a draft to issue follow, when no bill is due any more.
+    Those with a draft to issue, or late usage to look for, follow when no bill is due any more.
     """
-    for condition in (subscribers.bill_due(now), subscribers.draft_due(now)):
+    for condition in _conditions(now):
         claimed = leases.claim(
             control_session=control_session,
             model=Subscription,
@@ -107,6 +108,10 @@ def claim(*, control_session: Session, now: datetime) -> list[UUID]:
         if claimed:
             return claimed
     return []
+
+
+def _conditions(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return subscribers.bill_due(now), subscribers.draft_due(now), subscribers.correction_due(now)
 
 
 def bill(
@@ -140,7 +145,13 @@ def bill(
         control_session=control_session, sheets=sheets, issue=issue, now=now
     )
     outcome.drafted = [sheet.id for sheet in sheets if sheet.state == "draft"]
-    _give_back(control_session, found, nexts, outcome)
+    looks = late_usage.looks(
+        control_session=control_session,
+        timezones={each.subscription_id: each.timezone for each in found if each.by_event},
+        next_bills={key: day for key, day in nexts.items() if key not in outcome.blocked},
+        now=now,
+    )
+    _give_back(control_session, found, nexts, looks, outcome)
     # Statements of our own passed by what the session holds.
     control_session.expire_all()
     for each in found:
@@ -195,21 +206,24 @@ def _give_back(
     control_session: Session,
     found: Sequence[Subscriber],
     nexts: dict[UUID, date | None],
+    looks: dict[UUID, date | None],
     outcome: Outcome,
 ) -> None:
     """This function will note when each next bill comes, and give the leases back."""
     keys = [each.subscription_id for each in found]
     control_session.execute(
         text(
-            "UPDATE subscription s SET next_bill_on = v.next_on, blocked_reason = v.blocked,"
+            "UPDATE subscription s SET next_bill_on = v.next_on, next_correction_on = v.look_on,"
+            " blocked_reason = v.blocked,"
             " lease_until = NULL, attempts = 0, last_error = NULL,"
             " retry_at = CASE WHEN v.blocked <> '' THEN clock_timestamp() + :pause END"
-            " FROM unnest(CAST(:keys AS uuid[]), CAST(:nexts AS date[]), CAST(:blocked AS text[]))"
-            " AS v (id, next_on, blocked) WHERE s.id = v.id"
+            " FROM unnest(CAST(:keys AS uuid[]), CAST(:nexts AS date[]), CAST(:looks AS date[]),"
+            " CAST(:blocked AS text[])) AS v (id, next_on, look_on, blocked) WHERE s.id = v.id"
         ),
         {
             "keys": keys,
             "nexts": [nexts[key] for key in keys],
+            "looks": [looks.get(key) for key in keys],
             "blocked": [outcome.blocked.get(key) for key in keys],
             "pause": BLOCKED_PAUSE,
         },
@@ -315,18 +329,7 @@ def void(
         why=why,
         values={"voided_at": now, "void_reason": why, "collect_at": None},
     )
-    control_session.execute(
-        update(BilledSpan)
-        .where(BilledSpan.invoice_id == invoice_id)
-        .values(state="void")
-        .execution_options(synchronize_session=False)
-    )
-    control_session.execute(
-        update(Subscription)
-        .where(Subscription.id == invoice.subscription_id)
-        .values(next_bill_on=func.least(Subscription.next_bill_on, invoice.supplied_on))
-        .execution_options(synchronize_session=False)
-    )
+    _free(control_session, invoice)
     credits.give_back(control_session=control_session, invoice_id=invoice_id)
     coupon_uses.give_back(control_session=control_session, invoice_id=invoice_id)
     if was_issued:
@@ -338,6 +341,26 @@ def void(
     notify(control_session, "invoicing")
     control_session.flush()
     return invoice
+
+
+def _free(control_session: Session, invoice: Invoice) -> None:
+    """This function will free what an invoice billed, and have it billed again."""
+    for taken in (BilledSpan, UsageTotal):
+        control_session.execute(
+            update(taken)
+            .where(taken.invoice_id == invoice.id)
+            .values(state="void")
+            .execution_options(synchronize_session=False)
+        )
+    control_session.execute(
+        update(Subscription)
+        .where(Subscription.id == invoice.subscription_id)
+        .values(
+            next_bill_on=func.least(Subscription.next_bill_on, invoice.supplied_on),
+            next_correction_on=func.least(Subscription.next_correction_on, invoice.supplied_on),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _check_nothing_hangs_on(control_session: Session, invoice: Invoice) -> None:

@@ -3,15 +3,19 @@
 Each total that a bill was made from is kept. Before the next bill it is compared with what the same
 meter comes to now; the difference of the two amounts is a line of that bill, and the new total is
 kept as the next revision. By the same version of the meter: declaring it anew corrects nothing.
+
+Where no bill comes while usage may still change (the contract ended, is paused, or bills once a
+year) it is looked for every month, and what is found is a bill of its own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +23,9 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
-from app.base import bulk
+from app.base import bulk, clock
 from app.base.config import settings
-from invoices import facts, rating, schedule
+from invoices import facts, periods, rating, schedule
 from invoices.charges import Offered
 from invoices.composing import Adjustment, BillLine, names_of
 from invoices.facts import WindowKey
@@ -29,7 +33,7 @@ from invoices.fingerprints import plain_decimal
 from invoices.models import Invoice
 from invoices.models import UsageTotal as StoredTotal
 from invoices.rating import Facts, UsageTotal
-from invoices.schedule import Item, Span
+from invoices.schedule import DueBill, Item, Span
 from tenants import meters
 
 _NAMES = ("정산: {name}", "Correction: {name}")
@@ -67,15 +71,22 @@ def adjustments(
     *,
     control_session: Session,
     usage_session: Session | None,
+    bill_days: Mapping[UUID, date],
     timezones: Mapping[UUID, str],
     items: Mapping[UUID, Sequence[Item]],
     prices: Mapping[UUID, Offered],
     currencies: Mapping[UUID, str],
-    now: datetime,
 ) -> dict[UUID, list[BillLine]]:
-    """This function will return, by subscription, a line for each billed total that has changed."""
+    """This function will return, by subscription, a line for each billed total that has changed.
+
+    `bill_days` says on which bill the lines will stand: how long usage may change what was billed
+    is counted to that day, so that a run which comes late corrects no less.
+    """
     found: dict[UUID, list[BillLine]] = defaultdict(list)
-    billed = _billed(control_session, list(timezones), now)
+    billed = _billed(
+        control_session,
+        {key: opened_at(bill_on=day, timezone=timezones[key]) for key, day in bill_days.items()},
+    )
     if not billed:
         return found
     present = _present(control_session, usage_session or control_session, billed)
@@ -102,6 +113,70 @@ def adjustments(
             )
         )
     return found
+
+
+def opened_at(*, bill_on: date, timezone: str) -> datetime:
+    """This function will return after when a total ended that a bill may still correct."""
+    return periods.midnight(bill_on, timezone) - timedelta(days=settings().late_usage_days)
+
+
+def look_on(
+    *, ended_at: datetime, next_bill_on: date | None, after: date, timezone: str
+) -> date | None:
+    """This function will return the first day after `after` to look for late usage on, if any.
+
+    `ended_at` is the end of the last usage that was billed; each month from then on is looked at,
+    as long as that may change. Whoever is billed before it is over needs no look. Pure.
+    """
+    if next_bill_on is not None and opened_at(bill_on=next_bill_on, timezone=timezone) < ended_at:
+        return None
+    ended_on = periods.local_day(ended_at, timezone)
+    for months in count(1):
+        day = periods.months_after(ended_on, months)
+        if opened_at(bill_on=day, timezone=timezone) >= ended_at:
+            return None
+        if day > after:
+            return day
+    raise AssertionError("the months go on for ever")
+
+
+def bill_of(*, bill_on: date, lines: Iterable[BillLine]) -> DueBill | None:
+    """This function will make a bill of corrections alone, unless they come to no money. Pure."""
+    shown = [line.period for line in lines if line.amount_minor]
+    return DueBill(bill_on, max(shown), ()) if shown else None
+
+
+def looks(
+    *,
+    control_session: Session,
+    timezones: Mapping[UUID, str],
+    next_bills: Mapping[UUID, date | None],
+    now: datetime,
+) -> dict[UUID, date | None]:
+    """This function will say when late usage of subscriptions is looked for next.
+
+    `next_bills` leaves out those that wait for something: they are asked about again after that.
+    """
+    rows = control_session.execute(
+        select(StoredTotal.subscription_id, func.max(StoredTotal.ends_at))
+        .where(
+            bulk.among(
+                StoredTotal.subscription_id, [key for key in timezones if key in next_bills]
+            ),
+            StoredTotal.ends_at > now - timedelta(days=settings().late_usage_days),
+            StoredTotal.state != "void",
+        )
+        .group_by(StoredTotal.subscription_id)
+    )
+    return {
+        key: look_on(
+            ended_at=ended_at,
+            next_bill_on=next_bills[key],
+            after=clock.today(now, timezones[key]),
+            timezone=timezones[key],
+        )
+        for key, ended_at in rows
+    }
 
 
 def corrected_by(*, control_session: Session, invoice_id: UUID) -> str | None:
@@ -237,22 +312,29 @@ def _told(evidence: Mapping[str, Any], amount_minor: int, total: UsageTotal) -> 
     }
 
 
-def _billed(
-    control_session: Session, subscription_ids: Sequence[UUID], now: datetime
-) -> list[Closed]:
-    """This function will return the last revision of each total that may still change."""
+def _billed(control_session: Session, opened: Mapping[UUID, datetime]) -> list[Closed]:
+    """This function will return the last revision of each total that may still change.
+
+    `opened` says of each subscription after when it must have ended for that.
+    """
+    if not opened:
+        return []
     rows = control_session.execute(
         select(StoredTotal, Invoice.number_text)
         .join(Invoice, Invoice.id == StoredTotal.invoice_id)
         .where(
-            bulk.among(StoredTotal.subscription_id, subscription_ids),
-            StoredTotal.ends_at > now - timedelta(days=settings().late_usage_days),
-            Invoice.state != "void",
+            bulk.among(StoredTotal.subscription_id, list(opened)),
+            StoredTotal.ends_at > min(opened.values()),
+            StoredTotal.state != "void",
         )
         .ext(distinct_on(StoredTotal.item_id, StoredTotal.starts_at))
         .order_by(StoredTotal.item_id, StoredTotal.starts_at, StoredTotal.revision.desc())
     )
-    return [closed(stored=row, invoice=number_text or "") for row, number_text in rows]
+    return [
+        closed(stored=row, invoice=number_text or "")
+        for row, number_text in rows
+        if row.ends_at > opened[row.subscription_id]
+    ]
 
 
 def _present(

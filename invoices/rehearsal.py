@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base.config import settings
@@ -83,7 +83,9 @@ def rehearse(
     are looked at.
     """
     now = _last_moment(as_of)
-    due = select(Subscription.id).where(subscribers.bill_due(now))
+    due = select(Subscription.id).where(
+        or_(subscribers.bill_due(now), subscribers.correction_due(now))
+    )
     ids = list(control_session.scalars(due.order_by(Subscription.next_bill_on, Subscription.id)))
     looked_at = ids if limit is None else ids[:limit]
     found = _drafts(control_session, as_of)
@@ -103,9 +105,7 @@ def rehearse(
 
 def next_run_on(*, control_session: Session, today: date) -> date | None:
     """This function will return the day of the next bills within a month, today among them."""
-    first = control_session.scalar(
-        select(func.min(Subscription.next_bill_on)).where(Subscription.state != "cancelled")
-    )
+    first: date | None = control_session.scalar(select(func.min(Subscription.next_bill_on)))
     if first is None or first > today + timedelta(days=31):
         return None
     return max(first, today)

@@ -18,7 +18,8 @@ STUCK = (
     select(Subscription, Tenant.name)
     .join(Tenant, Tenant.id == Subscription.tenant_id)
     .where(
-        Subscription.state != "cancelled",
+        # Late usage is billed after the end, too.
+        or_(Subscription.state != "cancelled", Subscription.next_correction_on.is_not(None)),
         or_(
             Subscription.blocked_reason.is_not(None),
             Subscription.last_error.is_not(None),

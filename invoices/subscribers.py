@@ -6,13 +6,13 @@ One statement for each table, whatever the number of subscriptions, and no objec
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Date, Row, and_, cast, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app.base import bulk, clock
 from invoices import (
@@ -42,6 +42,7 @@ _CONTRACT = (
     Subscription.timezone,
     Subscription.ends_on,
     Subscription.next_bill_on,
+    Subscription.next_correction_on,
     Subscription.next_change_at,
     Tenant.name,
     Tenant.country,
@@ -54,7 +55,8 @@ _CONTRACT = (
 class Subscriber:
     """A subscription with all that its bills are made from.
 
-    `drafts` are those that were taken back to be composed anew, by the day of their bill.
+    `drafts` are those that were taken back to be composed anew, by the day of their bill;
+    `by_event` tells whether anything of it is priced by pushed events, which may come late.
     """
 
     subscription_id: UUID
@@ -68,6 +70,7 @@ class Subscriber:
     agenda: Agenda
     account: composing.Account
     drafts: Mapping[date, StandingDraft]
+    by_event: bool
 
     def missing(self, bill: DueBill) -> str:
         """This function will name the readings that a bill waits for, or nothing."""
@@ -92,7 +95,14 @@ class _Contracts:
     rows: Sequence[Row[Any]]
     items: Mapping[UUID, Sequence[Item]]
     prices: Mapping[UUID, Offered]
-    agendas: Mapping[UUID, Agenda]
+    agendas: dict[UUID, Agenda]
+
+    def by_event(self, subscription_id: UUID) -> bool:
+        """Whether anything of a subscription is priced by events that were pushed."""
+        return any(
+            item.charge.meter is not None and not item.charge.from_readings
+            for item in self.items.get(subscription_id, ())
+        )
 
     def spans(self) -> list[tuple[UUID, Span]]:
         """Every span that is due, with its tenant."""
@@ -117,12 +127,22 @@ def bill_due(now: datetime) -> ColumnElement[bool]:
 
     A tenant whose database is being destroyed, or is gone, is not billed any more.
     """
+    return _come(Subscription.next_bill_on, now)
+
+
+def correction_due(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that late usage is to be looked for by `now`.
+
+    That goes on after a subscription's end, as long as the usage billed last may change.
+    """
+    return _come(Subscription.next_correction_on, now)
+
+
+def _come(day: InstrumentedAttribute[date | None], now: datetime) -> ColumnElement[bool]:
     live = aliased(Tenant)
-    local_day = cast(func.timezone(Subscription.timezone, now), Date)
     return and_(
-        Subscription.state != "cancelled",
-        Subscription.next_bill_on <= (now + _FURTHEST_AHEAD).date(),
-        Subscription.next_bill_on <= local_day,
+        day <= (now + _FURTHEST_AHEAD).date(),
+        day <= cast(func.timezone(Subscription.timezone, now), Date),
         exists().where(live.id == Subscription.tenant_id, live.state.in_(LIVE_STATES)),
     )
 
@@ -179,17 +199,8 @@ def read(
         for row in found
     }
     accounts = _accounts(control_session, usage_session, contracts, buyers, lock)
-    changed = late_usage.adjustments(
-        control_session=control_session,
-        usage_session=usage_session,
-        timezones={row.id: row.timezone for row in found if agendas[row.id].bills},
-        items=items,
-        prices=prices,
-        currencies={row.id: row.currency for row in found},
-        now=now,
-    )
-    for subscription_id, lines in changed.items():
-        accounts[subscription_id].adjustments.extend(lines)
+    bill_days = _bill_days(found, agendas, standing, now)
+    _correct(control_session, usage_session, contracts, accounts, bill_days)
     return [
         Subscriber(
             subscription_id=row.id,
@@ -203,9 +214,57 @@ def read(
             agenda=agendas[row.id],
             account=accounts[row.id],
             drafts=standing.get(row.id, {}),
+            by_event=contracts.by_event(row.id),
         )
         for row in found
     ]
+
+
+def _bill_days(
+    rows: Sequence[Row[Any]],
+    agendas: Mapping[UUID, Agenda],
+    standing: Mapping[UUID, Mapping[date, StandingDraft]],
+    now: datetime,
+) -> dict[UUID, date]:
+    """This function will say of each subscription what day's bill would correct late usage.
+
+    That is its first bill. Where none is due it is the draft of corrections that was taken back,
+    or the day to look at them.
+    """
+    found: dict[UUID, date] = {}
+    for row in rows:
+        days = [bill.bill_on for bill in agendas[row.id].bills] or list(standing.get(row.id, ()))
+        look = row.next_correction_on
+        if not days and look is not None and look <= clock.today(now, row.timezone):
+            days.append(look)
+        if days:
+            found[row.id] = min(days)
+    return found
+
+
+def _correct(
+    control_session: Session,
+    usage_session: Session | None,
+    contracts: _Contracts,
+    accounts: Mapping[UUID, composing.Account],
+    bill_days: Mapping[UUID, date],
+) -> None:
+    """This function will lay late usage onto the bills that are due, or make one of it alone."""
+    changed = late_usage.adjustments(
+        control_session=control_session,
+        usage_session=usage_session,
+        bill_days=bill_days,
+        timezones={row.id: row.timezone for row in contracts.rows},
+        items=contracts.items,
+        prices=contracts.prices,
+        currencies={row.id: row.currency for row in contracts.rows},
+    )
+    for subscription_id, lines in changed.items():
+        accounts[subscription_id].adjustments.extend(lines)
+        agenda = contracts.agendas[subscription_id]
+        alone = late_usage.bill_of(bill_on=bill_days[subscription_id], lines=lines)
+        if alone is not None and not agenda.bills:
+            contracts.agendas[subscription_id] = replace(agenda, bills=(alone,))
 
 
 def _contracts(
@@ -216,7 +275,7 @@ def _contracts(
         .join(Tenant, Tenant.id == Subscription.tenant_id)
         .where(
             bulk.among(Subscription.id, subscription_ids),
-            or_(bill_due(now), draft_due(now)),
+            or_(bill_due(now), draft_due(now), correction_due(now)),
         )
         .order_by(Subscription.next_bill_on, Subscription.id)
     )

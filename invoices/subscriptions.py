@@ -334,6 +334,7 @@ def close(
         why=why,
     )
     subscription.ends_on = subscription.ends_on or clock.today(now, subscription.timezone)
+    subscription.next_bill_on = subscription.next_correction_on = None
     items.end(control_session=control_session, subscription_id=subscription.id, at=now)
     control_session.flush()
 

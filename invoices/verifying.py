@@ -22,6 +22,7 @@ from invoices import (
     composing,
     differences,
     exhibits,
+    late_usage,
     parties,
     schedule,
     vat,
@@ -155,7 +156,13 @@ def _composed(
     invoice: Invoice, issued: Invoice | None, found: Exhibits
 ) -> composing.Composed | None:
     spans = [span for span, _ in found.spans[invoice.id]]
-    if not spans:
+    corrections = found.adjustments_of(invoice)
+    bill = (
+        schedule.bill_of(invoice.supplied_on, spans)
+        if spans
+        else late_usage.bill_of(bill_on=invoice.supplied_on, lines=corrections)
+    )
+    if bill is None:
         return None
     positions = {line.id: line.position for line in invoice.lines}
     uses = sorted(found.uses[invoice.id].items(), key=lambda use: positions.get(use[0], 0))
@@ -168,9 +175,8 @@ def _composed(
         given=found.given,
         coupons=list(found.coupons[invoice.id].values()),
         grants=[use.grant for _, use in uses],
-        adjustments=found.adjustments_of(invoice),
+        adjustments=corrections,
     )
-    bill = schedule.bill_of(invoice.supplied_on, spans)
     return composing.compose(bill=bill, account=account)
 
 

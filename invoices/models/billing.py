@@ -74,7 +74,14 @@ class Subscription(Keyed, Leased, Base):
             postgresql_where="state <> 'cancelled'",
         ),
         Index(
-            "ix_subscription_next_bill_on", "next_bill_on", postgresql_where="state <> 'cancelled'"
+            "ix_subscription_next_bill_on",
+            "next_bill_on",
+            postgresql_where="next_bill_on IS NOT NULL",
+        ),
+        Index(
+            "ix_subscription_next_correction_on",
+            "next_correction_on",
+            postgresql_where="next_correction_on IS NOT NULL",
         ),
         Index(
             "ix_subscription_next_change_at",
@@ -99,6 +106,8 @@ class Subscription(Keyed, Leased, Base):
     # A hint for finding due work fast, empty when nothing is to come; the spans already billed
     # are the truth.
     next_bill_on: Mapped[date | None]
+    # When late usage is looked for, while it may change what was billed and no bill comes by then.
+    next_correction_on: Mapped[date | None]
     # Items change by their own dates; what else changes with them then waits here.
     next_change_at: Mapped[datetime | None]
     next_plan_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("plan_version.id"))

@@ -43,7 +43,8 @@ class UsageTotal(Keyed, Base):
     """What a meter of pushed events came to over one billed span, as it was billed.
 
     `revision` 0 is the total its own bill was made from; each correction that a later bill made is
-    one more, and the last one is what is compared with what the events come to now.
+    one more, and the last one is what is compared with what the events come to now. The database
+    refuses a second row of one revision: what changed is billed once.
     """
 
     __tablename__ = "usage_total"
@@ -51,6 +52,15 @@ class UsageTotal(Keyed, Base):
         UniqueConstraint("line_id"),
         CheckConstraint("ends_at > starts_at", name="span"),
         CheckConstraint("revision >= 0", name="revision"),
+        CheckConstraint("state IN ('billed', 'void')", name="state"),
+        Index(
+            "uq_usage_total_once",
+            "item_id",
+            "starts_at",
+            "revision",
+            unique=True,
+            postgresql_where="state <> 'void'",
+        ),
         Index(None, "subscription_id", "ends_at"),
         Index(None, "invoice_id"),
     )
@@ -61,6 +71,7 @@ class UsageTotal(Keyed, Base):
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
     line_id: Mapped[UUID] = mapped_column(ForeignKey("invoice_line.id"))
     revision: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(default="billed", server_default="billed")
     meter: Mapped[str]
     meter_version: Mapped[int]
     meter_group: Mapped[dict[str, Any]]

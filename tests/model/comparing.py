@@ -9,9 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from tests.model import engine, lives
+from tests.model.bills import Bill
 from tests.model.drawing import draw
 from tests.model.histories import History
-from tests.model.reference import Bill
 
 CHUNK = 50
 

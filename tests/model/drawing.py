@@ -24,7 +24,15 @@ from tests.model.histories import (
     Priced,
     PriceTier,
 )
-from tests.model.using import ROUND, after, corrected, events, levels, unread
+from tests.model.using import (
+    ROUND,
+    after,
+    corrected,
+    events,
+    levels,
+    stragglers,
+    unread,
+)
 
 ZONES = (
     "Asia/Seoul",
@@ -46,7 +54,8 @@ ROUNDINGS = ("down", "up", "half_up", "half_even")
 LEVELS = ("max", "min", "latest", "weighted_sum")
 # What `drop` knows.
 PARTS = (
-    *("acts", "bounds", "commitments", "corrections", "coupons", "events", "grants", "groups"),
+    *("acts", "aftermath", "bounds", "commitments", "corrections", "coupons", "events", "grants"),
+    "groups",
     *("included", "late", "outages", "readings", "seconds", "tax"),
 )
 
@@ -56,14 +65,15 @@ def draw(seed: int, drop: Collection[str] = ()) -> History:
     if unknown := set(drop) - set(PARTS):
         raise ValueError(f"there is no {', '.join(sorted(unknown))} to drop")
     # Each part has its own stream, so that leaving one out leaves the others as they were.
-    time, money, life, use, fixes = (
-        Random(f"{seed} {part}") for part in ("time", "money", "life", "use", "fixes")
+    time, money, life, use, fixes, rest = (
+        Random(f"{seed} {part}") for part in ("time", "money", "life", "use", "fixes", "rest")
     )
     zone, currency = time.choice(ZONES), money.choice(tuple(CURRENCIES))
     days = time.choice((35, 70, 100, 140, 200, 430))
     start = _moment(time, _first_day(time), zone)
     plans = {name: _plan(money, currency) for name in ("a", "b")}
     visits = _visits(time, start, days)
+    acts = _acts(life, start, days, zone, plans)
     history = History(
         seed=seed,
         zone=zone,
@@ -72,7 +82,7 @@ def draw(seed: int, drop: Collection[str] = ()) -> History:
         tax_rounding=money.choice(ROUNDINGS),
         plans=plans,
         billing_day=time.choice((None, None, 1, 15, 29, 30, 31)),
-        acts=(Act(start, "start", "a"), *_acts(life, start, days, zone, plans)),
+        acts=(Act(start, "start", "a"), *acts),
         visits=visits,
         seats=levels(use, start, days, 40),
         bytes=levels(use, start, days, 10**12),
@@ -81,7 +91,29 @@ def draw(seed: int, drop: Collection[str] = ()) -> History:
         gifts=_gifts(money, start, days, currency),
         coupons=_coupons(money, start, days, plans),
     )
+    if rest.random() < 0.35 and "aftermath" not in drop:
+        history = _ended(rest, history, days)
     return _without(history, set(drop))
+
+
+def _ended(rest: Random, history: History, days: int) -> History:
+    """Somebody leaves (or pauses), and for months more is heard of what they used before."""
+    at = after(rest, history.start, days)
+    verb = rest.choice(("cancel", "cancel", "pause"))
+    when = rest.choice(("now", "period_end"))
+    leaving = Act(at, verb, when=when, credit=rest.random() < 0.7)
+    visits, last = list(history.visits), history.visits[-1] + timedelta(days=150)
+    while visits[-1] < last:
+        visits.append(
+            visits[-1] + timedelta(seconds=rest.randrange(1, rest.choice((2, 20, 60)) * 86_400))
+        )
+    more = corrected(rest, stragglers(rest, history.start, days))
+    return replace(
+        history,
+        acts=tuple(sorted((*history.acts, leaving), key=lambda act: act.at)),
+        visits=tuple(visits),
+        events=tuple(sorted((*history.events, *more), key=lambda event: event.at)),
+    )
 
 
 def _first_day(time: Random) -> date:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from uuid import UUID
 
 from app.base import ids
-from app.base.config import settings
 from app.base.money import Rounding
 from invoices import composing, late_usage, periods, rating, schedule, vat
 from invoices import items as subscription_items
@@ -22,9 +21,9 @@ from invoices.schedule import Span
 from invoices.spending import CARRIED, CARRIED_PRIORITY, Grant, carry
 from tenants import replay
 from tests.model import reckoning
+from tests.model.bills import Bill
 from tests.model.contract import Contract
 from tests.model.histories import DAILY, Gift, History, Level
-from tests.model.reference import Bill
 from tests.model.translating import bill_of, coupon_of
 
 ACCOUNT = UUID(int=1)  # there is no other
@@ -64,17 +63,26 @@ class Run:
         self.composed: list[Composed] = []
         self.readings: dict[str, list[ReadingRow]] = {}
         self.totals: dict[tuple[UUID, datetime], tuple[Span, Closed]] = {}
+        self.look_on: date | None = None
 
     def visit(self, now: datetime) -> list[Bill]:
         """The run comes by and passes until nothing is due that can be billed."""
         found: list[Bill] = []
+        today = periods.local_day(now, self.zone)
+        look, self.look_on = self.look_on, None
         while True:
             agenda = schedule.agenda(
                 items=self.contract.items,
                 billed=subscription_items.taken(self.spans),
                 timezone=self.zone,
-                today=periods.local_day(now, self.zone),
+                today=today,
             )
+            bills = agenda.bills
+            days = [bill.bill_on for bill in bills] or [look] * (look is not None and look <= today)
+            lines = self._adjustments(min(days), now) if days else []
+            if days and not bills:
+                alone = late_usage.bill_of(bill_on=min(days), lines=lines)
+                bills = (alone,) if alone else ()
             account = composing.Account(
                 currency=self.history.currency,
                 terms=vat.Terms(
@@ -87,17 +95,29 @@ class Run:
                 grants=self._grants(now),
                 given=self._given(),
                 coupons=self._coupons(now),
-                adjustments=self._adjustments(now) if agenda.bills else [],
+                adjustments=lines,
             )
-            for bill in agenda.bills:
+            for bill in bills:
                 if any(self._waits(span, account) for span in bill.spans):
                     return found
                 composed = composing.compose(bill=bill, account=account)
                 carried = self._take(composed, now)
                 carry(grants=account.grants, grant_id=carried, amount_minor=composed.carried_minor)
                 found.append(bill_of(bill=bill, composed=composed))
-            if not agenda.bills:
+            if not bills:
+                self.look_on = self._next_look(agenda.next_bill_on, today)
                 return found
+
+    def _next_look(self, next_bill_on: date | None, today: date) -> date | None:
+        """When the run looks for late usage next, as `invoicing.bill` finds it."""
+        if not self.totals:
+            return None
+        return late_usage.look_on(
+            ended_at=max(was.total.end for _, was in self.totals.values()),
+            next_bill_on=next_bill_on,
+            after=today,
+            timezone=self.zone,
+        )
 
     def _facts(self, now: datetime) -> Callable[[Span], Facts]:
         def find(span: Span) -> Facts:
@@ -125,13 +145,14 @@ class Run:
             sha256="",
         )
 
-    def _adjustments(self, now: datetime) -> list[BillLine]:
+    def _adjustments(self, day: date, now: datetime) -> list[BillLine]:
         """Totals that were billed and are others by now, as `late_usage.adjustments` finds them."""
         found = []
+        opened_at = late_usage.opened_at(bill_on=day, timezone=self.zone)
         for span, was in self.totals.values():
             is_ = self._total(span, now)
             same = (is_.quantity, is_.transactions) == (was.total.quantity, was.total.transactions)
-            if not same and was.total.end > now - timedelta(days=settings().late_usage_days):
+            if not same and was.total.end > opened_at:
                 price = self.prices[span.item.price_id]
                 found.append(
                     late_usage.line_of(

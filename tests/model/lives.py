@@ -11,9 +11,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from tests.model import reference
+from tests.model.bills import Bill
 from tests.model.days import day_of, midnight, period_of
 from tests.model.histories import Act, History, Life, Priced
-from tests.model.reference import Bill
 
 
 def bills(history: History) -> list[Bill]:

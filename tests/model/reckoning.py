@@ -26,6 +26,16 @@ def rounded(amount: Fraction, how: str) -> int:
     return whole if amount >= 0 else -whole
 
 
+def dealt(amount: int, among: Sequence[int]) -> list[int]:
+    """An amount in shares that are as its parts; the largest remainders get the rest."""
+    exact = [Fraction(amount * each, sum(among)) for each in among]
+    off = [int(share) for share in exact]
+    by_remainder = sorted(range(len(off)), key=lambda place: off[place] - exact[place])
+    for place in by_remainder[: amount - sum(off)]:
+        off[place] += 1
+    return off
+
+
 def read(history: History, meter: str, day: date) -> Fraction:
     """What a daily meter reads: the most seats at once, gigabytes over the day, files added."""
     start, end = midnight(day, history.zone), midnight(day + DAY, history.zone)

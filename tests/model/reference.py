@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
+from tests.model.bills import Bill, Line
 from tests.model.days import DAY, Days, day_of, midnight, months_later, period_of, position
 from tests.model.histories import CURRENCIES, DAILY, EVENTS, Coupon, Gift, History, Life
 from tests.model.reckoning import (
     ZERO,
     beyond_included,
     by_piece,
+    dealt,
     over_days,
     price,
     read,
@@ -28,27 +30,6 @@ from tests.model.reckoning import (
 KINDS = ("free_units", "months_free", "percentage", "amount")
 # How long after its end time that was billed is corrected by what events say since.
 OPEN = timedelta(days=100)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a bill and the days it shows."""
-
-    kind: str
-    charge: str
-    amount: int
-    days: Days
-
-
-@dataclass(frozen=True)
-class Bill:
-    """One bill: the lines in their order, the tax on their sum, and what is carried over."""
-
-    day: date
-    lines: tuple[Line, ...]
-    tax: int
-    total: int
-    carried: int
 
 
 @dataclass(eq=False)
@@ -77,23 +58,49 @@ class Account:
         self.carried: list[Gift] = []
         self.spent: dict[Gift, int] = defaultdict(int)
         self.used_from: dict[Coupon, date] = {}
+        self.look: date | None = None
 
     def visit(self, now: datetime, lives: Sequence[Life]) -> list[Bill]:
         """The run comes by: every day that something was due on is a bill, the oldest first.
 
-        A bill that waits for a reading holds up those after it.
+        A bill that waits for a reading holds up those after it. Where none is due, what changed
+        since is a bill of its own on the day to look for that, if it comes to any money.
         """
+        today = day_of(now, self.zone)
         due: dict[date, list[Asked]] = defaultdict(list)
         for life in lives:
             for day, each in (*self._charges(life, now), *self._credits(life)):
-                if day <= day_of(now, self.zone):
+                if day <= today:
                     due[day].append(each)
-        found = []
+        found, look, self.look = [], self.look, None
         for day in sorted(due):
             if any(self._unread(each, now) for each in due[day]):
-                break
+                return found
             found.append(self._bill(day, due[day], now))
+        late = self._corrected(look, now) if not due and look and look <= today else ()
+        if look and any(line.amount for _, line in late):
+            found.append(self._bill(look, [], now))
+        self.look = self._next_look(lives, today)
         return found
+
+    def _next_look(self, lives: Sequence[Life], today: date) -> date | None:
+        """Each month after usage was billed last, while it may change and no bill comes."""
+        ends = [each.end for each in self._counted()]
+        if not ends:
+            return None
+        until = max(ends) + OPEN
+        for life in lives:
+            for day, _ in (*self._charges(life, until), *self._credits(life)):
+                if midnight(day, self.zone) < until:
+                    return None
+        months = [months_later(day_of(max(ends), self.zone), number) for number in range(1, 5)]
+        looks = [day for day in months if day > today and midnight(day, self.zone) < until]
+        return min(looks, default=None)
+
+    def _counted(self) -> list[Asked]:
+        """What was asked for by what events said."""
+        asked = [each for of_life in self.asked.values() for each in of_life]
+        return [each for each in asked if each.life.charge.meter in EVENTS]
 
     def _charges(self, life: Life, now: datetime) -> Iterator[tuple[date, Asked]]:
         """Each period's part of a life, as far as it was not asked for yet, with its day."""
@@ -159,9 +166,13 @@ class Account:
                 each.start,
             )
         )
-        period = max(self._shown(each) for each in due)
         plain = [each for each in due if each.life.charge.kind != "commitment"]
-        late = [*self._corrected(now)]
+        changed = [*self._corrected(day, now)]
+        late = [line for _, line in changed]
+        shown = [self._shown(each) for each in due]
+        period = max(shown or [line.days for line in late if line.amount])
+        for each, _ in changed:
+            each.known = now
         for each in plain:
             each.amount, each.known = self._amount(each, now), now
             self.asked[each.life].append(each)
@@ -185,16 +196,15 @@ class Account:
         tax = rounded(taxed, self.history.tax_rounding)
         return Bill(day, tuple(lines), tax, left + tax, max(0, -subtotal))
 
-    def _corrected(self, now: datetime) -> Iterator[Line]:
+    def _corrected(self, day: date, now: datetime) -> Iterator[tuple[Asked, Line]]:
         """Events that came or changed since: the difference to what was billed, at list prices."""
-        for each in [each for asked in self.asked.values() for each in asked]:
-            charge, known = each.life.charge, each.known
-            if charge.meter not in EVENTS or known is None or each.end <= now - OPEN:
+        for each in self._counted():
+            known = each.known
+            if known is None or each.end <= midnight(day, self.zone) - OPEN:
                 continue
             if self._measured(each, now) != self._measured(each, known):
                 amount = self._amount(each, now) - self._amount(each, known)
-                each.known = now
-                yield Line("adjustment", charge.code, amount, self._shown(each))
+                yield each, Line("adjustment", each.life.charge.code, amount, self._shown(each))
 
     def _line(self, each: Asked) -> Line:
         commitment = each.life.charge.kind == "commitment" and each.kind == "charge"
@@ -376,9 +386,5 @@ class Account:
             amount = rounded(whole * Fraction(coupon.value) / 100, "half_up")
         else:
             amount = min(int(coupon.value), whole)
-        exact = {each: Fraction(amount * left[each], whole) for each in scope}
-        off = {each: int(share) for each, share in exact.items()}
-        by_remainder = sorted(scope, key=lambda each: off[each] - exact[each])
-        for each in by_remainder[: amount - sum(off.values())]:
-            off[each] += 1
-        return off
+        shares = dealt(amount, [left[each] for each in scope])
+        return dict(zip(scope, shares, strict=True))

@@ -24,10 +24,10 @@ from invoices.plan_terms import PlanTerms
 from tenants import corrections, events, meter_definitions, meters
 from tenants.models import Consent, MeteringDay, Reading, Tenant
 from tests.factories import make_tenant
+from tests.model.bills import Bill, Line
 from tests.model.contract import Contract
 from tests.model.engine import Run
 from tests.model.histories import EVENTS, Act, History, Sent
-from tests.model.reference import Bill, Line
 from tests.model.translating import charge_of, coupon_of, in_order
 
 

@@ -119,6 +119,10 @@ def _what_came_late_is_forgotten(plant: Plant) -> None:
     plant.setattr(late_usage, "line_of", line_of)
 
 
+def _nobody_looks_when_no_bill_comes(plant: Plant) -> None:
+    plant.setattr(late_usage, "look_on", lambda **_: None)
+
+
 FAULTS: list[Callable[[Plant], None]] = [
     _each_part_is_rounded_alone,
     _a_tier_ends_before_its_last_unit,
@@ -130,6 +134,7 @@ FAULTS: list[Callable[[Plant], None]] = [
     _three_decimals_are_taken_for_two,
     _what_an_outage_missed_is_billed_as_one,
     _what_came_late_is_forgotten,
+    _nobody_looks_when_no_bill_comes,
 ]
 
 

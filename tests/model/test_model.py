@@ -16,7 +16,9 @@ from tests.model.drawing import PARTS, draw
 
 FOLDER = Path(__file__).parent
 CHUNKS = [range(first, first + 50) for first in range(0, 500, 50)]
-INDEPENDENT = ("histories", "drawing", "using", "days", "reckoning", "reference", "lives")
+INDEPENDENT = (
+    *("histories", "drawing", "using", "days", "reckoning", "bills", "reference", "lives"),
+)
 
 
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
@@ -56,6 +58,11 @@ class TestTheHistories:
         kinds = {line.kind for bill in bills for line in bill.lines}
         settling = {"discount", "prepaid", "carried"}
         assert kinds == {"charge", "credit", "commitment", "adjustment"} | settling
+
+    def test_hold_bills_of_nothing_but_what_came_late(self) -> None:
+        bills = [bill for seed in range(100) for bill in lives.bills(draw(seed))]
+        alone = [bill for bill in bills if {line.kind for line in bill.lines} == {"adjustment"}]
+        assert any(bill.total > 0 for bill in alone)
 
     @pytest.mark.parametrize("part", PARTS)
     def test_can_be_drawn_without_a_part(self, part: str) -> None:

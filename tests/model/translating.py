@@ -11,8 +11,8 @@ from invoices.composing import Composed
 from invoices.periods import Interval
 from invoices.pricing import Pricing, Tier
 from invoices.schedule import DueBill
+from tests.model.bills import Bill, Line
 from tests.model.histories import Coupon, Priced
-from tests.model.reference import Bill, Line
 
 
 def charge_of(priced: Priced) -> Charge:

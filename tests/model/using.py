@@ -38,6 +38,17 @@ def events(use: Random, start: datetime, days: int, currency: str) -> tuple[Sent
     return tuple(sorted(sent, key=lambda event: event.at))
 
 
+def stragglers(late: Random, start: datetime, days: int) -> tuple[Sent, ...]:
+    """Events that come up to five weeks after they happened."""
+    found = []
+    for _ in range(late.choice((1, 4, 12))):
+        at = after(late, start, days)
+        value = Decimal(late.randrange(60_000)).scaleb(-late.choice((0, 1, 3)))
+        weeks = timedelta(seconds=late.randrange(1, 35 * 86_400))
+        found.append(Sent(at, at + weeks, value, late.choice("abc")))
+    return tuple(sorted(found, key=lambda event: event.at))
+
+
 def corrected(fixes: Random, events: tuple[Sent, ...]) -> tuple[Sent, ...]:
     """Some say another amount, customer or time, soon after they came or months later."""
     found = []
