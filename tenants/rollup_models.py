@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Numeric
+from sqlalchemy import Index, Numeric
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.base.db import UsageBase
@@ -48,6 +48,18 @@ class UsageRollup(UsageBase):
     """
 
     __tablename__ = "usage_rollup"
+    __table_args__ = (
+        # Where a level stood at a moment: its group's last hour before that, and no other.
+        Index(
+            "ix_usage_rollup_level",
+            "tenant_id",
+            "meter",
+            "version",
+            "group_key",
+            "hour",
+            postgresql_where="first_at IS NOT NULL",
+        ),
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     meter: Mapped[str] = mapped_column(primary_key=True)

@@ -97,6 +97,7 @@ def _of_meter(
     fold = next(iter(folds([definition], parts_of_windows(), "true")))
     statement = _QUERY.format(
         before=_BEFORE if looks_back else "",
+        levels=_LEVELS if looks_back else "",
         cut_off=_CUT_OFF if looks_back else "",
         raw=fold.select,
         measures=", ".join(f"r.{name}" for name in MEASURES),
@@ -181,7 +182,8 @@ def _total(definition: MeterDefinition, window: Window, row: Any) -> Total:
 # Windows with their whole hours; then the hours that are rolled up, and segments of events for all
 # the rest. OFFSET 0 keeps each window to its own stretch of the index: joined by the tenant alone,
 # each window of a tenant would go through all of the tenant's hours. A level counts from before its
-# window, so `weighted_sum` looks back to the beginning.
+# window, so `weighted_sum` looks back: of the hours that are rolled up only at the last one of each
+# group, however long its history is; what is marked or not covered is read from the events.
 _QUERY = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:n AS int[]), CAST(:tenants AS uuid[]),
@@ -205,8 +207,9 @@ WITH asked AS MATERIALIZED (
           AND hour >= a.from_at AND hour < a.to_at
           AND (hour >= cover.since OR hour < cover.kept) OFFSET 0
     ) AS r
-    WHERE NOT EXISTS (
+    WHERE a.from_at > '-infinity' AND NOT EXISTS (
         SELECT FROM marked WHERE marked.tenant_id = a.tenant_id AND marked.hour = r.hour)
+    {levels}
 ), segments AS MATERIALIZED (
     SELECT n, tenant_id, start_at AS from_at, whole_from AS to_at
     FROM asked WHERE start_at < whole_from
@@ -232,6 +235,28 @@ WITH asked AS MATERIALIZED (
 """
 _BEFORE = """UNION ALL
     SELECT n, tenant_id, wanted, '-infinity', date_trunc('hour', start_at, 'UTC') FROM asked"""
+# The groups one after the other, each a look into the index, and then each one's last hour.
+_LEVELS = """UNION ALL
+    SELECT a.n, a.wanted, r.* FROM ranges AS a CROSS JOIN cover CROSS JOIN LATERAL (
+        WITH RECURSIVE known AS (
+            (SELECT group_key FROM usage_rollup WHERE tenant_id = a.tenant_id AND meter = :meter
+                AND version = :version AND first_at IS NOT NULL ORDER BY group_key LIMIT 1)
+            UNION ALL
+            SELECT (SELECT r.group_key FROM usage_rollup AS r
+                WHERE r.tenant_id = a.tenant_id AND r.meter = :meter AND r.version = :version
+                    AND r.first_at IS NOT NULL AND r.group_key > known.group_key
+                ORDER BY r.group_key LIMIT 1)
+            FROM known WHERE known.group_key IS NOT NULL
+        ) SELECT group_key FROM known WHERE group_key IS NOT NULL
+    ) AS g CROSS JOIN LATERAL (
+        SELECT * FROM usage_rollup AS l
+        WHERE l.tenant_id = a.tenant_id AND l.meter = :meter AND l.version = :version
+            AND l.group_key = g.group_key AND l.hour < a.to_at AND l.first_at IS NOT NULL
+            AND (l.hour >= cover.since OR l.hour < cover.kept) AND NOT EXISTS (
+                SELECT FROM marked WHERE marked.tenant_id = l.tenant_id AND marked.hour = l.hour)
+        ORDER BY l.hour DESC LIMIT 1
+    ) AS r
+    WHERE a.from_at = '-infinity'"""
 _CUT_OFF = """UNION ALL
     SELECT n, tenant_id, date_trunc('hour', start_at, 'UTC'), start_at FROM asked
     WHERE date_trunc('hour', start_at, 'UTC') < start_at"""

@@ -8,12 +8,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.base import ids
 from tenants import rollup_checks, rollups, usage
 from tenants.usage import Window
-from tests.tenants.counting import all_kinds, count, generate, store
+from tests.tenants.counting import all_kinds, count, generate, meter, store
 
 # Whole, half and quarter hours from UTC, and a week in which clocks change in two of them.
 ZONES = (
@@ -101,3 +102,54 @@ class TestTotals:
         assert check() == late
         cover_all(usage_session, meters, now)
         assert check() == late
+
+
+class TestALevel:
+    """What was held over a window, when the level was set long before it, or often."""
+
+    WINDOW = (datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+
+    def history(self, session: Session, tenant_id: UUID, since: datetime) -> None:
+        """A level that changes every hour in two regions, from then on, as it is rolled up."""
+        session.execute(
+            text(
+                "INSERT INTO usage_rollup (tenant_id, meter, version, hour, group_key, events,"
+                " latest, latest_at, latest_id, first_at, integral, digest)"
+                " SELECT :tenant, 'held', 1, h, CAST(jsonb_build_array(g) AS text), 1, 1, h, 'x',"
+                " h, 3600, 0 FROM generate_series(CAST(:since AS timestamptz), :until,"
+                " '1 hour') AS h, unnest(ARRAY['busan', 'seoul']) AS g"
+            ),
+            {"tenant": tenant_id, "since": since, "until": self.WINDOW[1] - timedelta(hours=1)},
+        )
+        session.execute(text("ANALYZE usage_rollup"))
+
+    def rows_read(self, session: Session) -> int:
+        return int(
+            session.scalar(
+                text(
+                    "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
+                    " FROM pg_stat_xact_user_tables WHERE relname = 'usage_rollup'"
+                )
+            )
+        )
+
+    def test_costs_its_window_and_not_its_history(self, usage_session: Session) -> None:
+        held = meter("held", aggregation="weighted_sum", group_by=["region"])
+        usage_session.execute(
+            text("INSERT INTO usage_cover (meter, version, since) VALUES ('held', 1, '-infinity')")
+        )
+        cost = []
+        for since in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)):
+            tenant_id = ids.uuid7()
+            self.history(usage_session, tenant_id, since)
+            before = self.rows_read(usage_session)
+            (total,) = usage.totals(
+                usage_session=usage_session,
+                meters={"held": held},
+                windows=[Window(tenant_id, "held", *self.WINDOW)],
+            )
+            cost.append(self.rows_read(usage_session) - before)
+            # One in each region, all the time.
+            assert (total.quantity, total.transactions) == (2, 2 * 28 * 24)
+        assert cost[1] <= cost[0] * 1.1, cost
+        assert cost[1] <= 2 * 28 * 24 * 1.1, cost
