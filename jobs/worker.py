@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
 from sqlalchemy.orm import configure_mappers
 
-from app.base import logs, metrics
+from app.base import authorities, logs, metrics
 from app.base.config import settings
 from app.base.db import forget_connections
 from jobs import stopping, wakeups
@@ -148,6 +148,7 @@ def serve(queue_name: str, *, workers: int | None = None) -> None:
     # Loaded and put together once, shared by every fork.
     all_steps()
     configure_mappers()
+    authorities.of_the_web()
     pool = WorkerPool(
         [queue_name],
         connection=connection,

@@ -100,7 +100,7 @@ class PortOneGateway(BareGateway):
         self._notice_url = notice_url
         self._wire = Wire(
             base_url=base_url,
-            api_secret=api_secret,
+            headers={"Authorization": f"PortOne {api_secret}"},
             connect_timeout_seconds=connect_timeout_seconds,
             read_timeout_seconds=read_timeout_seconds,
         )

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from app.base.money import Money
 from invoices.gateways import port, reading
+from invoices.gateways.connections import Connections
 from invoices.gateways.portone_declines import class_of
 
 API = "https://api.portone.io"
@@ -37,27 +36,10 @@ class Refused(Exception):
         super().__init__(self.kind)
 
 
-class Wire:
+class Wire(Connections):
     """One secret at one PortOne. Safe to share between threads."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        api_secret: str,
-        connect_timeout_seconds: float,
-        read_timeout_seconds: float,
-    ) -> None:
-        self._client = httpx.Client(
-            base_url=base_url,
-            headers={"Authorization": f"PortOne {api_secret}"},
-            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds),
-            trust_env=False,
-        )
-
-    def close(self) -> None:
-        """This function will close the connections."""
-        self._client.close()
+    called = "PortOne"
 
     def ask(
         self,
@@ -72,13 +54,8 @@ class Wire:
 
         Raises: Refused (it said no), GatewayUnavailable (it may have said yes).
         """
-        headers = {"Idempotency-Key": quoted(idempotency_key)} if idempotency_key else None
-        try:
-            response = self._client.request(method, path, json=body, params=query, headers=headers)
-        except httpx.HTTPError as error:
-            raise port.GatewayUnavailable(
-                f"PortOne gave no answer ({type(error).__name__})."
-            ) from error
+        key = quoted(idempotency_key) if idempotency_key else None
+        response = self.send(method, path, body=body, query=query, idempotency_key=key)
         answer = reading.mapping(reading.body(response))
         if response.is_success:
             return answer

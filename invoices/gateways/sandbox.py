@@ -70,7 +70,7 @@ class SandboxGateway(BareGateway):
         self._webhook_secret = webhook_secret
         self._client = Client(
             base_url=base_url,
-            secret_key=secret_key,
+            auth=(secret_key, ""),
             connect_timeout_seconds=connect_timeout_seconds,
             read_timeout_seconds=read_timeout_seconds,
         )

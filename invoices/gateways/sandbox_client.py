@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from invoices.gateways import port, reading
-
-# Of a request with one of these statuses nothing is known, whatever its body says.
-_UNCERTAIN_STATUSES = frozenset({408, 409, 425, 429})
+from invoices.gateways.connections import Connections, says_nothing
 
 
 class Refused(Exception):
@@ -26,28 +22,8 @@ class Refused(Exception):
         self.payment_id = payment.get("id") if isinstance(payment, dict) else payment_id
 
 
-class Client:
+class Client(Connections):
     """One secret key at one sandbox gateway. Safe to share between threads."""
-
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        secret_key: str,
-        connect_timeout_seconds: float,
-        read_timeout_seconds: float,
-    ) -> None:
-        self._client = httpx.Client(
-            base_url=base_url,
-            auth=(secret_key, ""),
-            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds),
-            # A proxy named in the environment has no business between us and this machine.
-            trust_env=False,
-        )
-
-    def close(self) -> None:
-        """This function will close the connections."""
-        self._client.close()
 
     def ask(
         self,
@@ -62,14 +38,8 @@ class Client:
 
         Raises: Refused (it said no), GatewayUnavailable (it may have said yes).
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-        try:
-            response = self._client.request(method, path, json=body, params=query, headers=headers)
-        except httpx.HTTPError as error:
-            raise port.GatewayUnavailable(
-                f"The gateway gave no answer ({type(error).__name__})."
-            ) from error
-        if response.status_code >= 500 or response.status_code in _UNCERTAIN_STATUSES:
+        response = self.send(method, path, body=body, query=query, idempotency_key=idempotency_key)
+        if says_nothing(response):
             raise port.GatewayUnavailable(f"The gateway answered {response.status_code}.")
         answer = reading.mapping(reading.body(response))
         if response.is_success:

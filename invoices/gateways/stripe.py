@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from app.base.money import Money
 from invoices.gateways import port, reading, stripe_reading, stripe_webhooks
 from invoices.gateways.bare import BareGateway
+from invoices.gateways.connections import Connections
 from invoices.gateways.port import Capability, Declined, Succeeded, Unknown
 from invoices.gateways.stripe_client import (
     PUBLIC_ADDRESS,
@@ -53,13 +54,16 @@ def open_account(
     timezone: str,
 ) -> StripeGateway:
     """This function will open an account by its `secret_key` and `webhook_secret`."""
+    base_url = credentials.get("base_url") or PUBLIC_ADDRESS
+    connections = Connections(
+        base_url=base_url,
+        connect_timeout_seconds=connect_timeout_seconds,
+        read_timeout_seconds=read_timeout_seconds,
+    )
     return StripeGateway(
         secret_key=credentials["secret_key"],
-        base_url=credentials.get("base_url") or PUBLIC_ADDRESS,
-        transport=Transport(
-            connect_timeout_seconds=connect_timeout_seconds,
-            read_timeout_seconds=read_timeout_seconds,
-        ),
+        base_url=base_url,
+        transport=Transport(connections),
         webhook_secret=credentials["webhook_secret"],
         zone=ZoneInfo(timezone),
     )

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import stripe
 
+from invoices.gateways.connections import Connections
 from invoices.gateways.port import GatewayUnavailable
 
 # The words on the wire belong to this version (it renamed payment_method_types, for one), so it is
@@ -45,13 +45,9 @@ class Transport(stripe.HTTPClient):
 
     name = "httpx"
 
-    def __init__(self, *, connect_timeout_seconds: float, read_timeout_seconds: float) -> None:
+    def __init__(self, connections: Connections) -> None:
         super().__init__()
-        self._connections = httpx.Client(
-            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds),
-            # A proxy named in the environment has no business between us and the gateway.
-            trust_env=False,
-        )
+        self._connections = connections
 
     def request(
         self,
@@ -61,12 +57,8 @@ class Transport(stripe.HTTPClient):
         post_data: Any = None,
         **_usage: Any,
     ) -> tuple[Any, int, Mapping[str, str]]:
-        """This function will send one request; the SDK calls it."""
-        try:
-            response = self._connections.request(method, url, headers=headers, content=post_data)
-        except httpx.HTTPError as error:
-            reason = type(error).__name__
-            raise stripe.APIConnectionError(reason) from error  # type: ignore[no-untyped-call]
+        """This function will send one request; the SDK calls it. Raises: GatewayUnavailable."""
+        response = self._connections.send_as_is(method, url, headers=headers, content=post_data)
         return response.content, response.status_code, response.headers
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class TossGateway(BareGateway):
         self._script_url = script_url
         self._client = Client(
             base_url=base_url,
-            secret_key=secret_key,
+            auth=(secret_key, ""),
             connect_timeout_seconds=connect_timeout_seconds,
             read_timeout_seconds=read_timeout_seconds,
         )

@@ -9,10 +9,8 @@ from urllib.parse import quote
 import httpx
 
 from invoices.gateways import reading, toss_declines
+from invoices.gateways.connections import Connections, says_nothing
 from invoices.gateways.port import Declined, GatewayUnavailable
-
-# Of a request with one of these statuses nothing is known, whatever its body says.
-_UNCERTAIN_STATUSES = frozenset({408, 409, 425, 429})
 
 
 class Refused(Exception):
@@ -33,28 +31,10 @@ class Refused(Exception):
         return GatewayUnavailable(f"Toss Payments refused: {self.code}. {self.message}")
 
 
-class Client:
+class Client(Connections):
     """The connections of one merchant account."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        secret_key: str,
-        connect_timeout_seconds: float,
-        read_timeout_seconds: float,
-    ) -> None:
-        self._http = httpx.Client(
-            base_url=base_url,
-            auth=(secret_key, ""),
-            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds),
-            # A proxy named in the environment has no business between us and the gateway.
-            trust_env=False,
-        )
-
-    def close(self) -> None:
-        """This function will close the connections."""
-        self._http.close()
+    called = "Toss Payments"
 
     def ask(
         self,
@@ -69,14 +49,8 @@ class Client:
 
         Raises: Refused (Toss said no), GatewayUnavailable (it may have said yes).
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-        try:
-            response = self._http.request(method, path, json=body, params=query, headers=headers)
-        except httpx.HTTPError as error:
-            raise GatewayUnavailable(
-                f"Toss Payments gave no answer ({type(error).__name__})."
-            ) from error
-        if response.status_code >= 500 or response.status_code in _UNCERTAIN_STATUSES:
+        response = self.send(method, path, body=body, query=query, idempotency_key=idempotency_key)
+        if says_nothing(response):
             code = _stated(response)[0]
             raise GatewayUnavailable(f"Toss Payments answered {response.status_code} {code}.")
         if response.is_success:

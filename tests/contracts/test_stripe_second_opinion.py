@@ -26,6 +26,7 @@ from invoices.gateways.conformance.charging import ChargeCases
 from invoices.gateways.conformance.hearing import heard
 from invoices.gateways.conformance.purchases import paid, purchase, won
 from invoices.gateways.conformance.refunding import RefundCases
+from invoices.gateways.connections import Connections
 from invoices.gateways.port import (
     Capability,
     DeclineClass,
@@ -100,7 +101,11 @@ class SecondTill:
         return _Narrower(
             secret_key=secret_key,
             base_url=self.url,
-            transport=_OlderWire(connect_timeout_seconds=5, read_timeout_seconds=WAIT_SECONDS),
+            transport=_OlderWire(
+                Connections(
+                    base_url=self.url, connect_timeout_seconds=5, read_timeout_seconds=WAIT_SECONDS
+                )
+            ),
             webhook_secret=WEBHOOK_SECRET,
         )
 
