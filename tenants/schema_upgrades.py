@@ -4,6 +4,7 @@ Which database is behind stands beside its place; a row here says who works on i
 not work. A lease keeps several runs apart, and a lock in the database itself is the last word: one
 migration is one transaction under it, so a run that is killed leaves either revision, and the next
 one finds out which. What fails stays at its revision with the reason, and stops nobody else.
+A revision that this code doesn't know is a newer code's, which was rolled back: nobody touches it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
+class Newer:
+    """A database at a revision that only a newer code knows."""
+
+    tenant_id: UUID
+    slug: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Upgrade:
     """One database to bring from a revision to another; holds no connection."""
 
@@ -46,7 +56,7 @@ class Upgrade:
 
 
 def behind(*, control_session: Session) -> list[Behind]:
-    """This function will list the live tenants' databases that are not at the newest revision."""
+    """This function will list the live tenants' databases that are at an older revision."""
     rows = control_session.execute(
         select(Tenant.id, Tenant.slug, TenantDatabase.schema_revision, SchemaUpgrade.last_error)
         .join(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
@@ -57,11 +67,32 @@ def behind(*, control_session: Session) -> list[Behind]:
     return [Behind(*row) for row in rows]
 
 
+def newer(*, control_session: Session) -> list[Newer]:
+    """This function will list the live tenants' databases that are ahead of this code."""
+    rows = control_session.execute(
+        select(Tenant.id, Tenant.slug, TenantDatabase.schema_revision)
+        .join(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
+        .where(
+            Tenant.state.in_(LIVE_STATES),
+            TenantDatabase.schema_revision.not_in(template.known_revisions()),
+        )
+        .order_by(Tenant.slug)
+    )
+    return [Newer(row.id, row.slug, str(row.schema_revision)) for row in rows]
+
+
 def _is_behind() -> ColumnElement[bool]:
     return and_(
         Tenant.state.in_(LIVE_STATES),
-        TenantDatabase.schema_revision.is_distinct_from(template.head_revision()),
+        or_(
+            TenantDatabase.schema_revision.is_(None),
+            TenantDatabase.schema_revision.in_(_older()),
+        ),
     )
+
+
+def _older() -> list[str]:
+    return sorted(template.known_revisions() - {template.head_revision()})
 
 
 def enlist(*, control_session: Session) -> int:
@@ -74,13 +105,14 @@ def enlist(*, control_session: Session) -> int:
             "INSERT INTO schema_upgrade AS u (tenant_id, target)"
             " SELECT d.tenant_id, :target"
             " FROM tenant_database d JOIN tenant t ON t.id = d.tenant_id"
-            " WHERE t.state = ANY(:live) AND d.schema_revision IS DISTINCT FROM :target"
+            " WHERE t.state = ANY(:live)"
+            " AND (d.schema_revision IS NULL OR d.schema_revision = ANY(:older))"
             " ORDER BY d.tenant_id"
             " ON CONFLICT (tenant_id) DO UPDATE"
             " SET target = excluded.target, attempts = 0, retry_at = NULL"
             " WHERE u.lease_until IS NULL OR u.lease_until < clock_timestamp()"
         ),
-        {"target": template.head_revision(), "live": list(LIVE_STATES)},
+        {"target": template.head_revision(), "live": list(LIVE_STATES), "older": _older()},
     )
     return len(behind(control_session=control_session))
 

@@ -152,6 +152,13 @@ def head_revision() -> str:
 
 
 @lru_cache(maxsize=1)
+def known_revisions() -> frozenset[str]:
+    """This function will return every revision that this code can bring a database from or to."""
+    history = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    return frozenset(script.revision for script in history)
+
+
+@lru_cache(maxsize=1)
 def digest() -> str:
     """This function will return what the migrations hash to: an edited one means a new template."""
     total = hashlib.sha256(TENANT_ROWS_ROLE.encode())

@@ -18,6 +18,7 @@ POLL_SECONDS = 0.25
 LOCKED_TRIES_MAX = 3
 # So many failures in a row are the migration's own: the rest is left as it is.
 FAILURES_IN_A_ROW_MAX = 5
+LEFT_BEHIND, NEWER = 1, 3  # how the command ends; 2 is a wrong call of it
 
 
 @click.group("tenants")
@@ -32,27 +33,41 @@ def migrate(*, dry_run: bool) -> None:
 
     Several may run at once, and one that was killed is simply run again. A database whose migration
     fails keeps its revision, with the reason, and the others go on; it is tried again by the next
-    run. Ends with 1 if any is left behind.
+    run. One that somebody else holds is skipped, one that is newer than this code is left alone.
+    Ends with 1 if any is left behind, with 3 if none is and some are newer.
     """
     if dry_run:
         with control_session() as session:
             listed = schema_upgrades.behind(control_session=session)
         for each in listed:
             click.echo(f"{each.slug}: {each.revision}" + (f", {each.error}" if each.error else ""))
+        _name_newer()
         click.echo(f"{len(listed)} behind {template.head_revision()}")
         return
-    sys.exit(1 if upgrade_all() else 0)
+    sys.exit(upgrade_all())
 
 
 def upgrade_all() -> int:
-    """This function will migrate what is behind, say so, and return how many are left behind."""
+    """This function will migrate what is behind, say so, and return how it ended: 0 is all well."""
     with control_session() as session:
         schema_upgrades.enlist(control_session=session)
     done = _each_once()
     with control_session() as session:
         left = schema_upgrades.behind(control_session=session)
+    newer = _name_newer()
     click.echo(f"{done} brought to {template.head_revision()}, {len(left)} left behind")
-    return len(left)
+    if left:
+        return LEFT_BEHIND
+    return NEWER if newer else 0
+
+
+def _name_newer() -> int:
+    """Name what is ahead of this code, as after it was rolled back, and return how many are."""
+    with control_session() as session:
+        found = schema_upgrades.newer(control_session=session)
+    for each in found:
+        click.echo(f"{each.slug}: {each.revision} is newer than this code, left alone")
+    return len(found)
 
 
 def _each_once() -> int:
@@ -74,9 +89,12 @@ def _each_once() -> int:
             done, failed = done + 1, 0
             continue
         if schema_upgrades.is_locked(error):
+            # Somebody else is on it: that is no failure of the migration.
             locked[upgrade.tenant_id] += 1
-            if locked[upgrade.tenant_id] < LOCKED_TRIES_MAX:
-                continue
+            if locked[upgrade.tenant_id] == LOCKED_TRIES_MAX:
+                tried.add(upgrade.tenant_id)
+                click.echo(f"{upgrade.slug}: skipped, somebody else holds it")
+            continue
         tried.add(upgrade.tenant_id)
         failed += 1
     click.echo(f"{failed} failed in a row: stopped. Look at the migration before the next run.")

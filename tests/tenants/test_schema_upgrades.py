@@ -181,6 +181,45 @@ class TestAFailure:
         assert "2 failed in a row: stopped" in told.output
 
 
+class TestWhatSomebodyElseHolds:
+    def test_is_skipped_and_stops_nobody(
+        self, old: Callable[[], Placement], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(template, "LOCK_TIMEOUT_MS", 50)
+        monkeypatch.setattr(command, "FAILURES_IN_A_ROW_MAX", 1)
+        held, free = old(), old()
+        with inside(held) as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('tenant schema'))")
+            told = migrate()
+        assert told.exit_code == command.LEFT_BEHIND
+        assert f"{slug(held)}: skipped, somebody else holds it" in told.output.splitlines()
+        assert "in a row" not in told.output
+        assert (revision(held), revision(free)) == (OLD, NEW)
+
+
+class TestWhatIsNewerThanTheCode:
+    def test_is_named_and_left_alone(self, old: Callable[[], Placement]) -> None:
+        place, behind = old(), old()
+        with transaction() as session:
+            session.execute(
+                update(TenantDatabase)
+                .where(TenantDatabase.tenant_id == place.tenant_id)
+                .values(schema_revision="9999")
+            )
+        told = migrate()
+        assert told.output.splitlines() == [
+            f"{slug(behind)}: {OLD} -> {NEW}",
+            f"{slug(place)}: 9999 is newer than this code, left alone",
+            f"1 brought to {NEW}, 0 left behind",
+        ]
+        assert told.exit_code == command.NEWER
+        assert migrate("--dry-run").output.splitlines() == [
+            f"{slug(place)}: 9999 is newer than this code, left alone",
+            f"0 behind {NEW}",
+        ]
+        assert (revision(place), noted(place)) == (OLD, "9999")
+
+
 class TestSeveralRuns:
     def test_share_the_work(self, scenario: Scenario, old: Callable[[], Placement]) -> None:
         places = [old() for _ in range(4)]
