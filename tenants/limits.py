@@ -1,7 +1,8 @@
 """What a plan allows, written down from control into the tenant's own database, where it is held.
 
-Control says what should be (`tenant.limits`, `limits_version`); a job carries it over and notes
-which version arrived. Inside, the row of a limit is also the lock on what it limits.
+Control says what should be (`tenant.limits`, `limits_version`); a job carries it over, as the
+provisioner, and notes which version arrived. The tenant's own role can read a limit and not change
+it: whoever gets hold of its key has no more than was agreed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from app.base import audit
@@ -111,14 +111,20 @@ def write(order: LimitsOrder) -> None:
 
     Raises: TenantDatabaseUnavailable.
     """
-    with databases.tenant_session(order.place) as session:
-        for key in KEYS:
-            fresh = insert(PlanLimit).values(key=key, value=order.limits.get(key))
-            session.execute(
-                fresh.on_conflict_do_update(
-                    index_elements=["key"], set_={"value": fresh.excluded.value}
-                )
-            )
+    put(order.place, {key: order.limits.get(key) for key in KEYS})
+
+
+def put(place: Placement, limits: Mapping[str, int | None]) -> None:
+    """This function will write limits into a tenant's database as the provisioner.
+
+    Raises: TenantDatabaseUnavailable.
+    """
+    with databases.provisioner_connection(place.cluster_url, database=place.database) as connection:
+        connection.execute(
+            "INSERT INTO plan_limit (key, value) SELECT * FROM unnest(%s::text[], %s::bigint[])"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (list(limits), list(limits.values())),
+        )
 
 
 def record(*, control_session: Session, order: LimitsOrder) -> None:
@@ -134,14 +140,12 @@ def record(*, control_session: Session, order: LimitsOrder) -> None:
 def lock(*, tenant_session: TenantSession, key: str) -> int | None:
     """This function will lock what a limit limits until the transaction ends; None is no limit.
 
-    Every change of seats, or of stored bytes, goes through its row one after the other.
+    Every change of seats, or of stored bytes, comes by here one after the other. It is no lock on
+    the row, which PostgreSQL gives only to those who may change it.
     """
-    tenant_session.execute(
-        insert(PlanLimit).values(key=key, value=None).on_conflict_do_nothing(index_elements=["key"])
-    )
-    return tenant_session.scalars(
-        select(PlanLimit.value).where(PlanLimit.key == key).with_for_update()
-    ).one()
+    name = func.hashtextextended(f"plan limit {key}", 0)
+    tenant_session.execute(select(func.pg_advisory_xact_lock(name)))
+    return read(tenant_session=tenant_session, key=key)
 
 
 def read(*, tenant_session: TenantSession, key: str) -> int | None:

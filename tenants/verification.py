@@ -15,14 +15,17 @@ from app.base.errors import Conflict
 from tenants import clusters, databases
 from tenants.databases import Placement
 
-# Each must fail for want of a right: the shape of the tables is the schema owner's alone, and what
-# metering replays only grows.
+# Each must fail for want of a right: the shape of the tables is the schema owner's alone, and so is
+# what the plan allows; what metering replays only grows.
 FORBIDDEN = (
     "CREATE TABLE public.probe ()",
     "CREATE TEMPORARY TABLE probe ()",
     "CREATE SCHEMA probe",
     "ALTER TABLE member ADD COLUMN probe text",
     "DROP TABLE plan_limit",
+    "INSERT INTO plan_limit (key) VALUES ('probe')",
+    "UPDATE plan_limit SET value = NULL",
+    "DELETE FROM plan_limit",
     "UPDATE seat_event SET delta = delta",
     "DELETE FROM seat_event",
     "UPDATE storage_event SET delta_bytes = delta_bytes",
@@ -62,7 +65,7 @@ WITH someone AS (
 ), renamed AS (
     UPDATE member SET name = name
 )
-SELECT value FROM plan_limit FOR UPDATE
+SELECT value FROM plan_limit
 """
 _IDENTITY = """
 SELECT session_user, current_database(),

@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from app.base import secrets
 from app.base.errors import Unavailable
-from tenants import clusters, databases, template, verification
+from tenants import clusters, databases, limits, template, verification
 from tenants.databases import Placement
 from tenants.provisioning.order import Order
 
@@ -22,13 +21,9 @@ _SEED = """
 WITH invited AS (
     INSERT INTO member (id, email, name, role, invited_at)
     VALUES (%(id)s, %(email)s, %(name)s, 'admin', %(now)s) ON CONFLICT DO NOTHING RETURNING id
-), seated AS (
-    INSERT INTO seat_event (at, member_id, delta, seats_after, actor)
-    SELECT %(now)s, id, 1, 1, 'job:provisioning' FROM invited
 )
-INSERT INTO plan_limit (key, value)
-SELECT key, value::bigint FROM jsonb_each_text(%(limits)s)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value
+INSERT INTO seat_event (at, member_id, delta, seats_after, actor)
+SELECT %(now)s, id, 1, 1, 'job:provisioning' FROM invited
 """
 
 
@@ -169,7 +164,7 @@ def _migrate(inside: psycopg.Connection[Any], place: Placement) -> None:
 
 
 def _seed(inside: psycopg.Connection[Any], order: Order, now: datetime) -> None:
-    """The first member takes a seat once, however often this runs."""
+    """The first member takes a seat once, however often this runs; the limits are not its own."""
     inside.execute(
         _SEED,
         {
@@ -177,6 +172,6 @@ def _seed(inside: psycopg.Connection[Any], order: Order, now: datetime) -> None:
             "email": order.admin_email,
             "name": order.admin_name,
             "now": now,
-            "limits": Jsonb(order.limits),
         },
     )
+    limits.put(order.place, order.limits)

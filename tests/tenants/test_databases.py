@@ -30,7 +30,8 @@ from tenants.databases import (
     tenant_session,
 )
 from tenants.models import Tenant
-from tenants.schema import Member, PlanLimit, SeatEvent
+from tenants.schema import Member, SeatEvent
+from tests.factories import NOW
 from tests.tenants.approved import approve, provision
 
 pytestmark = pytest.mark.usefixtures("scenario")
@@ -48,6 +49,10 @@ def neighbour(scenario: Any, now: datetime) -> Placement:
     return provision(approve(now=now, name="이웃"), now=now)
 
 
+def somebody(name: str) -> Member:
+    return Member(email=f"{name}@example.test", name=name, role="member", invited_at=NOW)
+
+
 def put(tenant_id: UUID, **values: Any) -> None:
     """Writes a tenant's state as lifecycle would, without its conditions."""
     with transaction() as session:
@@ -59,17 +64,17 @@ class TestATenantSession:
         self, place: Placement
     ) -> None:
         with tenant_session(place) as session:
-            session.add(PlanLimit(key="kept", value=1))
+            session.add(somebody("kept"))
         with pytest.raises(ZeroDivisionError):
             self.write_and_fail(place)
         with tenant_session(place) as session:
-            keys = set(session.scalars(select(PlanLimit.key)))
-        assert "kept" in keys
-        assert "lost" not in keys
+            names = set(session.scalars(select(Member.name)))
+        assert "kept" in names
+        assert "lost" not in names
 
     def write_and_fail(self, place: Placement) -> None:
         with tenant_session(place) as session:
-            session.add(PlanLimit(key="lost", value=1))
+            session.add(somebody("lost"))
             session.flush()
             raise ZeroDivisionError
 
@@ -106,9 +111,9 @@ class TestATenantSession:
 
     def test_reads_its_own_rows_alone(self, place: Placement, neighbour: Placement) -> None:
         with tenant_session(place) as session:
-            session.add(PlanLimit(key="mine", value=7))
+            session.add(somebody("mine"))
         with tenant_session(neighbour) as session:
-            assert session.get(PlanLimit, "mine") is None
+            assert "mine" not in session.scalars(select(Member.name)).all()
 
     def test_speaks_utc_as_the_tenant_with_a_time_out(self, place: Placement) -> None:
         with tenant_session(place) as session:

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from app.base import files
 from app.base.audit import Actor
+from app.base.db import control_session
 from app.base.errors import Invalid
-from tenants import drawings
+from tenants import databases, drawings, limits
 from tenants.schema import Drawing, StorageEvent
 from tests.workspaces import Workspace, make_workspace
 
@@ -187,8 +188,9 @@ class TestAnUpload:
         self, workspace: Workspace, now: datetime
     ) -> None:
         first = put(workspace, now)
-        with workspace.session() as session:
-            session.execute(text("UPDATE plan_limit SET value = 1 WHERE key = 'storage_bytes'"))
+        with control_session() as session:
+            place = databases.placement(session, workspace.tenant_id)
+        limits.put(place, {limits.STORAGE_BYTES: 1})
         put(workspace, now, name="again.dxf")
         with pytest.raises(drawings.StorageFull):
             put(workspace, now, PDF, "other.pdf")

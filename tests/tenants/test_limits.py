@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import ProgrammingError
 
 from app.base.audit import Actor
 from app.base.db import control_session
@@ -41,6 +42,34 @@ def held(workspace: Workspace) -> dict[str, int | None]:
 def due(now: datetime) -> bool:
     with control_session() as session:
         return STEP.due(session, now)
+
+
+class TestTheTenantsOwnRole:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE plan_limit SET value = NULL",
+            "DELETE FROM plan_limit",
+            "INSERT INTO plan_limit (key, value) VALUES ('films', 9)",
+            "SELECT value FROM plan_limit FOR UPDATE",
+        ],
+    )
+    def test_cannot_change_what_was_agreed(self, workspace: Workspace, statement: str) -> None:
+        with (
+            pytest.raises(ProgrammingError, match="permission denied"),
+            workspace.session() as session,
+        ):
+            session.execute(text(statement))
+        assert held(workspace)[SEATS] == 2
+
+    def test_waits_for_whoever_changes_what_a_limit_limits(self, workspace: Workspace) -> None:
+        with workspace.session() as one, workspace.session() as other:
+            assert limits.lock(tenant_session=one, key=SEATS) == 2
+            assert limits.lock(tenant_session=other, key=STORAGE_BYTES) is None
+            free = other.scalar(
+                text("SELECT pg_try_advisory_xact_lock(hashtextextended('plan limit seats', 0))")
+            )
+            assert free is False
 
 
 class TestLimits:
