@@ -91,11 +91,9 @@ def choose_password(
 
     Raises: PasswordTooWeak (the link stays good), LinkExpired, LinkUsed, NoSuchAdmin.
     """
-    accounts.check_password_strength(password)
-    admin_id = accounts.use_token(
-        control_session=control_session, purpose=purpose, token=token, now=now
-    )
-    admin, tenant = _with_tenant(control_session, admin_id)
+    admin, tenant = holder(control_session=control_session, purpose=purpose, token=token, now=now)
+    accounts.check_password_strength(password, email=admin.email)
+    accounts.use_token(control_session=control_session, purpose=purpose, token=token, now=now)
     _set(control_session, admin, password, now)
     return admin, tenant
 
@@ -110,13 +108,14 @@ def change_password(
     admin, _ = _with_tenant(control_session, admin_id)
     if not secrets.password_matches(admin.password_hash, current):
         raise accounts.WrongCredentials("Your present password is another one.", field="current")
-    accounts.check_password_strength(password)
+    accounts.check_password_strength(password, email=admin.email)
     _set(control_session, admin, password, now)
     return admin
 
 
 def _set(control_session: Session, admin: TenantAdmin, password: str, now: datetime) -> None:
     admin.password_hash = secrets.hash_password(password)
+    accounts.erase_unused_tokens(control_session=control_session, subject_id=admin.id)
     append(
         control_session=control_session,
         actor=Actor.admin(admin.id),

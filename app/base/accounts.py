@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, delete, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.base import ids, secrets
+from app.base import common_passwords, ids, secrets
 from app.base.audit import Actor, append
 from app.base.config import settings
 from app.base.db import Base, Keyed
@@ -148,8 +148,8 @@ def _token(
     return row
 
 
-def check_password_strength(password: str) -> None:
-    """This function will refuse a password that is too short, or one letter repeated.
+def check_password_strength(password: str, *, email: str = "") -> None:
+    """This function will refuse a password that is short, tried first by everybody, or the e-mail.
 
     Raises: PasswordTooWeak, field `password`.
     """
@@ -157,6 +157,17 @@ def check_password_strength(password: str) -> None:
     if len(password) < shortest or len(set(password)) < 4:
         raise PasswordTooWeak(
             "That password is easy to guess. Make it longer, with four different characters.",
+            field="password",
+        )
+    if common_passwords.is_common(password):
+        raise PasswordTooWeak(
+            "Many people use this password, or one much like it. Choose another, for example of"
+            " several words.",
+            field="password",
+        )
+    if email and common_passwords.is_made_of(password, email):
+        raise PasswordTooWeak(
+            "This password is your e-mail address or a part of it. Choose another.",
             field="password",
         )
 
@@ -240,14 +251,15 @@ def add_staff(
 def set_staff_password(
     *, control_session: Session, staff_id: UUID, password: str, now: datetime
 ) -> Staff:
-    """This function will set a password after its strength is checked.
+    """This function will set a password after its strength is checked; links not used yet are void.
 
     Raises: PasswordTooWeak, NotFound.
     """
-    check_password_strength(password)
     staff = control_session.get(Staff, staff_id)
     if staff is None:
         raise NotFound("There is no such account.")
+    check_password_strength(password, email=staff.email)
+    erase_unused_tokens(control_session=control_session, subject_id=staff_id)
     staff.password_hash = secrets.hash_password(password)
     append(
         control_session=control_session,
@@ -331,6 +343,19 @@ def _active_admins(control_session: Session, *, besides: UUID) -> int:
 def erase_tokens(*, control_session: Session, subject_ids: list[UUID]) -> None:
     """This function will delete every link made for these subjects."""
     control_session.execute(delete(OneTimeToken).where(OneTimeToken.subject_id.in_(subject_ids)))
+
+
+def erase_unused_tokens(*, control_session: Session, subject_id: UUID) -> None:
+    """This function will void the links that a subject has not used: the password is another now.
+
+    An old invitation in a mailbox would otherwise set it once more, for whoever reads that mailbox.
+    """
+    control_session.flush()
+    control_session.execute(
+        delete(OneTimeToken).where(
+            OneTimeToken.subject_id == subject_id, OneTimeToken.used_at.is_(None)
+        )
+    )
 
 
 def erase_expired(*, control_session: Session, now: datetime) -> None:

@@ -9,7 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from app.base import accounts, ids
-from app.base.accounts import LinkUsed, OneTimeToken, TooManyAttempts
+from app.base.accounts import (
+    LinkExpired,
+    LinkUsed,
+    OneTimeToken,
+    PasswordTooWeak,
+    TooManyAttempts,
+)
+from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.db import control_session
 from tests.conftest import Scenario
@@ -35,6 +42,93 @@ class TestALink:
                 accounts.use_token(control_session=quick, **asked)
             with pytest.raises(LinkUsed):
                 accounts.use_token(control_session=slow, **asked)
+
+
+class TestAPassword:
+    @pytest.mark.parametrize(
+        "password",
+        [
+            "short1!",
+            "aaaaaaaaaaaab",
+            "password123",
+            "P@ssw0rd2026!",
+            "1234567890",
+            "19840217331",
+            "qwertyuiop",
+            "1q2w3e4r5t",
+            "qwer1234!!",
+            "asdf1234asdf",
+            "abcabcabcabc",
+            "iloveyou2026",
+            "tenantry2026",
+            "비밀번호1234567",
+        ],
+    )
+    def test_that_is_tried_first_is_refused(self, password: str) -> None:
+        with pytest.raises(PasswordTooWeak):
+            accounts.check_password_strength(password, email="minsu.kim@hanbit.example")
+
+    @pytest.mark.parametrize(
+        "password", ["minsu.kim@hanbit.example", "MinsuKim2026", "2026hanbit!!"]
+    )
+    def test_made_of_the_address_is_refused(self, password: str) -> None:
+        accounts.check_password_strength(password)
+        with pytest.raises(PasswordTooWeak, match="e-mail address"):
+            accounts.check_password_strength(password, email="minsu.kim@hanbit.example")
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            "correct horse battery staple",
+            "a password for tests 1",
+            "hk3v9-xxq2p-4t7wd-mm8ca",
+            "사과 열 개와 배 하나",
+            "7391840265-kl",
+        ],
+    )
+    def test_that_nobody_else_thinks_of_is_taken_without_a_sign_or_capital(
+        self, password: str
+    ) -> None:
+        accounts.check_password_strength(password, email="minsu.kim@hanbit.example")
+
+
+class TestAStaffPassword:
+    def test_voids_the_links_that_were_not_used(self, now: datetime) -> None:
+        with control_session() as session:
+            staff = accounts.add_staff(
+                control_session=session,
+                email="staff@seller.example",
+                name="직원",
+                role="viewer",
+                actor=SYSTEM,
+                now=now,
+            )
+            invitation, reset = (
+                accounts.issue_token(
+                    control_session=session,
+                    purpose=purpose,
+                    subject_id=staff.id,
+                    valid_for=timedelta(hours=1),
+                    now=now,
+                )
+                for purpose in ("staff_invited", "staff_reset")
+            )
+            accounts.use_token(control_session=session, purpose="staff_reset", token=reset, now=now)
+            accounts.set_staff_password(
+                control_session=session,
+                staff_id=staff.id,
+                password="a password for tests 2",
+                now=now,
+            )
+        with control_session() as session:
+            with pytest.raises(LinkExpired):
+                accounts.use_token(
+                    control_session=session, purpose="staff_invited", token=invitation, now=now
+                )
+            with pytest.raises(LinkUsed):
+                accounts.use_token(
+                    control_session=session, purpose="staff_reset", token=reset, now=now
+                )
 
 
 class TestGuessesAtOnce:

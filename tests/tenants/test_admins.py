@@ -140,6 +140,29 @@ class TestInvitation:
             control_session=control_session, purpose=admins.INVITATION, token=token, now=now
         )
 
+    def test_not_used_yet_is_void_once_a_reset_set_the_password(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        admin, token = invited(control_session, make_tenant(control_session), now)
+        reset = accounts.issue_token(
+            control_session=control_session,
+            purpose=admins.RESET,
+            subject_id=admin.id,
+            valid_for=timedelta(hours=2),
+            now=now,
+        )
+        admins.choose_password(
+            control_session=control_session,
+            purpose=admins.RESET,
+            token=reset,
+            password=NEW,
+            now=now,
+        )
+        with pytest.raises(accounts.LinkExpired):
+            admins.holder(
+                control_session=control_session, purpose=admins.INVITATION, token=token, now=now
+            )
+
     def test_expires(self, control_session: Session, now: datetime) -> None:
         _, token = invited(control_session, make_tenant(control_session), now)
         with pytest.raises(accounts.LinkExpired):

@@ -168,6 +168,7 @@ def _choose_password(token: str, *, purpose: str) -> Any:
     try:
         if password != request.form.get("again", ""):
             raise accounts.PasswordTooWeak("The two passwords differ.", field="again")
+        accounts.use_token(control_session=control(), purpose=purpose, token=token, now=now)
         accounts.set_staff_password(
             control_session=control(), staff_id=staff_id, password=password, now=now
         )
@@ -180,7 +181,6 @@ def _choose_password(token: str, *, purpose: str) -> Any:
             purpose=purpose,
         )
         return page, error.status
-    accounts.use_token(control_session=control(), purpose=purpose, token=token, now=now)
     end_everywhere(user_id=staff_id)
     note_access("password_set", audience="staff", user_id=staff_id)
     sign_in(user_id=staff_id)

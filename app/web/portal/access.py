@@ -209,9 +209,10 @@ def share_with_workspace(admin: TenantAdmin) -> None:
     except NoDatabase:
         return
     with suppress(NoSuchMember), tenant_session(place) as session_there:
-        members.set_password(
+        member = members.set_password(
             tenant_session=session_there,
             email=admin.email,
             password_hash=admin.password_hash or "",
             now=clock.now(),
         )
+        accounts.erase_unused_tokens(control_session=control(), subject_id=member.id)

@@ -138,11 +138,12 @@ def welcome(slug: str, token: str) -> Any:
     try:
         if password != request.form.get("again", ""):
             raise accounts.PasswordTooWeak("The two passwords differ.", field="again")
-        accounts.check_password_strength(password)
+        accounts.use_token(control_session=control(), purpose=purpose, token=token, now=now)
+        _activate(tenant, member_id, password)
     except accounts.PasswordTooWeak as error:
+        # The link stays good.
+        control().rollback()
         return _password_form(tenant, error), error.status
-    accounts.use_token(control_session=control(), purpose=purpose, token=token, now=now)
-    _activate(tenant, member_id, password)
     # Who asked for a fresh link may have lost the old password to somebody who is in with it.
     _sign_out_everywhere(tenant, member_id)
     note_access("password_set", audience="workspace", user_id=member_id, tenant_id=tenant.id)
@@ -171,6 +172,8 @@ def _password_form(tenant: Tenant, error: accounts.PasswordTooWeak | None = None
 def _activate(tenant: Tenant, member_id: UUID, password: str) -> None:
     place = databases.open_workspace(control(), tenant.id)
     with databases.tenant_session(place) as tenant_session:
+        member = members.find(tenant_session=tenant_session, member_id=member_id)
+        accounts.check_password_strength(password, email=member.email)
         members.activate(
             tenant_session=tenant_session,
             member_id=member_id,
