@@ -15,11 +15,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
-from app.base import audit, clock, leases, secrets, states
+from app.base import clock, secrets, states
 from app.base.audit import Actor
 from app.base.config import settings
-from app.base.db import notify
-from app.base.errors import Conflict, Invalid, NotFound
+from app.base.errors import Conflict
 from app.base.money import Money
 from invoices import cash_receipt_papers
 from invoices.gateways import port as gateway_port
@@ -33,10 +32,13 @@ from invoices.tax_papers import registry as issuers
 from invoices.tax_papers.port import Ability, CashReceiptSheet, Stage
 
 ISSUER = Actor.job("cash_receipts")
-_BY_AGENT = ("popbill",)
-NUMBER_LENGTH_MAX = 24
+BY_AGENT = ("popbill",)
 KEY_FORGOTTEN = (
     "the gateway has forgotten our key by now: look there, and say on its page what became of it"
+)
+CANCEL_BY_HAND = (
+    "a person said by its number that it was issued, and the gateway cancels by a key of its own:"
+    " cancel it there, and say so on its page"
 )
 _STAGES = {
     CashReceiptState.IN_PROGRESS: Stage.ISSUED,
@@ -45,18 +47,6 @@ _STAGES = {
     CashReceiptState.CANCELLED: Stage.CANCELLED,
 }
 _STATES = {Stage.ISSUED: "issued", Stage.SENT: "issued", Stage.ACCEPTED: "confirmed"}
-
-
-class NotFailed(Conflict):
-    """Only what failed is tried again."""
-
-
-class NotAskedFor(Conflict):
-    """A person says only of what was asked for, and never answered, what became of it."""
-
-
-class WhyMissing(Invalid):
-    """Nobody says what became of a cash receipt without saying how they know."""
 
 
 class IssuerSilent(Conflict):
@@ -161,7 +151,7 @@ def perform(*, order: Order) -> Answer:
 
     Raises: IssuerUnavailable, NoSuchGateway, NotSupported.
     """
-    if order.issuer in _BY_AGENT:
+    if order.issuer in BY_AGENT:
         return _by_agent(issuers.issuer(order.issuer), order)
     return _by_gateway(gateways.gateway(order.issuer), order)
 
@@ -190,6 +180,8 @@ def _by_gateway(gateway: gateway_port.Gateway, order: Order) -> Answer:
     answer: gateway_port.CashReceiptResult | gateway_port.Absent
     if order.looks and order.reference:
         answer = gateway.cash_receipt(receipt_id=order.reference)
+    elif sheet.cancels_number and not order.cancels_reference:
+        return port.Unknown(CANCEL_BY_HAND)
     elif order.asked_before and not _key_counts(gateway, order):
         answer = _only_look(gateway, order)
     elif sheet.cancels_number:
@@ -234,8 +226,8 @@ def _only_look(
     gateway: gateway_port.Gateway, order: Order
 ) -> gateway_port.CashReceipt | gateway_port.Unknown:
     """A whole cancelling shows on the receipt itself; anything else is a person's to find out."""
-    if order.sheet.cancels_number and not order.sheet.in_part:
-        found = gateway.cash_receipt(receipt_id=order.cancels_reference or "")
+    if order.sheet.cancels_number and order.cancels_reference and not order.sheet.in_part:
+        found = gateway.cash_receipt(receipt_id=order.cancels_reference)
         if getattr(found, "state", None) is CashReceiptState.CANCELLED:
             return cast(gateway_port.CashReceipt, found)
     return gateway_port.Unknown(KEY_FORGOTTEN)
@@ -254,10 +246,10 @@ def record(*, control_session: Session, order: Order, answer: Answer, now: datet
     if answer.stage is Stage.FAILED:
         _failed(control_session, row, "failed", answer.error, now)
         return
-    _stand(control_session, row, answer, now)
+    stand(control_session, row, answer, now)
 
 
-def _stand(
+def stand(
     control_session: Session,
     row: CashReceipt,
     answer: Stands,
@@ -265,6 +257,7 @@ def _stand(
     *,
     actor: Actor = ISSUER,
 ) -> None:
+    """This function will write down how a cash receipt, locked, stands with its issuer."""
     to = _STATES.get(answer.stage, "cancelled")
     row.look_at = None if to != "issued" else now + _pause()
     row.number = row.number or answer.number
@@ -276,7 +269,7 @@ def _stand(
         row.confirmed_at = now
         cash_receipt_papers.lay_out(control_session=control_session, row=row, now=now)
     if to != row.state:
-        _move(control_session, row, to, now, actor=actor)
+        move(control_session, row, to, now, actor=actor)
     if row.cancels_id is not None and to == "confirmed":
         _cancelled(control_session, row, now)
 
@@ -289,7 +282,7 @@ def _failed(
     control_session: Session, row: CashReceipt, code: str, message: str, now: datetime
 ) -> None:
     row.error_code, row.error, row.look_at = code, message, None
-    _move(control_session, row, "failed", now, why=f"{code}: {message}")
+    move(control_session, row, "failed", now, why=f"{code}: {message}")
 
 
 def _cancelled(control_session: Session, row: CashReceipt, now: datetime) -> None:
@@ -301,74 +294,10 @@ def _cancelled(control_session: Session, row: CashReceipt, now: datetime) -> Non
         )
     ).all()
     if sum(gone) == original.total_minor and original.state in ("issued", "confirmed"):
-        _move(control_session, original, "cancelled", now)
+        move(control_session, original, "cancelled", now)
 
 
-def try_again(*, control_session: Session, row_id: UUID, actor: Actor, now: datetime) -> None:
-    """This function will have a failed cash receipt issued once more.
-
-    Raises: NotFound, NotFailed.
-    """
-    row = control_session.get(CashReceipt, row_id)
-    if row is None:
-        raise NotFound("There is no such cash receipt.")
-    if row.state not in ("failed", "due"):
-        raise NotFailed("Only a cash receipt that failed is tried again.")
-    leases.release(control_session=control_session, model=CashReceipt, keys=[row_id])
-    if row.state == "failed":
-        if row.issuer not in _BY_AGENT and row.number is None:
-            # Refused is known: nothing was issued, so a key of any age may be sent.
-            row.asked_at = None
-        _move(control_session, row, "due", now, actor=actor)
-    notify(control_session, CASH_RECEIPT.wakes["due"])
-
-
-def declare(
-    *,
-    control_session: Session,
-    row_id: UUID,
-    number: str,
-    why: str,
-    actor: Actor,
-    now: datetime,
-) -> None:
-    """This function will write down what a person found out of one that was never answered.
-
-    With its number it was issued after all; without one it was not, and is asked for anew.
-
-    Raises: NotFound, NotAskedFor, WhyMissing.
-    """
-    reason, found = why.strip(), "".join(number.split())
-    if not reason or len(found) > NUMBER_LENGTH_MAX:
-        raise WhyMissing("Say where you looked, and the number as it stands there.", field="why")
-    row = control_session.get(CashReceipt, row_id, with_for_update=True, populate_existing=True)
-    if row is None:
-        raise NotFound("There is no such cash receipt.")
-    if row.state != "due" or row.asked_at is None:
-        raise NotAskedFor("This cash receipt does not wait for that any more. Look again.")
-    leases.release(control_session=control_session, model=CashReceipt, keys=[row_id])
-    control_session.refresh(row)
-    audit.append(
-        control_session=control_session,
-        actor=actor,
-        action="cash_receipt.declared",
-        subject_kind="invoice",
-        subject_id=row.invoice_id,
-        tenant_id=row.tenant_id,
-        why=reason,
-        details={"number": found},
-        now=now,
-    )
-    if not found:
-        row.asked_at = None
-        notify(control_session, CASH_RECEIPT.wakes["due"])
-        return
-    day = clock.today(row.asked_at, settings().contract_timezone)
-    stands = Stands(Stage.ACCEPTED, found, None, day)
-    _stand(control_session, row, stands, now, actor=actor)
-
-
-def _move(
+def move(
     control_session: Session,
     row: CashReceipt,
     to: str,
@@ -377,6 +306,7 @@ def _move(
     actor: Actor = ISSUER,
     why: str | None = None,
 ) -> None:
+    """This function will move a cash receipt, or a cancelling, to another state."""
     states.move(
         control_session=control_session,
         machine=CASH_RECEIPT,

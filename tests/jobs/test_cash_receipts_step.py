@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from app.base import clock, ids
+from app.base import clock, ids, leases
 from app.base.audit import SYSTEM
 from app.base.config import settings
 from app.base.db import control_session
-from invoices import cash_receipt_issuing, cash_receipts, gateway_accounts
-from invoices.cash_receipt_issuing import NotAskedFor, WhyMissing
+from invoices import cash_receipt_issuing, cash_receipt_queue, cash_receipts, gateway_accounts
+from invoices.cash_receipt_queue import BeingAsked, NotAskedFor, NumberMissing, WhyMissing
 from invoices.gateways import registry
 from invoices.gateways.port import CashReceiptUse
 from invoices.models import CashReceipt
@@ -119,15 +119,21 @@ def kept(row_id: UUID) -> CashReceipt:
         return session.get_one(CashReceipt, row_id)
 
 
-def papers(toss: RunningToss, merchant: str) -> list[tuple[str, int]]:
-    """The merchant's papers at the simulator, issued and cancelled, with their amounts."""
-    listed = toss.ask(
+def listed(toss: RunningToss, merchant: str) -> list[dict[str, Any]]:
+    """The merchant's papers as the simulator shows them, issued and cancelled."""
+    answer = toss.ask(
         "GET",
         "/v1/cash-receipts",
         auth=(f"test_sk_{merchant}", ""),
         params={"requestDate": now().date().isoformat(), "limit": 10_000},
     )
-    return [(paper["transactionType"], paper["amount"]) for paper in listed.json()["data"]]
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+def papers(toss: RunningToss, merchant: str) -> list[tuple[str, int]]:
+    """The merchant's papers at the simulator, with their amounts."""
+    return [(paper["transactionType"], paper["amount"]) for paper in listed(toss, merchant)]
 
 
 def pause_is_over() -> None:
@@ -190,7 +196,7 @@ class TestAfterTheKeysTime:
         assert (row.state, row.number) == ("due", None)
         assert "forgotten our key" in str(row.last_error)
         with control_session() as session:
-            cash_receipt_issuing.try_again(
+            cash_receipt_queue.try_again(
                 control_session=session, row_id=row_id, actor=SYSTEM, now=NOW
             )
         step.STEP.work()
@@ -205,6 +211,63 @@ class TestAfterTheKeysTime:
         assert (row.state, row.number) == ("confirmed", "123456789")
         assert step.STEP.work() == 0
         assert papers(toss, merchant) == [("CONFIRM", row.total_minor)]
+
+    def test_named_by_its_key_there_is_cancelled_by_itself_later(
+        self, toss: RunningToss, merchant: str
+    ) -> None:
+        row_id = self.unanswered(toss)
+        toss.steer("receipts")
+        (paper,) = listed(toss, merchant)
+        self.declare(row_id, number=paper["issueNumber"], reference=f" {paper['receiptKey']} ")
+        row = kept(row_id)
+        assert (row.state, row.issuer_reference) == ("confirmed", paper["receiptKey"])
+        cancel_id = taken_back(row_id, row.supply_minor, row.tax_minor)
+        step.STEP.work()
+        assert kept(cancel_id).state in {"issued", "confirmed"}
+        assert papers(toss, merchant)[-1] == ("CANCEL", row.total_minor)
+
+    def test_named_by_its_number_alone_is_cancelled_by_a_person(
+        self, toss: RunningToss, merchant: str
+    ) -> None:
+        row_id = self.unanswered(toss)
+        self.declare(row_id, number="123456789")
+        row = kept(row_id)
+        cancel_id = taken_back(row_id, row.supply_minor, row.tax_minor)
+        step.STEP.work()
+        waits = kept(cancel_id)
+        assert (waits.state, waits.error_code) == ("due", None)
+        assert "cancel it there" in str(waits.last_error)
+        assert papers(toss, merchant) == [("CONFIRM", row.total_minor)]
+        with control_session() as session:
+            by_hand = cash_receipt_queue.cancelled_by_hand(
+                control_session=session, invoice_id=row.invoice_id
+            )
+        assert by_hand == [cancel_id]
+        with pytest.raises(NumberMissing):
+            self.declare(cancel_id)
+        self.declare(cancel_id, number="987654321")
+        assert (kept(cancel_id).state, kept(row_id).state) == ("confirmed", "cancelled")
+
+    def test_is_no_persons_to_tell_while_a_worker_asks(
+        self, toss: RunningToss, merchant: str
+    ) -> None:
+        row_id = self.unanswered(toss)
+        with control_session() as session:
+            # A worker claims it, and asks.
+            assert leases.claim(
+                control_session=session,
+                model=CashReceipt,
+                due=cash_receipt_issuing.due(NOW),
+                limit=1,
+            ) == [row_id]
+        with pytest.raises(BeingAsked):
+            self.declare(row_id, number="123456789")
+        row = kept(row_id)
+        assert (row.state, row.number) == ("due", None)
+        assert row.lease_until is not None  # the worker goes on
+        pause_is_over()
+        self.declare(row_id, number="123456789")
+        assert kept(row_id).state == "confirmed"
 
     def test_is_asked_for_anew_once_a_person_says_that_it_is_not_there(
         self, toss: RunningToss, merchant: str
@@ -266,12 +329,15 @@ class TestAfterTheKeysTime:
                 )
             )
 
-    def declare(self, row_id: UUID, number: str = "", why: str = "its back office") -> None:
+    def declare(
+        self, row_id: UUID, number: str = "", why: str = "its back office", reference: str = ""
+    ) -> None:
         with control_session() as session:
-            cash_receipt_issuing.declare(
+            cash_receipt_queue.declare(
                 control_session=session,
                 row_id=row_id,
                 number=number,
+                reference=reference,
                 why=why,
                 actor=SYSTEM,
                 now=LATER,

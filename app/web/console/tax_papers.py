@@ -19,7 +19,7 @@ from app.web.exports import download
 from app.web.i18n import gettext, lazy
 from app.web.refusals import words_of
 from invoices import (
-    cash_receipt_issuing,
+    cash_receipt_queue,
     listing,
     paper_files,
     tax_amendments,
@@ -127,6 +127,11 @@ def _page(invoice_id: UUID, *, error: TenantryError | None = None, failed: str =
         evidence=control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == invoice_id)),
         rows=tax_rows,
         receipts=list(receipts),
+        declarable=cash_receipt_queue.declarable(control_session=control(), invoice_id=invoice_id),
+        cancelled_by_hand=cash_receipt_queue.cancelled_by_hand(
+            control_session=control(), invoice_id=invoice_id
+        ),
+        with_key=cash_receipt_queue.has_key_of_its_own,
         amendments=AMENDMENTS,
         by_hand=[(each.value, AMENDMENTS[each.value]) for each in tax_amendments.BY_HAND],
         **_amendable(invoice_id, tax_rows, may_act),
@@ -191,7 +196,7 @@ def receipt_again(receipt_id: UUID) -> Any:
     return _act(
         row.invoice_id,
         "again",
-        lambda: cash_receipt_issuing.try_again(
+        lambda: cash_receipt_queue.try_again(
             control_session=control(), row_id=receipt_id, actor=g.actor, now=clock.now()
         ),
         gettext("It is tried again within seconds."),
@@ -208,10 +213,11 @@ def receipt_declared(receipt_id: UUID) -> Any:
     return _act(
         row.invoice_id,
         "declare",
-        lambda: cash_receipt_issuing.declare(
+        lambda: cash_receipt_queue.declare(
             control_session=control(),
             row_id=receipt_id,
             number=request.form.get("number", "").replace("\x00", ""),
+            reference=request.form.get("reference", "").replace("\x00", ""),
             why=request.form.get("why", "").replace("\x00", "")[:500],
             actor=g.actor,
             now=clock.now(),

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.base import ids
 from app.base.audit import SYSTEM
-from invoices import cash_receipt_issuing, cash_receipts, evidence
+from invoices import cash_receipt_issuing, cash_receipt_queue, cash_receipts, evidence
 from invoices.cash_receipts import IdentityWrong, NoCashReceipt
 from invoices.gateways.port import CashReceiptUse
 from invoices.models import CashReceipt, Invoice, TaxInvoice, VatEvidence
@@ -193,7 +193,7 @@ class TestACashReceipt:
         popbill.fault("/Cashbill", "refuse", code=-14000099, message="잔여포인트가 부족합니다.")
         issue_cash_receipt(control_session, row)
         assert (row.state, row.error_code) == ("failed", "-14000099")
-        cash_receipt_issuing.try_again(
+        cash_receipt_queue.try_again(
             control_session=control_session, row_id=row.id, actor=SYSTEM, now=NOW
         )
         issue_cash_receipt(control_session, row)

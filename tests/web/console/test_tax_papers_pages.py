@@ -5,17 +5,19 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from app.base import secrets
+from app.base.audit import SYSTEM
 from app.base.db import control_session
 from app.web.console import tax_papers
-from invoices import evidence
+from invoices import cash_receipt_queue, cash_receipts, evidence
 from invoices.models import CashReceipt, TaxInvoice, VatEvidence
 from tests.browser import chromium, faults, open_page
 from tests.factories import NOW, make_invoice, make_tenant
@@ -65,6 +67,39 @@ def tax_invoice(state: str = "issued") -> TaxInvoice:
 def again(row_id: UUID) -> TaxInvoice:
     with control_session() as session:
         return session.get_one(TaxInvoice, row_id)
+
+
+def cash_receipt_without_an_answer() -> CashReceipt:
+    with control_session() as session:
+        invoice = make_invoice(session)
+        chosen = VatEvidence(
+            tenant_id=invoice.tenant_id,
+            invoice_id=invoice.id,
+            kind="cash_receipt",
+            payment_id=transfer(session, invoice).id,
+            chosen_at=NOW,
+        )
+        session.add(chosen)
+        session.flush()
+        receipt = CashReceipt(
+            tenant_id=invoice.tenant_id,
+            invoice_id=invoice.id,
+            evidence_id=chosen.id,
+            state="due",
+            use="expense_proof",
+            identity_sealed=secrets.encrypt("1208147521"),
+            identity_masked="120***7521",
+            issuer="toss-receipts",
+            key="CR1",
+            supply_minor=190_000,
+            tax_minor=19_000,
+            total_minor=209_000,
+            created_at=NOW,
+            asked_at=NOW,
+        )
+        session.add(receipt)
+        session.flush()
+    return receipt
 
 
 class TestTheList:
@@ -127,37 +162,9 @@ class TestASupplysPapers:
     def test_that_is_a_cash_receipt_without_an_answer_is_told_of_by_a_person(
         self, client: Any
     ) -> None:
-        with control_session() as session:
-            invoice = make_invoice(session)
-            chosen = VatEvidence(
-                tenant_id=invoice.tenant_id,
-                invoice_id=invoice.id,
-                kind="cash_receipt",
-                payment_id=transfer(session, invoice).id,
-                chosen_at=NOW,
-            )
-            session.add(chosen)
-            session.flush()
-            receipt = CashReceipt(
-                tenant_id=invoice.tenant_id,
-                invoice_id=invoice.id,
-                evidence_id=chosen.id,
-                state="due",
-                use="expense_proof",
-                identity_sealed=secrets.encrypt("1208147521"),
-                identity_masked="120***7521",
-                issuer="toss-receipts",
-                key="CR1",
-                supply_minor=190_000,
-                tax_minor=19_000,
-                total_minor=209_000,
-                created_at=NOW,
-                asked_at=NOW,
-            )
-            session.add(receipt)
-            session.flush()
+        receipt = cash_receipt_without_an_answer()
         sign_in_staff(client, "finance")
-        page = f"{LIST}/of/{invoice.id}"
+        page = f"{LIST}/of/{receipt.invoice_id}"
         to = f"{LIST}/receipts/{receipt.id}/declare"
         assert to in client.get(page).text
         assert send(client, page, {"why": ""}, to=to).status_code == 422
@@ -165,6 +172,57 @@ class TestASupplysPapers:
         with control_session() as session:
             assert session.get_one(CashReceipt, receipt.id).asked_at is None
         assert to not in client.get(page).text
+
+    def test_that_is_a_cash_receipt_asked_about_right_now_is_left_to_the_worker(
+        self, client: Any
+    ) -> None:
+        receipt = cash_receipt_without_an_answer()
+        with control_session() as session:
+            session.execute(
+                update(CashReceipt).values(lease_until=func.clock_timestamp() + timedelta(hours=1))
+            )
+        sign_in_staff(client, "finance")
+        page = f"{LIST}/of/{receipt.invoice_id}"
+        to = f"{LIST}/receipts/{receipt.id}/declare"
+        assert to not in client.get(page).text
+        assert "지금 발급처에 확인하고 있어요" in client.get(page).text
+        answer = send(client, page, {"why": "their back office", "number": "1"}, to=to)
+        assert answer.status_code == 409
+
+    def test_that_only_a_person_can_cancel_says_how(self, client: Any) -> None:
+        receipt = cash_receipt_without_an_answer()
+        with control_session() as session:
+            cash_receipt_queue.declare(
+                control_session=session,
+                row_id=receipt.id,
+                number="123456789",
+                why="their back office",
+                actor=SYSTEM,
+                now=NOW,
+            )
+            assert cash_receipts.cancel(
+                control_session=session,
+                invoice_id=receipt.invoice_id,
+                cause_id=UUID(int=9),
+                supply_minor=10_000,
+                tax_minor=1_000,
+                reason="refund",
+                now=NOW,
+            )
+            cancelling = session.scalars(
+                select(CashReceipt.id).where(CashReceipt.cancels_id == receipt.id)
+            ).one()
+            session.execute(update(CashReceipt).values(asked_at=NOW))
+        sign_in_staff(client, "finance")
+        page = f"{LIST}/of/{receipt.invoice_id}"
+        shown = client.get(page).text
+        assert "취소 승인번호" in shown
+        assert "11,000" in shown
+        to = f"{LIST}/receipts/{cancelling}/declare"
+        assert send(client, page, {"why": "cancelled there"}, to=to).status_code == 422
+        done = {"why": "cancelled there", "number": "987654321"}
+        assert send(client, page, done, to=to).status_code == 303
+        assert "직접 취소해야 해요" not in client.get(page).text
 
     def test_of_no_invoice_is_not_found(self, client: Any) -> None:
         sign_in_staff(client, "finance")
