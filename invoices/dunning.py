@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
@@ -18,7 +19,7 @@ from invoices import card_links, dunning_debts, dunning_rules
 from invoices.dunning_debts import OURS
 from invoices.gateways.port import DeclineClass
 from invoices.models import Invoice, PaymentAttempt
-from invoices.payment_methods import default_method, stranded
+from invoices.payment_methods import default_method, methods, stranded
 from tenants import lifecycle
 from tenants.models import Tenant, TenantAdmin
 
@@ -54,7 +55,7 @@ def after_decline(
     if attempt.decline_class == DeclineClass.RETRY_LATER.value:
         retry_at = _next_try(control_session, tenant, attempt, now)
     invoice.collect_at = retry_at
-    _tell(control_session, tenant, (invoice, attempt), retry_at, now)
+    _tell(control_session, invoice, attempt, retry_at, now)
     if retry_at is None and _overdue(invoice, now) and not _held(control_session, tenant, now):
         lifecycle.mark_past_due(
             control_session=control_session, tenant_id=invoice.tenant_id, actor=actor, now=now
@@ -110,62 +111,63 @@ def _overdue(invoice: Invoice, now: datetime) -> bool:
 
 def _tell(
     control_session: Session,
-    tenant: Tenant,
-    refused: tuple[Invoice, PaymentAttempt],
-    retry_at: datetime | None,
-    now: datetime,
-) -> None:
-    invoice, attempt = refused
-    asked = Money(attempt.amount_minor, attempt.currency)
-    for email in admin_emails(control_session=control_session, tenant_id=tenant.id):
-        about = f"declined:{attempt.id}"
-        _mail(control_session, (tenant, email), invoice, asked, retry_at, about, now)
-
-
-def _mail(  # noqa: PLR0917 - what one mail says
-    control_session: Session,
-    to: tuple[Tenant, str],
     invoice: Invoice,
-    asked: Money,
+    attempt: PaymentAttempt,
     retry_at: datetime | None,
-    about: str,
     now: datetime,
 ) -> None:
-    tenant, email = to
-    zone = settings().contract_timezone
-    queue_mail(
-        control_session=control_session,
-        room="invoices",
-        name="payment_declined",
-        to=email,
-        language=tenant.language,
-        context={
-            "number": invoice.number_text,
-            "total": str(asked),
-            "due_on": invoice.due_on,
-            "retry_on": clock.today(retry_at, zone) if retry_at else None,
-            "url": card_links.link(tenant_id=tenant.id, now=now),
-            "link_until": card_links.last_day(now=now),
-        },
-        regarding_id=tenant.id,
-        dedupe_key=f"{about}:{email}",
-        now=now,
-    )
+    retry_on = clock.today(retry_at, settings().contract_timezone) if retry_at else None
+    asked = str(Money(attempt.amount_minor, attempt.currency))
+    about = ("payment_declined", f"declined:{attempt.id}")
+    _mail(control_session, invoice, about, {"total": asked, "retry_on": retry_on}, now)
 
 
 def ask_for_method(*, control_session: Session, invoice: Invoice, now: datetime) -> None:
     """This function will ask for another card where the only one is at an account we disabled.
 
-    By the mail of a declined card, once for an invoice: what the customer has to do is the same.
+    Nothing was declined, and the mail says so. Several invoices of a day make one mail.
     """
-    tenant = control_session.scalar(
-        select(Tenant).where(Tenant.id == invoice.tenant_id, stranded())
+    tenant_id = control_session.scalar(
+        select(Tenant.id).where(Tenant.id == invoice.tenant_id, stranded())
     )
-    if tenant is None:
+    if tenant_id is None:
         return
-    open_ = Money(invoice.open_minor, invoice.currency)
+    (unused, *_) = methods(control_session=control_session, tenant_id=tenant_id)
+    about = f"method_needed:{unused.id}:{dunning_debts.today_of(now)}"
+    said = {"total": str(Money(invoice.open_minor, invoice.currency))}
+    _mail(control_session, invoice, ("payment_method_needed", about), said, now)
+
+
+def _mail(
+    control_session: Session,
+    invoice: Invoice,
+    about: tuple[str, str],
+    said: dict[str, Any],
+    now: datetime,
+) -> None:
+    """`about`: which mail it is, and what there is one of."""
+    name, key = about
+    tenant = control_session.get_one(Tenant, invoice.tenant_id)
     for email in admin_emails(control_session=control_session, tenant_id=tenant.id):
-        _mail(control_session, (tenant, email), invoice, open_, None, f"stranded:{invoice.id}", now)
+        queue_mail(
+            control_session=control_session,
+            room="invoices",
+            name=name,
+            to=email,
+            language=tenant.language,
+            context={
+                "number": invoice.number_text,
+                "invoice_id": invoice.id,
+                "company": tenant.name,
+                "due_on": invoice.due_on,
+                "url": card_links.link(tenant_id=tenant.id, now=now),
+                "link_until": card_links.last_day(now=now),
+                **said,
+            },
+            regarding_id=tenant.id,
+            dedupe_key=f"{key}:{email}",
+            now=now,
+        )
 
 
 def admin_emails(*, control_session: Session, tenant_id: UUID) -> list[str]:

@@ -32,6 +32,7 @@ from tests.invoices.collecting import (
     owing,
     register_card,
 )
+from tests.invoices.test_reversals import next_months
 from tests.sandbox.running import RunningSandbox
 
 LADDER = (2, 5, 7, 7)
@@ -208,10 +209,37 @@ class TestACustomerWhoseOnlyAccountIsDisabled:
         for _ in range(2):
             invoice.collect_at = NOW
             assert collect(control_session, invoice) is None
-        (mail,) = mails(control_session, "payment_declined")
+        (mail,) = mails(control_session, "payment_method_needed")
         assert str(invoice.number_text) in mail
         assert attempts_of(control_session, invoice) == []
         assert self.shown(control_session) == [invoice.tenant_id]
+
+    @pytest.mark.parametrize(
+        ("language", "said", "unsaid"),
+        [
+            ("ko", "카드가 거절된 것은 아니며", "승인되지 않았습니다"),
+            ("en", "Your card was not declined", "was not approved"),
+        ],
+    )
+    def test_is_not_told_of_a_decline_that_never_was(
+        self, control_session: Session, language: str, said: str, unsaid: str
+    ) -> None:
+        invoice = self.at_a_disabled_account(control_session)
+        tenant_of(control_session, invoice).language = language
+        collect(control_session, invoice)
+        (mail,) = mails(control_session, "payment_method_needed")
+        assert said in mail
+        assert unsaid not in mail
+        assert mails(control_session, "payment_declined") == []
+
+    def test_is_asked_once_a_day_however_many_invoices_wait(self, control_session: Session) -> None:
+        first = self.at_a_disabled_account(control_session)
+        second = next_months(control_session, first)
+        for invoice, day in ((first, 0), (second, 0), (second, 1)):
+            now = NOW + timedelta(days=40 + day)
+            invoice.collect_at = now
+            assert collect(control_session, invoice, now=now) is None
+        assert len(mails(control_session, "payment_method_needed")) == 2
 
     def test_is_charged_again_as_soon_as_it_is_enabled(self, control_session: Session) -> None:
         invoice = self.at_a_disabled_account(control_session)
