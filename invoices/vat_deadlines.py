@@ -40,7 +40,8 @@ DAYS_BEFORE = 3
 _FROM_ITS_CAUSE = ("02", "03", "04")
 
 
-_UNCHOSEN = and_(
+# Supplies whose one evidence is still to come.
+UNCHOSEN = and_(
     Invoice.evidence_at.is_(None),
     Invoice.state.in_(("issued", "paid", "written_off")),
     Invoice.total_minor > 0,
@@ -61,7 +62,7 @@ _UNTRANSMITTED = and_(
     ),
 )
 # Whether any paper has a deadline.
-WATCHED = or_(*(exists().where(each) for each in (_UNCHOSEN, _UNISSUED, _UNTRANSMITTED)))
+WATCHED = or_(*(exists().where(each) for each in (UNCHOSEN, _UNISSUED, _UNTRANSMITTED)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def _unchosen(control_session: Session, today: date, limit: int) -> list[Watched
             Invoice.currency,
             Invoice.buyer["name"].astext.label("name"),
         )
-        .where(_UNCHOSEN)
+        .where(UNCHOSEN)
         .order_by(Invoice.supplied_on, Invoice.id)
         .limit(limit)
     )

@@ -57,12 +57,7 @@ REASON_LENGTH_MAX = 500
 # How many days before its deadline a missing tax evidence shows here.
 EVIDENCE_DAYS_BEFORE = 3
 # Supplies whose evidence is still to come, and those that need one made elsewhere.
-_TO_BE_CHOSEN = and_(
-    Invoice.evidence_at.is_(None),
-    Invoice.state.in_(("issued", "paid")),
-    Invoice.total_minor > 0,
-    Invoice.supplied_on < bindparam("before", type_=Date),
-)
+_TO_BE_CHOSEN = and_(vat_deadlines.UNCHOSEN, Invoice.supplied_on < bindparam("before", type_=Date))
 # A bank may take a deposit back long after the supply: what proves it waits however old that is.
 _supply = aliased(Invoice)
 _TO_BE_MADE = Invoice.id.in_(

@@ -9,10 +9,10 @@ from sqlalchemy import select
 from app.base.audit import AuditEvent
 from app.base.config import settings
 from app.base.db import control_session
-from invoices import evidence
+from invoices import evidence, write_offs
 from invoices.models import Invoice, PaymentAttempt, ReconciliationDay
 from tenants.models import ProvisioningRun
-from tests.factories import NOW
+from tests.factories import NOW, make_staff
 from tests.invoices.test_reversals import ask_for_cash_receipt, settled, take_back
 from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.stage import long_life, troubles
@@ -58,6 +58,24 @@ class TestPage:
         set_clock(NOW + timedelta(days=100))
         sign_in_staff(client, "finance")
         assert str(number) in client.get(PAGE).text
+
+    def test_names_a_supply_that_was_given_up_as_the_deadlines_do(
+        self, client: Any, set_clock: Callable[..., None]
+    ) -> None:
+        with control_session() as session:
+            invoice, _ = settled(session, 9_000)
+            write_offs.write_off(
+                control_session=session,
+                invoice_id=invoice.id,
+                reason="insolvent",
+                staff_id=make_staff(session).id,
+                now=NOW,
+            )
+            number = str(invoice.number_text)
+        set_clock(NOW + timedelta(days=29))
+        sign_in_staff(client, "finance")
+        assert number in client.get("/console/tax-deadlines").text
+        assert number in client.get(PAGE).text
 
     def test_shows_whoever_only_reads_no_buttons(self, client: Any) -> None:
         troubles()
