@@ -38,7 +38,8 @@ _LABOUR_DAY = (5, 1)
 DAYS_BEFORE = 3
 # An amendment whose cause came later than the supply has its days counted from that cause.
 _FROM_ITS_CAUSE = ("02", "03", "04")
-
+# Older papers of this machine than that are counted up to here.
+OLDER_MAX = 1_000
 
 # Supplies whose one evidence is still to come.
 UNCHOSEN = and_(
@@ -61,6 +62,7 @@ _UNTRANSMITTED = and_(
         TaxInvoice.state == "failed",
     ),
 )
+_ISSUED_HERE = and_(TaxInvoice.issuer == OFFLINE, TaxInvoice.state.in_(("issued", "amended")))
 # Whether any paper has a deadline.
 WATCHED = or_(*(exists().where(each) for each in (UNCHOSEN, _UNISSUED, _UNTRANSMITTED)))
 
@@ -112,21 +114,29 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is late, failed and soon due, each by its deadline; `offline` papers were issued here,
-    which transmits nothing.
-    """
+    """What is late, failed and soon due, each by its deadline."""
 
     today: date
     late: tuple[Watched, ...]
     failed: tuple[Watched, ...]
     soon: tuple[Watched, ...]
     later: int
-    offline: int
 
     @property
     def pressing(self) -> int:
         """How many a person should know of today."""
         return len(self.late) + len(self.failed) + len(self.soon)
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """Papers of this machine, each to be handed in by hand: of this and last month, and `older`
+    ones (no more than OLDER_MAX are counted), the first of which is of the day `oldest`.
+    """
+
+    recent: int
+    older: int
+    oldest: date | None
 
 
 @lru_cache(maxsize=32)
@@ -206,7 +216,6 @@ def board(*, control_session: Session, now: datetime, limit: int) -> Board:
         failed=failed,
         soon=soon,
         later=len(watched) - len(late) - len(failed) - len(soon),
-        offline=_offline(control_session, today),
     )
 
 
@@ -280,20 +289,29 @@ def _papers(
     )
 
 
-def _offline(control_session: Session, today: date) -> int:
-    """Of this month and the last: older ones were handed in, or are late beyond this board."""
-    return (
-        control_session.scalar(
-            select(func.count())
-            .select_from(TaxInvoice)
-            .where(
-                TaxInvoice.issuer == OFFLINE,
-                TaxInvoice.state.in_(("issued", "amended")),
-                TaxInvoice.written_on >= months_after(today.replace(day=1), -1),
-            )
-        )
-        or 0
+def offline(*, control_session: Session, today: date) -> Offline:
+    """This function will count the papers of this machine, which transmits nothing.
+
+    Nobody tells it which were handed in by hand, so that none is ever left out: those of before
+    last month are late beyond the board, unless they were.
+    """
+    since = months_after(today.replace(day=1), -1)
+    recent = control_session.scalars(
+        select(func.count())
+        .select_from(TaxInvoice)
+        .where(_ISSUED_HERE, TaxInvoice.written_on >= since)
+    ).one()
+    older = (
+        select(TaxInvoice.written_on)
+        .where(_ISSUED_HERE, TaxInvoice.written_on < since)
+        .order_by(TaxInvoice.written_on)
+        .limit(OLDER_MAX)
+        .subquery()
     )
+    count, oldest = control_session.execute(
+        select(func.count(), func.min(older.c.written_on))
+    ).one()
+    return Offline(recent, count, oldest)
 
 
 def _of_paper(kind: str, today: date, deadline: date, row: TaxInvoice) -> Watched:

@@ -12,7 +12,7 @@ from app.base.config import settings
 from app.base.messages import Message
 from invoices import evidence, vat_alerts, vat_deadlines
 from invoices.models import TaxInvoice
-from invoices.vat_deadlines import Board
+from invoices.vat_deadlines import Board, Offline
 from tests.factories import NOW
 from tests.fakes.popbill.running import running
 from tests.invoices.issuing import issue
@@ -121,13 +121,41 @@ class TestTheBoard:
         (late,) = board(control_session, NOW + timedelta(days=2)).late
         assert late.penalty is vat_deadlines.LATE_TRANSMISSION
 
-    def test_counts_what_this_machine_issued_apart(self, control_session: Session) -> None:
-        row = drawn_up(control_session)
-        row.state, row.issue_id, row.issued_at = "issued", "3" * 24, NOW
-        row.xml_sha256, row.xml_size_bytes = "0" * 64, 1
-        control_session.flush()
-        found = board(control_session, NOW + timedelta(days=9))
-        assert (found.pressing, found.offline) == (0, 1)
+    def test_leaves_what_this_machine_issued_to_a_count_of_its_own(
+        self, control_session: Session
+    ) -> None:
+        issued_here(control_session)
+        assert board(control_session, NOW + timedelta(days=9)).pressing == 0
+        assert offline(control_session, NOW + timedelta(days=9)) == Offline(1, 0, None)
+
+
+class TestPapersOfThisMachine:
+    def test_are_counted_however_old_they_are(self, control_session: Session) -> None:
+        for _ in range(2):
+            issued_here(control_session)
+        written_on = NOW.date()
+        assert offline(control_session, seoul(2026, 4, 30)) == Offline(2, 0, None)
+        for later in (seoul(2026, 5, 1), seoul(2031, 1, 1)):
+            assert offline(control_session, later) == Offline(0, 2, written_on)
+
+    def test_are_no_more_than_so_many(
+        self, control_session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vat_deadlines, "OLDER_MAX", 1)
+        for _ in range(2):
+            issued_here(control_session)
+        assert offline(control_session, seoul(2026, 5, 1)).older == 1
+
+
+def issued_here(session: Session) -> None:
+    row = drawn_up(session)
+    row.state, row.issue_id, row.issued_at = "issued", str(row.serial).zfill(24), NOW
+    row.xml_sha256, row.xml_size_bytes = "0" * 64, 1
+    session.flush()
+
+
+def offline(session: Session, now: datetime) -> Offline:
+    return vat_deadlines.offline(control_session=session, today=now.date())
 
 
 class TestAnAlert:

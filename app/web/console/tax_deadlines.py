@@ -36,6 +36,8 @@ def index() -> str:
     return render_template(
         "console/tax_deadlines/index.html",
         board=board,
+        offline=vat_deadlines.offline(control_session=control(), today=board.today),
+        older_max=vat_deadlines.OLDER_MAX,
         kinds=KINDS,
         penalties=PENALTIES,
         rules=vat_deadlines.PENALTIES,

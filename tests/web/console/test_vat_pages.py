@@ -23,7 +23,7 @@ from tenants.models import Tenant
 from tests.browser import chromium, faults, open_page, screenshot
 from tests.factories import NOW, REGISTRATION_NUMBERS, make_application, make_invoice, make_tenant
 from tests.fakes.odcloud.running import running
-from tests.invoices.test_vat_deadlines import drawn_up
+from tests.invoices.test_vat_deadlines import drawn_up, issued_here
 from tests.web.console.test_review_browser import sign_in
 from tests.web.forms import send, sign_in_staff, staff_member
 from tests.web.portal.parts import committed
@@ -152,6 +152,17 @@ class TestDeadlines:
         assert "지연발급 1 %" in page
         assert "₩1,900" in page
         assert DEADLINES in client.get("/console/attention").text
+
+    def test_leave_no_paper_of_this_machine_out_however_old(
+        self, client: Any, set_clock: Callable[..., None]
+    ) -> None:
+        with control_session() as session:
+            issued_here(session)
+        set_clock(NOW.replace(year=2027))
+        sign_in_staff(client, "finance")
+        page = client.get(DEADLINES).text
+        assert "그 전에 이 시스템에서 발급한 세금계산서 1건" in page
+        assert "state=issued" in page
 
     def test_name_what_failed_and_why(self, client: Any) -> None:
         with control_session() as session:
