@@ -147,6 +147,20 @@ class TestRefundsOfTransfers:
 
 
 class TestWritingOff:
+    @pytest.mark.parametrize(
+        ("language", "said"),
+        [
+            ("ko", "부가세는 그대로 납부해야 하며, 대손세액공제는"),
+            ("en", "Its VAT stays payable: relief for bad debt"),
+        ],
+    )
+    def test_says_that_the_tax_stays(
+        self, client: Any, invoice: Invoice, language: str, said: str
+    ) -> None:
+        sign_in_staff(client, "finance")
+        page = client.get(f"{LIST}/{invoice.id}", query_string={"lang": language})
+        assert said in page.text
+
     def test_closes_the_invoice(self, client: Any, invoice: Invoice) -> None:
         sign_in_staff(client, "finance")
         page = f"{LIST}/{invoice.id}"
