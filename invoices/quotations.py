@@ -170,7 +170,7 @@ def _check(wish: Wish) -> None:
         ("valid_days", wish.valid_days, DAYS_MAX),
     ):
         if not 1 <= value <= most:
-            raise QuotationUnsound("Enter a whole number within the limits.", field=field)
+            raise QuotationUnsound(f"Enter a whole number from 1 to {most}.", field=field)
 
 
 def _vat_terms(tenant: Tenant | None) -> vat.Terms:

@@ -13,11 +13,16 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base.config import settings
+from app.base.errors import Invalid
 from invoices import braking, invoicing, judging, periods, subscribers
 from invoices.models import Invoice, Subscription
 from invoices.sheets import Sheet
 from invoices.subscribers import Subscriber
 from tenants.models import Tenant
+
+
+class NoSuchRun(Invalid):
+    """Nothing can be billed on that day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,8 @@ def rehearse(
 
     Nothing is locked or written: the run may go on meanwhile. No more than `limit` subscriptions
     are looked at.
+
+    Raises: NoSuchRun for a day at the end of time.
     """
     now = _last_moment(as_of)
     due = select(Subscription.id).where(
@@ -113,7 +120,10 @@ def next_run_on(*, control_session: Session, today: date) -> date | None:
 
 def _last_moment(day: date) -> datetime:
     zone = settings().contract_timezone
-    return periods.midnight(day + timedelta(days=1), zone) - timedelta(microseconds=1)
+    try:
+        return periods.midnight(day + timedelta(days=1), zone) - timedelta(microseconds=1)
+    except OverflowError as error:
+        raise NoSuchRun("No bill is ever due on that day.", field="as_of") from error
 
 
 def _composed(

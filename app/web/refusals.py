@@ -6,6 +6,7 @@ from app.base.errors import TenantryError
 from app.base.states import IllegalMove
 from app.web.format import number
 from app.web.i18n import gettext, lazy
+from app.web.sentences import say
 from invoices.catalogue import PlanNotOffered
 from invoices.periods import BillingDayUnsound
 from invoices.plan_changes import DoesNotFit
@@ -27,4 +28,4 @@ def words_of(error: TenantryError) -> str:
             active=number(error.active),
         )
     known = _BY_KIND.get(type(error))
-    return str(known) if known is not None else gettext(error.message)
+    return str(known) if known is not None else say(error.message)

@@ -15,6 +15,7 @@ from app.base.errors import Conflict, Invalid
 from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext, language
+from app.web.sentences import say
 from app.web.site.prices import charges, offer
 from invoices import catalogue, catalogue_changes, catalogue_file, price_words
 from invoices.catalogue_changes import Difference
@@ -189,7 +190,7 @@ def _lines(text: str, faults: tuple[Fault, ...]) -> list[dict[str, Any]]:
     """This function will return a text's lines with their numbers, each with its faults."""
     at: dict[int, list[dict[str, str]]] = {}
     for fault in faults:
-        told = gettext(fault.text, **fault.values)
+        told = gettext(fault.text, **fault.values) if fault.values else say(fault.text)
         at.setdefault(fault.line, []).append(
             {"path": fault.path, "told": told, "column": str(fault.column)}
         )

@@ -76,6 +76,12 @@ class TestPage:
         assert page.status_code == 200
         assert words in page.text
 
+    def test_of_the_last_day_there_is_says_that_none_is_due(self, client: Any) -> None:
+        sign_in_staff(client, "viewer")
+        page = client.get(PAGE, query_string={"as_of": "9999-12-31", "lang": "en"})
+        assert page.status_code == 422
+        assert "No bill is ever due on that day." in page.text
+
     @pytest.mark.parametrize("language", ["ko", "en"])
     def test_shows_what_is_to_come_beside_what_was(self, client: Any, language: str) -> None:
         spiking()
