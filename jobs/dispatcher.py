@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from datetime import datetime
 
 import psycopg
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.base import clock, metrics
 from app.base.config import settings
-from app.base.db import APP_ROLE, WORK_CHANNEL, control_session, role_url
+from app.base.db import APP_ROLE, WORK_CHANNEL, control_session, control_statements, role_url
 from jobs import timetable, wakeups
 from jobs.registry import all_steps
+from jobs.steps import Step
 
 log = structlog.get_logger(__name__)
 
@@ -85,17 +88,26 @@ def listen(stop: threading.Event) -> None:
 def sweep() -> None:
     """This function will wake every step that has work due, whatever was heard or missed."""
     now = clock.now()
-    for step in all_steps().values():
-        try:
-            with control_session() as session:
-                due = step.due(session, now)
-        except SQLAlchemyError as error:
-            log.warning("sweep.failed", step=step.name, error=type(error).__name__)
-            continue
-        metrics.STEP_DUE.labels(step=step.name).set(int(due))
-        if due:
-            wake(step.name, by="sweep")
+    try:
+        # One connection for all, and no transaction: what a step asks is a statement or two.
+        with control_statements() as connection, Session(connection) as session:
+            for step in all_steps().values():
+                _look(step, session, now)
+    except SQLAlchemyError as error:
+        log.warning("sweep.failed", error=type(error).__name__)
     metrics.SWEEP_AT.set(clock.real_now().timestamp())
+
+
+def _look(step: Step, session: Session, now: datetime) -> None:
+    """One step that cannot be asked keeps no other from being asked."""
+    try:
+        due = step.due(session, now)
+    except SQLAlchemyError as error:
+        log.warning("sweep.failed", step=step.name, error=type(error).__name__)
+        return
+    metrics.STEP_DUE.labels(step=step.name).set(int(due))
+    if due:
+        wake(step.name, by="sweep")
 
 
 def tick() -> None:

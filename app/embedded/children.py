@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from app.embedded import forks
 from app.embedded.accounts import Account
 
 PR_SET_PDEATHSIG = 1
@@ -22,6 +23,7 @@ BACKOFF_SECONDS_FIRST = 0.2
 BACKOFF_SECONDS_MAX = 10.0
 STEADY_SECONDS = 10.0  # alive this long, an end counts as the first again
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+Running = subprocess.Popen[bytes] | forks.Forked
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Process:
 
     `ready` is asked with the pid until it says yes; None means ready once started. A process with
     `once` must end by itself with 0 before the next stage begins. `ladder` lists the signals that
-    ask it to end and the seconds it has after each; SIGKILL follows.
+    ask it to end and the seconds it has after each; SIGKILL follows. One that is `forked` is a
+    module of ours, which its supervisor has imported.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Process:
     ladder: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 2.0),)
     account: Account | None = None
     before_start: Callable[[], None] | None = None
+    forked: bool = False
 
 
 def adopt_orphans() -> None:
@@ -56,16 +60,6 @@ def spawn(process: Process, *, extra: Mapping[str, str], output: int) -> subproc
     """Start a process in a session of its own that ends when we end, however we end."""
     if process.before_start is not None:
         process.before_start()
-    parent = os.getpid()
-    last_wish = process.ladder[0][0]
-
-    def end_with_parent() -> None:
-        # Runs after the change of user, which would clear the wish again.
-        if _LIBC is not None:
-            _LIBC.prctl(PR_SET_PDEATHSIG, int(last_wish), 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-
     account = process.account
     return subprocess.Popen(
         process.command,
@@ -75,11 +69,40 @@ def spawn(process: Process, *, extra: Mapping[str, str], output: int) -> subproc
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=end_with_parent,  # noqa: PLW1509 we start processes from one thread only
+        # After the change of user, which would clear the wish again.
+        preexec_fn=_last_wish(process),  # noqa: PLW1509 we start processes from one thread only
         user=None if account is None else account.uid,
         group=None if account is None else account.gid,
         extra_groups=None if account is None else [],
     )
+
+
+def begin(process: Process, *, extra: Mapping[str, str], output: int) -> Running:
+    """Start a process as `spawn` does: forked, if it is one of those."""
+    if not process.forked:
+        return spawn(process, extra=extra, output=output)
+    return forks.fork(
+        process.command,
+        name=process.name,
+        environment={**process.environment, **extra},
+        directory=process.directory,
+        output=output,
+        before_start=_last_wish(process),
+    )
+
+
+def _last_wish(process: Process) -> Callable[[], None]:
+    """Return what a child calls to end when we end."""
+    parent = os.getpid()
+    number = int(process.ladder[0][0])
+
+    def end_with_parent() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return end_with_parent
 
 
 class Child:
@@ -87,7 +110,7 @@ class Child:
 
     def __init__(self, process: Process):
         self.process = process
-        self.popen: subprocess.Popen[bytes] | None = None
+        self.popen: Running | None = None
         self.ready = False
         self.ended = False  # a `once` process that ended well
         self.started_at = 0.0
@@ -99,7 +122,7 @@ class Child:
     def pid(self) -> int | None:
         return None if self.popen is None else self.popen.pid
 
-    def started(self, popen: subprocess.Popen[bytes]) -> None:
+    def started(self, popen: Running) -> None:
         """Note that the process runs."""
         self.popen = popen
         self.started_at = time.monotonic()

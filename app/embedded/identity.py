@@ -73,6 +73,16 @@ def read(path: Path) -> Identity | None:
     return found if alive(found) else None
 
 
+def bear(mark: str) -> None:
+    """Let this process, and with it whatever is forked from it, be found as supervised by `mark`.
+
+    The kernel shows the environment that a process began with: without the mark, it begins again.
+    """
+    if os.environ.get(MARKER) != mark:
+        os.environ[MARKER] = mark
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 no shell is meant
+
+
 def marked(mark: str) -> Iterator[psutil.Process]:
     """Find every process that was started, however indirectly, under the supervisor `mark`."""
     ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}

@@ -33,12 +33,13 @@ def stages(
     directory: Path,
     seed: bool,
     simulated: tuple[str, ...] = (),
+    forked: bool = False,
 ) -> list[list[Process]]:
     """List the processes of the whole system, stage by stage; `simulated`: vendors beside it."""
 
     def python(name: str, *arguments: str, **more: Any) -> Process:
         command = (sys.executable, "-m", *arguments)
-        return Process(name, command, environment, CODE, **more)
+        return Process(name, command, environment, CODE, forked=forked, **more)
 
     health = f"http://{ports.LOOPBACK}:{chosen['web']}/healthz"
     public_url = environment["TENANTRY_PUBLIC_URL"]

@@ -19,12 +19,13 @@ from typing import TextIO
 import psutil
 
 from app.embedded import identity
-from app.embedded.children import Child, Process, adopt_orphans, spawn
+from app.embedded.children import Child, Process, adopt_orphans, begin
 from app.embedded.errors import EmbeddedError
 from app.embedded.log_lines import LogLines
 
 TICK_SECONDS = 0.2
 PROBE_SECONDS = 0.05  # while something is not ready yet
+ORPHANS_SECONDS = 1.0  # how often we look for orphans: it takes a look at every process there is
 FAILED_STARTS_MAX = 4  # before everything was ready once; afterwards we try for ever
 STOP_SECONDS_MAX = 8.0  # for all processes together
 
@@ -75,6 +76,7 @@ class Supervisor:
         self.stages = [[Child(process) for process in stage] for stage in stages]
         self.say = say
         self._stopping = 0
+        self._orphans_at = 0.0
         self._selector = selectors.DefaultSelector()
         names = [child.process.name for child in self._children()]
         width = max(map(len, names), default=0)
@@ -160,7 +162,7 @@ class Supervisor:
         child.started_at = time.monotonic()
         reader, writer = os.pipe()
         try:
-            popen = spawn(child.process, extra={identity.MARKER: self.mark}, output=writer)
+            popen = begin(child.process, extra={identity.MARKER: self.mark}, output=writer)
         except (OSError, EmbeddedError) as problem:
             os.close(reader)
             self._logs[child.process.name].take(f"{problem}\n".encode())
@@ -201,7 +203,9 @@ class Supervisor:
                 self._start(child)
             else:
                 child.probe()
-        self._reap_orphans()
+        if now >= self._orphans_at:
+            self._orphans_at = now + ORPHANS_SECONDS
+            self._reap_orphans()
 
     def _read(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -226,8 +230,9 @@ class Supervisor:
 
     def _ended(self, child: Child, now: float) -> None:
         assert child.popen is not None
-        pid, code = child.popen.pid, child.popen.returncode
+        pid, code = child.popen.pid, child.popen.wait()
         child.kill_group(pid)
+        self._orphans_at = 0.0
         (self.run_directory / f"{child.process.name}.json").unlink(missing_ok=True)
         if child.process.once and code == 0:
             child.ended, child.popen = True, None

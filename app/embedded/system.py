@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from app.embedded import accounts, identity, ports, servers, simulators, system_libraries
+from app.embedded import accounts, forks, identity, ports, servers, simulators, system_libraries
 from app.embedded import environment as settings
 from app.embedded.children import Process, spawn
 from app.embedded.errors import EmbeddedError
@@ -50,9 +50,10 @@ def run(
     """
     directory = (directory or settings.var_directory()).resolve()
     say: Say = _say
+    run_directory = _run_directory(directory)
+    identity.bear(str(run_directory))
     for lacking in system_libraries.missing():
         say(str(lacking))
-    run_directory = directory / "run" / "system"
     claim(run_directory, say=say)  # before ports are chosen: leftovers may still listen on ours
     values = {**settings.inherited(scratch=scratch), **(settings_of_its_own or {})}
     chosen, moved = _choose_ports(directory, scratch=scratch, simulated=simulated)
@@ -75,6 +76,7 @@ def run(
                 directory=directory,
                 seed=seed,
                 simulated=simulated,
+                forked=forks.import_application(values),
             ),
             run_directory=run_directory,
             log_directory=directory / "log",
@@ -130,7 +132,7 @@ class System:
             return self._child.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             self._child.kill()
-            identity.stop(identity.marked(str(self.directory / "run" / "system")), ladder=())
+            identity.stop(identity.marked(str(_run_directory(self.directory))), ladder=())
             return self._child.wait()
 
     def destroy(self) -> None:
@@ -161,7 +163,8 @@ def start_system(
     log_path = directory / "log" / "system.log"
     with open(log_path, "wb") as log:
         described = Process("system", command, values, servers.CODE)
-        child = spawn(described, extra={}, output=log.fileno())
+        mark = str(_run_directory(directory))
+        child = spawn(described, extra={identity.MARKER: mark}, output=log.fileno())
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline and child.poll() is None:
         found = _read_state(directory)
@@ -227,6 +230,10 @@ def _announce(directory: Path, values: dict[str, str], moved: list[str], say: Sa
         # The name comes last: Hangul is wider than a count of letters says.
         lines.append(f"  {email:<{width}}  {password}  {who}{elsewhere}")
     say("\n".join([*lines, "", f"  {'mailbox':<10}{mailbox}  every mail that was sent", ""]))
+
+
+def _run_directory(directory: Path) -> Path:
+    return directory / "run" / "system"
 
 
 def _state_path(directory: Path) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, secrets
@@ -21,7 +21,6 @@ from app.cli.demo.browser import DidNotWork
 from app.embedded.system import System, start_system
 from jobs.models import Slot
 from jobs.registry import all_steps
-from jobs.steps import Step
 
 # The road is the same; only waiting is shorter, so that two months hold the whole story.
 SETTINGS = {
@@ -73,10 +72,12 @@ class Stage:
         quiet = 0
         deadline = time.monotonic() + PATIENCE_SECONDS
         while quiet < 3:
-            due = _due()
-            quiet = 0 if due else quiet + 1
-            if time.monotonic() > deadline:
-                raise DidNotWork(f"still due after {PATIENCE_SECONDS:.0f} s: {', '.join(due)}")
+            with control_session() as session:
+                busy = next(_due(session), None)  # one is enough to know that it is not over
+                if busy and time.monotonic() > deadline:
+                    due = ", ".join(_due(session))
+                    raise DidNotWork(f"still due after {PATIENCE_SECONDS:.0f} s: {due or busy}")
+            quiet = 0 if busy else quiet + 1
             time.sleep(POLL_SECONDS)
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
@@ -105,19 +106,27 @@ def _slots_known(moment: datetime) -> bool:
     return newest is not None and moment - newest < timedelta(minutes=61)
 
 
-def _due() -> list[str]:
-    """What is due, in somebody's hands, or waiting to be tried again."""
-    with control_session() as session:
-        found = [step.name for step in all_steps().values() if _is_due(step, session)]
-        for mapper in Base.registry.mappers:
-            table: Any = mapper.class_
-            if issubclass(table, Leased):
-                later = func.clock_timestamp()
-                busy = exists().where(or_(table.lease_until > later, table.retry_at > later))
-                if session.scalar(select(busy)):
-                    found.append(table.__tablename__)
-        return found
+def _due(session: Session) -> Iterator[str]:
+    """What is in somebody's hands or waiting to be tried again, then what is due."""
+    for table, busy in session.execute(_leases()).mappings().one().items():
+        if busy:
+            yield str(table)
+    now = clock.now()
+    for step in all_steps().values():
+        if step.due(session, now):
+            yield step.name
 
 
-def _is_due(step: Step, session: Session) -> bool:
-    return step.due(session, clock.now())
+def _leases() -> Select[Any]:
+    """Of each table with leases: whether one is held, or a pause lasts."""
+    later = func.clock_timestamp()
+    tables: list[Any] = [
+        mapper.class_ for mapper in Base.registry.mappers if issubclass(mapper.class_, Leased)
+    ]
+    held: list[Any] = [
+        exists()
+        .where(or_(table.lease_until > later, table.retry_at > later))
+        .label(table.__tablename__)
+        for table in tables
+    ]
+    return select(*held)
