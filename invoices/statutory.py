@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.base import clock, files, ids
 from app.base.config import settings
 from app.base.errors import Conflict, NotFound
-from invoices import fingerprints, paper_files
+from invoices import fingerprints, paper_files, papers_by_hand
 from invoices.models import (
     CardRegistration,
     CashReceipt,
@@ -135,6 +135,7 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
     evidence = control_session.scalar(
         select(VatEvidence).where(VatEvidence.invoice_id == invoice.id)
     )
+    notes = papers_by_hand.notes(control_session=control_session, invoice_id=invoice.id)
     return {
         "tenant_id": invoice.tenant_id,
         "kind": "invoice",
@@ -148,6 +149,7 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
                 "payments": [_columns(payment) for payment in payments],
                 "reversals": [_columns(reversal) for reversal in reversals],
                 "evidence": _columns(evidence) if evidence else None,
+                "papers_by_hand": [_columns(note) for note in notes],
             }
         ),
     }

@@ -51,6 +51,7 @@ _ACTIONS = {
     "vat_evidence.tax_invoice": lazy("Evidence for VAT: a tax invoice"),
     "vat_evidence.by_hand": lazy("Evidence for VAT: decided by hand"),
     "vat_evidence.none_foreign": lazy("Evidence for VAT: none needed"),
+    "vat_evidence.noted": lazy("A paper issued elsewhere was noted"),
     "coupon.redeemed": lazy("Coupon redeemed"),
     "coupon.released": lazy("Coupon taken away"),
     "credit.granted": lazy("Credit recorded"),

@@ -69,6 +69,28 @@ class VatEvidence(Keyed, Base):
     chosen_at: Mapped[datetime]
 
 
+class PaperByHand(Keyed, Base):
+    """What a person says of a supply whose evidence is none that we can make.
+
+    The paper that they issued elsewhere, by its number and day, or in `note` why there is none to
+    issue. Notes stay; the newest one counts.
+    """
+
+    __tablename__ = "paper_by_hand"
+    __table_args__ = (
+        CheckConstraint("(number IS NULL) = (issued_on IS NULL)", name="issued"),
+        Index(None, "evidence_id", "noted_at"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
+    evidence_id: Mapped[UUID] = mapped_column(ForeignKey("vat_evidence.id"))
+    number: Mapped[str | None]
+    issued_on: Mapped[date | None]
+    note: Mapped[str]
+    noted_at: Mapped[datetime]
+    noted_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+
+
 # Somebody or something still has to do with it. What the offline issuer has issued is all there is.
 TAX_INVOICE_IS_OPEN = (
     "tax_invoice.state IN ('due', 'sent', 'failed')"

@@ -32,9 +32,9 @@ from invoices.plan_terms import PlanTerms
 from invoices.vat_treatments import DecisionUnsound, Proof
 from tenants.models import Tenant
 from tests.factories import NOW, make_subscription, make_tenant
+from tests.invoices.monthly import broken_rules
 from tests.invoices.plans import TEAM
 from tests.invoices.test_evidence import transfer
-from tests.invoices.test_invoicing import broken_rules
 
 FINANCE = Actor("staff", "00000000-0000-4000-8000-000000000001")
 PDF = b"%PDF-1.7 the contract"
@@ -62,6 +62,17 @@ def billed(session: Session, terms: PlanTerms, tenant: Tenant | None = None) -> 
     invoice.collect_at = None
     session.flush()
     return invoice
+
+
+def billed_in_two_ways(session: Session) -> Invoice:
+    """A bill of a taxable base fee and of an exempt one, 190,000 won each."""
+    base = TEAM.charges[0]
+    both = replace(
+        TEAM,
+        plan_code="both",
+        charges=(base, replace(base, code="book", vat=vat.EXEMPT), *TEAM.charges[1:]),
+    )
+    return billed(session, both)
 
 
 def decide(session: Session, tenant: Tenant, treatment: str, **more: Any) -> VatDecision:
@@ -126,13 +137,7 @@ class TestAnExemptCharge:
         assert (chosen.kind, "계산서" in (chosen.reason or "")) == ("by_hand", True)
 
     def test_beside_a_taxable_one_is_left_to_a_person(self, control_session: Session) -> None:
-        base = TEAM.charges[0]
-        both = replace(
-            TEAM,
-            plan_code="both",
-            charges=(base, replace(base, code="book", vat=vat.EXEMPT), *TEAM.charges[1:]),
-        )
-        invoice = billed(control_session, both)
+        invoice = billed_in_two_ways(control_session)
         assert (invoice.subtotal_minor, invoice.tax_minor) == (380_000, 19_000)
         stands(control_session, invoice)
         transfer(control_session, invoice)

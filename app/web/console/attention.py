@@ -20,7 +20,6 @@ from sqlalchemy import (
     select,
     union,
 )
-from sqlalchemy.orm import aliased
 
 from app.base import clock
 from app.base.config import settings
@@ -35,6 +34,7 @@ from invoices import (
     evidence,
     invoicing,
     listing,
+    papers_by_hand,
     payment_methods,
     payment_queue,
     reversals,
@@ -42,7 +42,7 @@ from invoices import (
     stuck,
     vat_deadlines,
 )
-from invoices.models import Invoice, VatEvidence
+from invoices.models import Invoice
 from invoices.periods import months_after
 from tenants import business_status
 from tenants.business_models import BusinessStatus
@@ -58,18 +58,9 @@ REASON_LENGTH_MAX = 500
 EVIDENCE_DAYS_BEFORE = 3
 # Supplies whose evidence is still to come, and those that need one made elsewhere.
 _TO_BE_CHOSEN = and_(vat_deadlines.UNCHOSEN, Invoice.supplied_on < bindparam("before", type_=Date))
-# A bank may take a deposit back long after the supply: what proves it waits however old that is.
-_supply = aliased(Invoice)
+# They wait however old they are: a bank, too, may take a deposit back long after the supply.
 _TO_BE_MADE = Invoice.id.in_(
-    union(
-        select(VatEvidence.invoice_id)
-        .join(_supply, _supply.id == VatEvidence.invoice_id)
-        .where(
-            VatEvidence.kind == "by_hand",
-            _supply.supplied_on >= bindparam("since", type_=Date),
-        ),
-        reversals.supplies_with_receipt_to_cancel(),
-    )
+    union(papers_by_hand.to_be_made(), reversals.supplies_with_receipt_to_cancel())
 )
 # One question for every kind: on a good day nothing waits, and nothing more is asked.
 _FOUND = select(
@@ -112,7 +103,7 @@ def index() -> str:
         "held": listed("drafts", drafts.held),
         "unreleased": _unreleased() if found["drafts"] else [],
         "papers": due_evidence(now) if found["papers"] else [],
-        "by_hand": evidence_by_hand(now) if found["by_hand"] else [],
+        "by_hand": evidence_by_hand() if found["by_hand"] else [],
         "parked": parked.listed(
             control_session=control(),
             words=[word for word in parked.KINDS if found[word]],
@@ -146,7 +137,6 @@ def _found(now: datetime) -> RowMapping:
     asked = {
         "attempts_max": settings().work_attempts_max,
         "before": _supplied_before(now),
-        "since": _supplied_since(now),
     }
     return control().execute(_FOUND, asked).mappings().one()
 
@@ -171,12 +161,11 @@ def due_evidence(now: datetime) -> list[Row[Any]]:
     return _supplies(_TO_BE_CHOSEN, {"before": _supplied_before(now)})
 
 
-def evidence_by_hand(now: datetime) -> list[Row[Any]]:
-    """This function will list supplies that need a paper made elsewhere.
-
-    Of this and last month, and any whose cash receipt proves money that went again.
+def evidence_by_hand() -> list[Row[Any]]:
+    """This function will list supplies that need a paper made elsewhere, and those whose cash
+    receipt proves money that went again.
     """
-    return _supplies(_TO_BE_MADE, {"since": _supplied_since(now)})
+    return _supplies(_TO_BE_MADE, {})
 
 
 def _supplies(condition: ColumnElement[bool], days: dict[str, date]) -> list[Row[Any]]:
@@ -210,10 +199,6 @@ def _supplied_before(now: datetime) -> date:
     day = listing.today_of(now) + timedelta(EVIDENCE_DAYS_BEFORE)
     first = day.replace(day=1)
     return first if day.day >= evidence.DEADLINE_DAY else months_after(first, -1)
-
-
-def _supplied_since(now: datetime) -> date:
-    return months_after(listing.today_of(now).replace(day=1), -1)
 
 
 def _invoices_of(ids: list[UUID]) -> dict[UUID, Invoice]:

@@ -17,8 +17,8 @@ from app.base import clock
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.base.money import Money, exponent
+from app.web import evidence_words, papers, why
 from app.web import line_events as events_behind
-from app.web import papers, why
 from app.web.auth import see_other, staff_required
 from app.web.chips import chip_face
 from app.web.console import invoice_filters, tallies
@@ -173,7 +173,7 @@ def _evidence_words(invoice: Invoice) -> str:
         return gettext("Cash receipt")
     if chosen.kind == "card_slip":
         return gettext("Card slip")
-    return gettext("None made here: %(why)s", why=chosen.reason or chosen.kind)
+    return gettext("None made here: %(why)s", why=evidence_words.why(chosen.reason or chosen.kind))
 
 
 def _events_url(found: Invoice) -> why.EventsUrl:

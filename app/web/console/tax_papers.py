@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from app.base import clock, files
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
+from app.web import evidence_words
 from app.web.auth import see_other, staff_required
 from app.web.console.typed import a_day, an_amount
 from app.web.db import control
@@ -22,9 +23,11 @@ from invoices import (
     cash_receipt_queue,
     listing,
     paper_files,
+    papers_by_hand,
     tax_amendments,
     tax_invoices,
     tax_issuing,
+    vat_deadlines,
 )
 from invoices.documents.papers import Amendment, Party
 from invoices.models import CashReceipt, Invoice, TaxInvoice, VatEvidence, tax_invoice_is_open
@@ -121,10 +124,13 @@ def _page(invoice_id: UUID, *, error: TenantryError | None = None, failed: str =
         .order_by(CashReceipt.created_at, CashReceipt.id)
     )
     may_act = g.staff.role in ("finance", "admin")
+    chosen = control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == invoice_id))
     return render_template(
         "console/tax_papers/details.html",
         invoice=invoice,
-        evidence=control().scalar(select(VatEvidence).where(VatEvidence.invoice_id == invoice_id)),
+        evidence=chosen,
+        why=evidence_words.why,
+        **(_made_elsewhere(invoice) if chosen is not None and chosen.kind == "by_hand" else {}),
         rows=tax_rows,
         receipts=list(receipts),
         declarable=cash_receipt_queue.declarable(control_session=control(), invoice_id=invoice_id),
@@ -143,6 +149,17 @@ def _page(invoice_id: UUID, *, error: TenantryError | None = None, failed: str =
         error=error,
         failed=failed,
     )
+
+
+def _made_elsewhere(invoice: Invoice) -> dict[str, Any]:
+    """What a person has to issue for a supply, and what was said of it."""
+    return {
+        "parts": papers_by_hand.parts(control_session=control(), invoice=invoice),
+        "paper_names": evidence_words.PAPERS,
+        "notes": papers_by_hand.notes(control_session=control(), invoice_id=invoice.id),
+        "waits": papers_by_hand.is_to_be_made(control_session=control(), invoice_id=invoice.id),
+        "issue_by": vat_deadlines.issue_by(invoice.supplied_on),
+    }
 
 
 def _amendable(invoice_id: UUID, rows: list[TaxInvoice], may_act: bool) -> dict[str, Any]:
@@ -224,6 +241,27 @@ def receipt_declared(receipt_id: UUID) -> Any:
         ),
         gettext("Noted. Without a number it is asked for anew."),
     )
+
+
+@console_tax_papers.post("/of/<uuid:invoice_id>/by-hand")
+@staff_required(*FINANCE)
+def made_elsewhere(invoice_id: UUID) -> Any:
+    """This function will note the paper of a supply that a person issued elsewhere."""
+
+    def act() -> None:
+        now = clock.now()
+        papers_by_hand.note(
+            control_session=control(),
+            invoice_id=invoice_id,
+            number=request.form.get("number", "").replace("\x00", ""),
+            issued_on=a_day(request.form.get("issued_on", ""), "issued_on"),
+            words=request.form.get("words", "").replace("\x00", ""),
+            staff_id=g.staff.id,
+            now=now,
+            today=listing.today_of(now),
+        )
+
+    return _act(invoice_id, "by_hand", act, gettext("Noted. It waits for nobody any more."))
 
 
 @console_tax_papers.post("/<uuid:tax_invoice_id>/amend")

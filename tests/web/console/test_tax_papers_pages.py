@@ -23,6 +23,7 @@ from tests.browser import chromium, faults, open_page
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.invoices.issuing import issue
 from tests.invoices.test_evidence import transfer
+from tests.invoices.test_papers_by_hand import in_part_by_card
 from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
 from tests.web.portal.parts import committed
 from tests.web.site.serving import serve
@@ -228,6 +229,51 @@ class TestASupplysPapers:
         sign_in_staff(client, "finance")
         for path in (f"of/{UUID(int=7)}", f"{UUID(int=7)}/xml"):
             assert client.get(f"{LIST}/{path}").status_code == 404
+
+
+class TestAPaperOfSomebodyElses:
+    @pytest.mark.parametrize(
+        ("language", "said"),
+        [
+            ("ko", ("직접 발행해야 해요", "카드 매출전표가 증빙이고", "세금계산서")),
+            ("en", ("A person issues this one", "a card slip proves a part", "Tax invoice")),
+        ],
+    )
+    def test_says_which_and_over_how_much(
+        self, client: Any, language: str, said: tuple[str, ...]
+    ) -> None:
+        invoice = committed(in_part_by_card)
+        sign_in_staff(client, "viewer")
+        page = client.get(f"{LIST}/of/{invoice.id}", query_string={"lang": language}).text
+        assert all(words in page for words in said)
+        assert "99,091" in page
+        assert "9,909" in page
+        assert "/by-hand" not in page  # a viewer notes nothing
+
+    def test_is_noted_by_finance_and_waits_no_more(self, client: Any) -> None:
+        invoice = committed(in_part_by_card)
+        sign_in_staff(client, "finance")
+        page = f"{LIST}/of/{invoice.id}"
+        assert page in client.get("/console/attention").text
+        typed = {"number": "20260310-41000000-00000001", "words": "홈택스"}
+        wrong = send(client, page, typed, to=f"{page}/by-hand")
+        assert wrong.status_code == 422
+        assert "발행한 날을 적어 주세요" in wrong.text
+        assert typed["number"] in wrong.text
+        done = typed | {"issued_on": "2026-03-10"}
+        assert send(client, page, done, to=f"{page}/by-hand").status_code == 303
+        shown = client.get(page).text
+        assert "다른 곳에서 발행함" in shown
+        assert typed["number"] in shown
+        assert page not in client.get("/console/attention").text
+
+    def test_waits_however_old_its_supply_is(
+        self, client: Any, set_clock: Callable[..., None]
+    ) -> None:
+        invoice = committed(in_part_by_card)
+        set_clock(NOW + timedelta(days=400))
+        sign_in_staff(client, "finance")
+        assert f"{LIST}/of/{invoice.id}" in client.get("/console/attention").text
 
 
 class TestAmending:

@@ -1,0 +1,186 @@
+"""Papers that a person issues elsewhere: which, over how much, and what they say became of it.
+
+Some supplies take a paper that we can't make: one for each part of a bill that VAT treats in
+several ways, one over what a card slip does not prove, one for a buyer without a valid number. The
+person sees what is to be issued, issues it at the tax service, and notes its number and day here;
+or why there is none to issue. What is credited afterwards makes it due once more.
+
+Source: VAT Act §32 (tax invoices), §33 ② (none beside a card slip); Income Tax Act §163 (계산서).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session
+
+from app.base import audit
+from app.base.audit import Actor
+from app.base.errors import Conflict, Invalid
+from app.base.money import Rounding, round_minor
+from invoices import vat, vat_lines
+from invoices.discounts import deal_out
+from invoices.models import CreditNote, Invoice, PaperByHand, Payment, Refund, VatEvidence
+from invoices.payment_standing import stands
+
+NUMBER_LENGTH_MAX = 200
+NOTE_LENGTH_MAX = 500
+
+
+class NotByHand(Conflict):
+    """The supply's evidence is not a person's to make."""
+
+
+class NoteUnsound(Invalid):
+    """A paper is noted with its number and its day, and a reason where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A paper to be issued: of supplies that VAT treats alike, over so much of them."""
+
+    treatment: str
+    supply_minor: int
+    tax_minor: int
+
+    @property
+    def total_minor(self) -> int:
+        """What it comes to with its tax."""
+        return self.supply_minor + self.tax_minor
+
+
+def to_be_made() -> Select[UUID]:
+    """This function will select the invoices whose evidence a person has still to make.
+
+    Those also of which something was credited after they said that it is made.
+    """
+    credited = exists().where(
+        CreditNote.invoice_id == VatEvidence.invoice_id,
+        CreditNote.issued_at > PaperByHand.noted_at,
+    )
+    settled = exists().where(PaperByHand.evidence_id == VatEvidence.id, ~credited)
+    return select(VatEvidence.invoice_id).where(VatEvidence.kind == "by_hand", ~settled)
+
+
+def is_to_be_made(*, control_session: Session, invoice_id: UUID) -> bool:
+    """This function will tell whether a supply's evidence waits for a person."""
+    mine = to_be_made().where(VatEvidence.invoice_id == invoice_id)
+    return control_session.scalar(mine) is not None
+
+
+def notes(*, control_session: Session, invoice_id: UUID) -> Sequence[PaperByHand]:
+    """This function will list what people said of a supply's paper, the newest first."""
+    return control_session.scalars(
+        select(PaperByHand)
+        .join(VatEvidence, VatEvidence.id == PaperByHand.evidence_id)
+        .where(VatEvidence.invoice_id == invoice_id)
+        .order_by(PaperByHand.noted_at.desc(), PaperByHand.id.desc())
+    ).all()
+
+
+def parts(*, control_session: Session, invoice: Invoice) -> list[Part]:
+    """This function will say which papers prove a supply as it stands, and over how much.
+
+    One for each way in which VAT treats its lines. What card slips prove already is taken off all
+    of them, in proportion to what each comes to.
+    """
+    supplies: dict[str, int] = defaultdict(int)
+    for line in vat_lines.supplies(lines=invoice.lines, buyer=invoice.buyer):
+        for treatment, amount in line.by_treatment.items():
+            supplies[treatment] += amount
+    taxes = {vat.TAXABLE: invoice.tax_minor}
+    charged = [each for each in vat.TREATMENTS if supplies[each] + taxes.get(each, 0) > 0]
+    whole = [supplies[each] + taxes.get(each, 0) for each in charged]
+    by_card = _by_card(control_session, invoice.id)
+    rest = max(invoice.total_minor - invoice.credited_minor - by_card, 0)
+    found = []
+    for treatment, total, share in zip(charged, whole, deal_out(rest, whole), strict=True):
+        tax = round_minor(Decimal(taxes.get(treatment, 0)) * share / total, Rounding.HALF_UP)
+        if share:
+            found.append(Part(treatment, share - tax, tax))
+    return found
+
+
+def _by_card(control_session: Session, invoice_id: UUID) -> int:
+    """What went through a card and did not go back: its slip proves that much."""
+    mine = (Payment.invoice_id == invoice_id, Payment.kind == "card")
+    came = control_session.scalar(
+        select(func.coalesce(func.sum(Payment.settled_minor), 0)).where(*mine, stands())
+    )
+    went = control_session.scalar(
+        select(func.coalesce(func.sum(Refund.amount_minor), 0))
+        .join(Payment, Payment.id == Refund.payment_id)
+        .where(*mine, Refund.state != "closed", Refund.sent_from.is_distinct_from("manual"))
+    )
+    return int(came or 0) - int(went or 0)
+
+
+def note(
+    *,
+    control_session: Session,
+    invoice_id: UUID,
+    number: str,
+    issued_on: date | None,
+    words: str,
+    staff_id: UUID,
+    now: datetime,
+    today: date,
+) -> PaperByHand:
+    """This function will write down the paper that a person issued elsewhere, or why none is due.
+
+    Several numbers are written one after the other. What was noted before stays, and counts no
+    more.
+
+    Raises: NotByHand, NoteUnsound.
+    """
+    evidence = control_session.scalar(
+        select(VatEvidence).where(
+            VatEvidence.invoice_id == invoice_id, VatEvidence.kind == "by_hand"
+        )
+    )
+    if evidence is None:
+        raise NotByHand("This supply's evidence is not made by hand.")
+    numbers, said = " ".join(number.split()), " ".join(words.split())
+    _check(numbers, issued_on, said, today)
+    row = PaperByHand(
+        tenant_id=evidence.tenant_id,
+        evidence_id=evidence.id,
+        number=numbers or None,
+        issued_on=issued_on,
+        note=said,
+        noted_at=now,
+        noted_by=staff_id,
+    )
+    control_session.add(row)
+    control_session.flush()
+    audit.append(
+        control_session=control_session,
+        actor=Actor.staff(staff_id),
+        action="vat_evidence.noted",
+        subject_kind="invoice",
+        subject_id=invoice_id,
+        tenant_id=evidence.tenant_id,
+        why=said,
+        details={"number": numbers, "issued_on": issued_on.isoformat() if issued_on else ""},
+        now=now,
+    )
+    return row
+
+
+def _check(numbers: str, issued_on: date | None, said: str, today: date) -> None:
+    if len(numbers) > NUMBER_LENGTH_MAX:
+        raise NoteUnsound("Enter the numbers in 200 characters at most.", field="number")
+    if numbers and issued_on is None:
+        raise NoteUnsound("Enter the day on which it was issued.", field="issued_on")
+    if issued_on is not None and not numbers:
+        raise NoteUnsound("Enter its number as well, or no day.", field="number")
+    if issued_on is not None and issued_on > today:
+        raise NoteUnsound("It can't have been issued on a day to come.", field="issued_on")
+    if not said or len(said) > NOTE_LENGTH_MAX:
+        raise NoteUnsound("Say where it was issued, or why there is none to issue.", field="words")
