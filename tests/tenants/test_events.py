@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.base.config import settings
-from app.base.db import UsageBase
-from app.base.db import control_session as commit_session
-from app.base.db import usage_session as usage_transaction
-from app.base.invariants import Invariant, Offence, offences
-from app.base.remembered import Remembered
 from tenants import events
-from tenants.checks import INVARIANTS
 from tenants.event_bodies import plain
-from tenants.events import Outcome, WrongCount
+from tenants.events import WrongCount
 from tenants.models import Tenant
 from tenants.usage_models import Event, EventKey
 from tests.factories import make_tenant
 from tests.naughty import NAUGHTY
-from tests.patience import eventually
+from tests.tenants.pushed import event, stored, words
 
 
 @pytest.fixture
 def tenant(control_session: Session) -> Tenant:
     return make_tenant(control_session, state="active")
-
-
-def event(of: Tenant, now: datetime, /, **fields: Any) -> dict[str, Any]:
-    values = {"id": "e1", "tenant": str(of.id), "type": "api.call", "time": now.isoformat()}
-    return {key: value for key, value in (values | fields).items() if value is not ...}
 
 
 Accept = Callable[[list[Any], datetime], list[str]]
@@ -57,14 +43,6 @@ def accept(control_session: Session, usage_session: Session) -> Accept:
         )
 
     return push
-
-
-def words(outcomes: list[Outcome]) -> list[str]:
-    return [o.refusal.reason if o.outcome == "refused" else o.outcome for o in outcomes]  # type: ignore[union-attr]
-
-
-def stored(session: Session, **columns: Any) -> int:
-    return session.scalar(select(func.count()).select_from(Event).filter_by(**columns)) or 0
 
 
 class TestAccept:
@@ -317,230 +295,3 @@ class TestAnEvent:
     )
     def test_number_is_written_in_one_way(self, number: str, written: str) -> None:
         assert plain(Decimal(number)) == written
-
-
-def push(batch: list[Any], now: datetime) -> list[str]:
-    """This function will push a batch as a door does: what it calls accepted is committed."""
-    with commit_session() as control, usage_transaction() as usage:
-        taken = events.accept(usage_session=usage, control_session=control, events=batch, now=now)
-    return words(taken)
-
-
-class TestTwoCallsAtOnce:
-    def test_take_each_event_once(self, scenario: Any, now: datetime) -> None:
-        with commit_session() as session:
-            owner = make_tenant(session, state="active")
-        batch = [event(owner, now, id=str(n)) for n in range(300)]
-        gate, outcomes = threading.Barrier(2), {}
-
-        def call(order: int) -> None:
-            gate.wait(30)
-            outcomes[order] = push(batch[::order], now)
-
-        threads = [threading.Thread(target=call, args=(order,)) for order in (1, -1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        both = zip(outcomes[1], reversed(outcomes[-1]), strict=True)
-        assert {tuple(sorted(pair)) for pair in both} == {("accepted", "duplicate")}
-        with usage_transaction() as session:
-            assert stored(session) == len(batch)
-
-
-class TestATenantThatIsRemembered:
-    def test_is_not_asked_for_again_until_the_moment_is_over(
-        self, scenario: Any, now: datetime, monkeypatch: Any
-    ) -> None:
-        monkeypatch.setenv("TENANTRY_API_MEMORY_SECONDS", "60")
-        settings.cache_clear()
-        monkeypatch.setattr(events, "_live", Remembered())
-        with commit_session() as session:
-            owner = make_tenant(session, state="active")
-        assert push([event(owner, now)], now) == ["accepted"]
-        set_state(owner.id, "destroying")
-        assert push([event(owner, now, id="e2")], now) == ["accepted"]
-        end(owner.id, now)
-        assert push([event(owner, now, id="e3")], now) == ["unknown_tenant"]
-        monkeypatch.undo()
-        settings.cache_clear()
-        assert push([event(owner, now, id="e4")], now) == ["unknown_tenant"]
-
-
-class TestADestructionBesideACall:
-    def test_waits_for_the_call_and_leaves_nothing_of_it(
-        self, scenario: Any, now: datetime
-    ) -> None:
-        with commit_session() as session:
-            owner = make_tenant(session, state="active")
-        done = threading.Event()
-
-        def destroy() -> None:
-            set_state(owner.id, "destroying")
-            end(owner.id, now)
-            with usage_transaction() as session:
-                events.erase(usage_session=session, tenant_id=owner.id)
-            done.set()
-
-        thread = threading.Thread(target=destroy)
-        with commit_session() as control, usage_transaction() as usage:
-            taken = events.accept(
-                usage_session=usage, control_session=control, events=[event(owner, now)], now=now
-            )
-            assert words(taken) == ["accepted"]
-            thread.start()
-            eventually(lambda: waiting_for_writers() == 1, "the erasure waits for the call")
-            assert not done.is_set()
-        thread.join(30)
-        assert done.is_set()
-        with usage_transaction() as session:
-            assert nothing_left(session, owner.id)
-        assert push([event(owner, now)], now) == ["unknown_tenant"]
-
-    def test_is_known_to_a_call_that_still_believes_the_tenant_to_be_live(
-        self, scenario: Any, now: datetime
-    ) -> None:
-        with commit_session() as session:
-            owner = make_tenant(session, state="destroying")
-        end(owner.id, now)
-        set_state(owner.id, "active")  # as a cache, or a control database restored alone, says
-        neighbour = owner
-        with commit_session() as session:
-            neighbour = make_tenant(session, state="active")
-        batch = [event(owner, now), event(neighbour, now), event(owner, now, id="e2")]
-        assert push(batch, now) == ["unknown_tenant", "accepted", "unknown_tenant"]
-        with usage_transaction() as session:
-            assert nothing_left(session, owner.id)
-            assert not nothing_left(session, neighbour.id)
-
-
-def set_state(tenant_id: UUID, state: str) -> None:
-    with commit_session() as session:
-        session.get_one(Tenant, tenant_id).state = state
-
-
-def end(tenant_id: UUID, now: datetime) -> None:
-    with commit_session() as control, usage_transaction() as usage:
-        events.end(usage_session=usage, control_session=control, tenant_id=tenant_id, now=now)
-
-
-def nothing_left(session: Session, tenant_id: UUID) -> bool:
-    found = events.left(usage_session=session, tenant_id=tenant_id)
-    assert found.keys() >= {"event", "event_key"}
-    return not any(found.values())
-
-
-def waiting_for_writers() -> int:
-    with usage_transaction() as session:
-        return session.scalar(
-            text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-        )
-
-
-class TestTheStore:
-    def test_makes_the_coming_months_before_they_are_needed(
-        self, usage_session: Session, now: datetime
-    ) -> None:
-        far = datetime(2031, 11, 30, 23, tzinfo=now.tzinfo)
-        assert events.make_months_ahead(usage_session=usage_session, now=far) == 3
-        assert events.make_months_ahead(usage_session=usage_session, now=far) == 0
-        names = usage_session.scalars(
-            text("SELECT relname FROM pg_class WHERE relname ~ '^event_p203' ORDER BY 1")
-        ).all()
-        assert [n for n in names if len(n) == 13] == [
-            f"event_p{m}" for m in (203111, 203112, 203201)
-        ]
-
-    def test_has_the_tenant_in_every_key_and_points_nowhere(self, usage_session: Session) -> None:
-        """Whatever says «only one» can then be kept by the one server that has the tenant."""
-        rows = usage_session.execute(text(_INDEXES), {"tables": list(UsageBase.metadata.tables)})
-        keys = [row for row in rows if row.is_unique]
-        assert {row.of for row in keys} >= {"event_key", "event_key_p00", "erased_tenant"}
-        without = {row.of for row in keys if "tenant_id" not in row.columns}
-        assert without <= OF_NO_TENANT
-        foreign = text(
-            "SELECT conname FROM pg_constraint WHERE contype = 'f'"
-            " AND (conrelid = ANY(CAST(:tables AS regclass[]))"
-            "   OR confrelid = ANY(CAST(:tables AS regclass[])))"
-        )
-        tables = {"tables": list(UsageBase.metadata.tables)}
-        assert usage_session.scalars(foreign, tables).all() == []
-        of_tenants = UsageBase.metadata.tables.keys() - OF_NO_TENANT
-        assert all("tenant_id" in UsageBase.metadata.tables[name].columns for name in of_tenants)
-
-    @pytest.mark.parametrize(
-        "statement", ["UPDATE {} SET tenant_id = tenant_id", "DELETE FROM {}", "TRUNCATE {}"]
-    )
-    @pytest.mark.parametrize("table", ["event", "event_key", "erased_tenant"])
-    def test_lets_nobody_change_or_delete_an_event(
-        self, usage_session: Session, table: str, statement: str
-    ) -> None:
-        with pytest.raises(DBAPIError, match="permission denied"):
-            usage_session.execute(text(statement.format(table)))
-
-    def test_ends_and_erases_nothing_of_a_tenant_that_stays(
-        self, usage_session: Session, control_session: Session, tenant: Tenant, now: datetime
-    ) -> None:
-        with pytest.raises(events.StillServed):
-            events.end(
-                usage_session=usage_session,
-                control_session=control_session,
-                tenant_id=tenant.id,
-                now=now,
-            )
-        with pytest.raises(DBAPIError, match="is not written down"):
-            events.erase(usage_session=usage_session, tenant_id=tenant.id)
-
-    def test_forgets_everything_of_a_destroyed_tenant_and_nothing_of_its_neighbour(
-        self, scenario: Any, now: datetime, monkeypatch: Any
-    ) -> None:
-        with commit_session() as session:
-            tenant, neighbour = (make_tenant(session, state="active") for _ in range(2))
-        batch = [
-            event(one, now, id=f"{n}", time=(now - timedelta(days=n * 9)).isoformat())
-            for one in (tenant, neighbour)
-            for n in range(4)
-        ]
-        assert set(push(batch, now)) == {"accepted"}
-        set_state(tenant.id, "destroying")
-        end(tenant.id, now)
-        monkeypatch.setattr(events, "ERASED_AT_ONCE", 3)
-        rounds = []
-        while not rounds or rounds[-1]:
-            with usage_transaction() as session:
-                rounds.append(events.erase(usage_session=session, tenant_id=tenant.id))
-        assert max(rounds) == 3
-        assert sum(rounds) >= 8
-        with usage_transaction() as session:
-            assert nothing_left(session, tenant.id)
-            assert events.tenants_with_events(usage_session=session) == {neighbour.id}
-            assert stored(session, tenant_id=neighbour.id) == 4
-
-    def test_is_looked_through_for_tenants_that_are_gone(
-        self, scenario: Any, now: datetime
-    ) -> None:
-        with commit_session() as session:
-            tenant, neighbour = (make_tenant(session, state="active") for _ in range(2))
-        push([event(one, now) for one in (tenant, neighbour)], now)
-        rule = next(each for each in INVARIANTS if each.look_at_usage)
-        assert broken(rule, now) == []
-        set_state(tenant.id, "destroyed")
-        assert [(one.kind, one.id) for one in broken(rule, now)] == [("tenant", str(tenant.id))]
-
-
-def broken(rule: Invariant, now: datetime) -> list[Offence]:
-    with commit_session() as session:
-        return offences(control_session=session, invariant=rule, now=now)
-
-
-# Small tables that every server may have a copy of.
-OF_NO_TENANT = {"usage_cover"}
-_INDEXES = """
-    SELECT c.relname AS name, t.relname AS of, i.indisunique AS is_unique,
-        ARRAY(SELECT attname FROM pg_attribute
-              WHERE attrelid = i.indrelid AND attnum = ANY(i.indkey)) AS columns
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
-    WHERE i.indrelid IN (
-        SELECT (pg_partition_tree(each)).relid FROM unnest(CAST(:tables AS regclass[])) AS each
-        UNION SELECT unnest(CAST(:tables AS regclass[])))
-"""
