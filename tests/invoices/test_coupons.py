@@ -1,12 +1,11 @@
-"""Coupons on a real database: redeemed in time and in turn, used by bills, given back by voids."""
+"""Coupons as they are offered, redeemed and released, by a hundred customers at once too."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from threading import Barrier
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,21 +13,15 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.base.audit import SYSTEM, Actor
+from app.base.audit import SYSTEM
 from app.base.db import control_session as transaction
-from app.base.invariants import offences
-from invoices import changes, coupon_uses, coupons, discounts, invoicing
-from invoices.checks import INVARIANTS
+from invoices import coupons
 from invoices.coupon_terms import CouponUnsound
-from invoices.coupons import Availability, CouponRefused, CouponUnknown
+from invoices.coupons import CouponRefused, CouponUnknown
 from invoices.discounts import Coupon
 from invoices.models import (
     CouponOffer,
     CouponRedemption,
-    CouponUse,
-    CreditGrant,
-    Invoice,
-    Subscription,
 )
 from tenants.models import Tenant
 from tests.conftest import Scenario
@@ -39,74 +32,18 @@ from tests.factories import (
     make_subscription,
     make_tenant,
 )
-
-ADMIN = Actor("admin", "somebody")
-START = date(2026, 3, 1)
-
-
-def seoul(day: date, hour: int = 9) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=hour - 9)
-
-
-def terms(kind: str = "percentage", **fields: Any) -> Coupon:
-    values: dict[str, Any] = {
-        "code": "SPRING",
-        "name_ko": "봄맞이 할인",
-        "name_en": "Spring sale",
-        "kind": kind,
-    }
-    if kind == "percentage":
-        values["percent"] = Decimal(10)
-    return Coupon(**values | fields)
-
-
-def offer(session: Session, coupon: Coupon | None = None, **availability: Any) -> CouponOffer:
-    return coupons.create(
-        control_session=session,
-        coupon=coupon or terms(),
-        availability=Availability(**availability),
-        actor=SYSTEM,
-        now=NOW,
-    )
-
-
-def redeem(session: Session, tenant: Tenant, code: str = "SPRING", **more: Any) -> CouponRedemption:
-    return coupons.redeem(
-        control_session=session,
-        code=code,
-        tenant_id=tenant.id,
-        actor=ADMIN,
-        now=more.pop("now", NOW),
-        **more,
-    )
-
-
-def subscribed(session: Session, starts_on: date = START) -> tuple[Subscription, Tenant]:
-    subscription = make_subscription(session, starts_on=starts_on, now=seoul(starts_on))
-    return subscription, session.get_one(Tenant, subscription.tenant_id)
-
-
-def bill(session: Session, subscription: Subscription, on: date) -> Invoice:
-    """Bills everything due on a day and returns the last invoice of it."""
-    (*_, issued) = invoicing.bill(
-        control_session=session, subscription_ids=[subscription.id], now=seoul(on)
-    ).issued
-    session.expire_all()
-    return session.get_one(Invoice, issued)
-
-
-def off(invoice: Invoice) -> list[int]:
-    return [line.amount_minor for line in invoice.lines if line.kind == "discount"]
-
-
-def assert_in_order(session: Session) -> None:
-    session.flush()
-    found = [
-        each
-        for invariant in INVARIANTS
-        for each in offences(control_session=session, invariant=invariant, now=NOW)
-    ]
-    assert not found
+from tests.invoices.couponed import (
+    START,
+    assert_in_order,
+    bill,
+    off,
+    offer,
+    redeem,
+    release,
+    seoul,
+    subscribed,
+    terms,
+)
 
 
 class TestTerms:
@@ -324,184 +261,3 @@ class TestReleasing:
         redemption = redeem(control_session, tenant)
         with pytest.raises(coupons.ReasonMissing):
             release(control_session, redemption, reason=" ")
-
-
-def release(session: Session, redemption: CouponRedemption, reason: str = "by mistake") -> None:
-    coupons.release(
-        control_session=session,
-        redemption_id=redemption.id,
-        reason=reason,
-        actor=ADMIN,
-        now=NOW,
-    )
-
-
-class TestABill:
-    def test_shows_what_a_coupon_took_off_and_how(self, control_session: Session) -> None:
-        offer(control_session)
-        subscription, tenant = subscribed(control_session)
-        redemption = redeem(control_session, tenant, now=seoul(START))
-        invoice = bill(control_session, subscription, START)
-        charged = sum(line.amount_minor for line in invoice.lines if line.amount_minor > 0)
-        (line,) = [line for line in invoice.lines if line.kind == "discount"]
-        assert line.amount_minor == -charged // 10
-        assert invoice.subtotal_minor == charged - charged // 10
-        assert (line.name_ko, line.name_en) == ("할인: 봄맞이 할인", "Discount: Spring sale")
-        assert line.evidence["redemption"] == str(redemption.id)
-        assert discounts.recompute(line.evidence) == line.amount_minor
-        use = control_session.scalars(select(CouponUse)).one()
-        assert (use.line_id, use.amount_minor) == (line.id, -line.amount_minor)
-        assert_in_order(control_session)
-
-    def test_of_months_missed_uses_a_coupon_once_in_one_pass(
-        self, control_session: Session
-    ) -> None:
-        offer(control_session)
-        subscription, tenant = subscribed(control_session)
-        make_readings(
-            control_session, tenant_id=tenant.id, start=START, end=date(2026, 5, 1), seats=3
-        )
-        redeem(control_session, tenant, now=seoul(START))
-        bill(control_session, subscription, date(2026, 5, 1))
-        assert [len(off(each)) for each in every(control_session, subscription)] == [1, 0, 0]
-        assert_in_order(control_session)
-
-    def test_of_months_free_frees_them_and_their_usage(self, control_session: Session) -> None:
-        offer(control_session, terms("months_free", duration="months", months=2))
-        subscription, tenant = subscribed(control_session)
-        make_readings(
-            control_session, tenant_id=tenant.id, start=START, end=date(2026, 6, 1), seats=60
-        )
-        redeem(control_session, tenant, now=seoul(START))
-        bill(control_session, subscription, date(2026, 6, 1))
-        march, april, may, june = every(control_session, subscription)
-        assert [march.total_minor, april.total_minor] == [0, 0]
-        # May's base fee is due, April's seats are free; June pays for both.
-        assert sum(off(may)) < 0 < may.subtotal_minor < june.subtotal_minor
-        assert off(june) == []
-        assert_in_order(control_session)
-
-    def test_gives_free_units_at_their_price(self, control_session: Session) -> None:
-        units = terms("free_units", units=Decimal(2), charges=("seats",))
-        subscription, tenant = subscribed(control_session)
-        offer(control_session, units)
-        make_readings(
-            control_session, tenant_id=tenant.id, start=START, end=date(2026, 4, 1), seats=60
-        )
-        bill(control_session, subscription, START)
-        redeem(control_session, tenant)
-        invoice = bill(control_session, subscription, date(2026, 4, 1))
-        (seats,) = [line for line in invoice.lines if line.charge == "seats"]
-        assert off(invoice) == [-2 * int(seats.unit_amount)]
-
-    def test_voided_gives_the_coupon_back_to_the_next(self, control_session: Session) -> None:
-        offer(control_session)
-        subscription, tenant = subscribed(control_session)
-        redeem(control_session, tenant, now=seoul(START))
-        first = bill(control_session, subscription, START)
-        invoicing.void(
-            control_session=control_session,
-            invoice_id=first.id,
-            reason="wrong address",
-            actor=ADMIN,
-            now=seoul(START, 10),
-        )
-        assert_in_order(control_session)
-        again = bill(control_session, subscription, START)
-        assert off(again) == off(first) != []
-        assert_in_order(control_session)
-
-    def test_gives_back_for_unused_time_no_more_than_was_paid(
-        self, control_session: Session
-    ) -> None:
-        offer(control_session, terms(percent=Decimal(40)))
-        subscription, tenant = subscribed(control_session)
-        redeem(control_session, tenant, now=seoul(START))
-        first = bill(control_session, subscription, START)
-        paid = first.subtotal_minor
-        changes.cancel(
-            when="now",
-            control_session=control_session,
-            tenant_id=tenant.id,
-            credit=True,
-            actor=ADMIN,
-            now=seoul(START, 12),
-        )
-        last = bill(control_session, subscription, START)
-        assert [line.kind for line in last.lines][:1] == ["credit"]
-        (back,) = off(last)
-        assert back == -off(first)[0]
-        grant = control_session.scalars(select(CreditGrant)).one()
-        assert grant.amount_minor == paid
-        returned = next(line for line in last.lines if line.kind == "discount")
-        assert discounts.recompute(returned.evidence) == back
-        assert_in_order(control_session)
-
-    def test_of_an_upgrade_costs_the_discounted_difference(self, control_session: Session) -> None:
-        offer(control_session, terms(percent=Decimal(50), duration="forever"))
-        subscription, tenant = subscribed(control_session)
-        redeem(control_session, tenant, now=seoul(START))
-        bill(control_session, subscription, START)
-        changes.change_plan(
-            control_session=control_session,
-            tenant_id=tenant.id,
-            plan_code="studio",
-            when="now",
-            actor=ADMIN,
-            now=seoul(date(2026, 3, 16), 0),
-        )
-        make_readings(
-            control_session, tenant_id=tenant.id, start=START, end=date(2026, 3, 16), seats=3
-        )
-        upgrade = bill(control_session, subscription, date(2026, 3, 16))
-        paid_ahead = {
-            line.kind: line.amount_minor
-            for line in upgrade.lines
-            if line.charge == "base" and line.kind != "discount"
-        }
-        # Half of the month, at half of each price.
-        (returned, *_, discounted) = off(upgrade)
-        assert returned == -paid_ahead["credit"] // 2
-        assert discounted == -paid_ahead["charge"] // 2
-        assert upgrade.subtotal_minor == sum(paid_ahead.values()) + returned + discounted
-        assert_in_order(control_session)
-
-
-def every(session: Session, subscription: Subscription) -> list[Invoice]:
-    session.expire_all()
-    return list(
-        session.scalars(
-            select(Invoice)
-            .where(Invoice.subscription_id == subscription.id)
-            .order_by(Invoice.supplied_on)
-        )
-    )
-
-
-class TestTheCheck:
-    def test_names_a_coupon_that_was_given_too_often(self, control_session: Session) -> None:
-        made = offer(control_session, max_redemptions=5)
-        _, tenant = subscribed(control_session)
-        redeem(control_session, tenant)
-        control_session.execute(
-            text("UPDATE coupon SET redeemed = 2 WHERE id = :id"), {"id": made.id}
-        )
-        (found,) = self.offences(control_session)
-        assert (found.kind, found.id) == ("coupon", str(made.id))
-        assert "says 2 redeemed, but 1 are" in found.wrong
-
-    def test_names_a_discount_that_nobody_redeemed(self, control_session: Session) -> None:
-        offer(control_session)
-        subscription, tenant = subscribed(control_session)
-        redeem(control_session, tenant, now=seoul(START))
-        invoice = bill(control_session, subscription, START)
-        coupon_uses.give_back(control_session=control_session, invoice_id=invoice.id)
-        assert {each.kind for each in self.offences(control_session)} == {
-            "coupon_use",
-            "invoice_line",
-        }
-
-    @staticmethod
-    def offences(session: Session) -> list[Any]:
-        (invariant,) = [each for each in INVARIANTS if each.code == "I4"]
-        return list(offences(control_session=session, invariant=invariant, now=NOW))
