@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import yaml
-
 from app.base.errors import Invalid
 from app.base.money import Rounding
 from invoices import catalogue_grants, charges, plan_terms
 from invoices.catalogue_nodes import Entry, Fault, Notes, parse
+from invoices.catalogue_yaml import Number, OneLine, digits, dump
 from invoices.charges import Charge, Meter
-from invoices.fingerprints import plain_decimal
 from invoices.periods import MONTHLY, QUARTERLY, Interval, IntervalUnsound
 from invoices.plan_terms import GIGABYTE, PlanTerms
 from invoices.pricing import Pricing, Tier
@@ -291,10 +289,10 @@ def write(catalogue: CatalogueFile, *, remarks: Mapping[tuple[str, str], str] | 
     for terms in catalogue.plans:
         if remark := (remarks or {}).get((terms.plan_code, terms.currency)):
             parts.append(f"\n  # {remark}")
-        dumped = _dump([entry_of(terms)]).rstrip("\n")
+        dumped = dump([entry_of(terms)]).rstrip("\n")
         parts.append("\n".join(f"  {line}" if line else line for line in dumped.split("\n")))
     if catalogue.retired:
-        parts.append("\n" + _dump({"retired": list(catalogue.retired)}).rstrip("\n"))
+        parts.append("\n" + dump({"retired": list(catalogue.retired)}).rstrip("\n"))
     return "\n".join(parts) + "\n"
 
 
@@ -304,10 +302,10 @@ def entry_of(terms: PlanTerms) -> dict[str, Any]:
     return {
         "plan": terms.plan_code,
         "currency": terms.currency,
-        "position": _Number(str(terms.position)),
-        "names": _OneLine(ko=terms.name_ko, en=terms.name_en),
-        "limits": _OneLine(seats=_Number(str(terms.seats_max)), storage_gb=_number(gigabytes)),
-        **catalogue_grants.entries_of(terms, one_line=_OneLine, number=_number),
+        "position": Number(str(terms.position)),
+        "names": OneLine(ko=terms.name_ko, en=terms.name_en),
+        "limits": OneLine(seats=Number(str(terms.seats_max)), storage_gb=digits(gigabytes)),
+        **catalogue_grants.entries_of(terms, one_line=OneLine, number=digits),
         "charges": [_charge_entry(each) for each in terms.charges],
     }
 
@@ -315,10 +313,10 @@ def entry_of(terms: PlanTerms) -> dict[str, Any]:
 def _charge_entry(charge: Charge) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "charge": charge.code,
-        "names": _OneLine(ko=charge.name_ko, en=charge.name_en),
+        "names": OneLine(ko=charge.name_ko, en=charge.name_en),
     }
     if charge.unit_ko or charge.unit_en:
-        entry["unit"] = _OneLine(ko=charge.unit_ko, en=charge.unit_en)
+        entry["unit"] = OneLine(ko=charge.unit_ko, en=charge.unit_en)
     said = {
         "kind": charge.kind,
         "timing": charge.timing,
@@ -328,9 +326,9 @@ def _charge_entry(charge: Charge) -> dict[str, Any]:
         "group": dict(charge.group),
         "proration": charge.proration,
         "rounding": charge.rounding.value,
-        "optional": _Number("true") if charge.optional else None,
+        "optional": Number("true") if charge.optional else None,
         "vat": charge.vat,
-        "vat_included": _Number("true") if charge.vat_included else None,
+        "vat_included": Number("true") if charge.vat_included else None,
     }
     unsaid = {"kind": "recurring", "every": "month", "proration": "day", "rounding": "down"}
     unsaid["vat"] = TAXABLE
@@ -345,19 +343,19 @@ def _price_entry(price: Pricing) -> dict[str, Any]:
         number = getattr(price, name)
         needed = name == "unit_amount" and price.model in _PRICED_EACH
         if needed or (number is not None and number != getattr(unset, name)):
-            entry[name] = _number(number)
+            entry[name] = digits(number)
     if price.tiers:
         entry["tiers"] = [_tier_entry(tier) for tier in price.tiers]
     return entry
 
 
 def _tier_entry(tier: Tier) -> dict[str, Any]:
-    entry = {"up_to": _number(tier.up_to)} if tier.up_to is not None else {}
+    entry = {"up_to": digits(tier.up_to)} if tier.up_to is not None else {}
     if tier.unit_amount or not tier.flat_amount:
-        entry["unit_amount"] = _number(tier.unit_amount)
+        entry["unit_amount"] = digits(tier.unit_amount)
     if tier.flat_amount:
-        entry["flat_amount"] = _number(tier.flat_amount)
-    return _OneLine(entry)
+        entry["flat_amount"] = digits(tier.flat_amount)
+    return OneLine(entry)
 
 
 def every(interval: Interval) -> str:
@@ -365,41 +363,3 @@ def every(interval: Interval) -> str:
     if interval == QUARTERLY:
         return "quarter"
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
-
-
-class _Number(str):
-    """A text that stands in the file without quotes: a number, or true."""
-
-    __slots__ = ()
-
-
-class _OneLine(dict[str, Any]):
-    """Fields that stand on one line: {ko: 팀, en: Team}."""
-
-
-def _number(value: Decimal) -> _Number:
-    return _Number(plain_decimal(value))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Indents lists under their field, as people write them."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-def _plain(dumper: yaml.SafeDumper, value: _Number) -> yaml.ScalarNode:
-    kind = "bool" if value == "true" else "float" if "." in value else "int"
-    return dumper.represent_scalar(f"tag:yaml.org,2002:{kind}", str(value))
-
-
-def _one_line(dumper: yaml.SafeDumper, value: _OneLine) -> yaml.MappingNode:
-    return dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
-
-
-_Dumper.add_representer(_Number, _plain)
-_Dumper.add_representer(_OneLine, _one_line)
-
-
-def _dump(value: Any) -> str:
-    return str(yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100))
