@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import re
 
-from app.web.i18n import gettext, lazy
+from app.web.i18n import lazy
 
 PAPERS = {
     "taxable": lazy("Tax invoice (세금계산서)"),
     "zero_rated": lazy("Zero-rated tax invoice (영세율 세금계산서)"),
     "exempt": lazy("Invoice without VAT (계산서)"),
 }
-# What the room says with a figure or a code in it.
-_WITH_MORE = (
+# What the room says, as a sentence for people.
+_WHY = (
+    (
+        re.compile(r"a card slip proves a part of it, .*"),
+        lazy(
+            "A card slip proves a part of it; the rest was not paid by card. A tax invoice may name"
+            " that rest alone."
+        ),
+    ),
+    (
+        re.compile(r"it mixes supplies that take papers of their own: .*"),
+        lazy("It mixes supplies that each take a paper of their own."),
+    ),
+    (
+        re.compile(r"an exempt supply takes a 계산서, .*"),
+        lazy("It is exempt: it takes an invoice without VAT (계산서), not a tax invoice."),
+    ),
     (
         re.compile(r"the supply is priced in (?P<what>\w+); .*"),
         lazy("The supply is priced in %(what)s; its value in won is a person's to set."),
     ),
     (
-        re.compile(r"the invoice has more than (?P<what>\d+) lines"),
-        lazy("The invoice has more than %(what)s lines."),
+        re.compile(r"the buyer has no valid Korean business registration number"),
+        lazy("The buyer has no valid Korean business registration number."),
     ),
     (
-        re.compile(r"it mixes supplies that take papers of their own: .*"),
-        lazy("It mixes supplies that each take a paper of their own."),
+        re.compile(r"the seller's own business registration number is not valid"),
+        lazy("The seller's own business registration number is not valid."),
+    ),
+    (
+        re.compile(r"the buyer has no e-mail address, .*"),
+        lazy("The buyer has no e-mail address, which an electronic tax invoice needs."),
     ),
     (
         re.compile(r"the buyer's e-mail address has more than (?P<what>\d+) characters"),
@@ -33,12 +52,16 @@ _WITH_MORE = (
         re.compile(r"the buyer's name has more than (?P<what>\d+) characters"),
         lazy("The buyer's name has more than %(what)s characters."),
     ),
+    (
+        re.compile(r"the invoice has more than (?P<what>\d+) lines"),
+        lazy("The invoice has more than %(what)s lines."),
+    ),
 )
 
 
 def why(reason: str) -> str:
     """This function will say in the reader's language why no paper is made here."""
-    for pattern, words in _WITH_MORE:
+    for pattern, words in _WHY:
         if found := pattern.fullmatch(reason):
             return str(words) % found.groupdict()
-    return gettext(reason)
+    return reason

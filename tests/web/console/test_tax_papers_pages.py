@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +21,7 @@ from app.base.db import control_session
 from app.web.console import tax_papers
 from invoices import cash_receipt_queue, cash_receipts, evidence
 from invoices.models import CashReceipt, TaxInvoice, VatEvidence
-from tests.browser import chromium, faults, open_page
+from tests.browser import chromium, faults, open_page, screenshot
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.invoices.issuing import issue
 from tests.invoices.test_evidence import transfer
@@ -101,6 +103,34 @@ def cash_receipt_without_an_answer() -> CashReceipt:
         session.add(receipt)
         session.flush()
     return receipt
+
+
+def cash_receipt_that_a_person_cancels() -> tuple[CashReceipt, UUID]:
+    """One that is known by its number alone, and its cancelling in part, which waits."""
+    receipt = cash_receipt_without_an_answer()
+    with control_session() as session:
+        cash_receipt_queue.declare(
+            control_session=session,
+            row_id=receipt.id,
+            number="123456789",
+            why="their back office",
+            actor=SYSTEM,
+            now=NOW,
+        )
+        assert cash_receipts.cancel(
+            control_session=session,
+            invoice_id=receipt.invoice_id,
+            cause_id=UUID(int=9),
+            supply_minor=10_000,
+            tax_minor=1_000,
+            reason="refund",
+            now=NOW,
+        )
+        cancelling = session.scalars(
+            select(CashReceipt.id).where(CashReceipt.cancels_id == receipt.id)
+        ).one()
+        session.execute(update(CashReceipt).values(asked_at=NOW))
+    return receipt, cancelling
 
 
 class TestTheList:
@@ -191,29 +221,7 @@ class TestASupplysPapers:
         assert answer.status_code == 409
 
     def test_that_only_a_person_can_cancel_says_how(self, client: Any) -> None:
-        receipt = cash_receipt_without_an_answer()
-        with control_session() as session:
-            cash_receipt_queue.declare(
-                control_session=session,
-                row_id=receipt.id,
-                number="123456789",
-                why="their back office",
-                actor=SYSTEM,
-                now=NOW,
-            )
-            assert cash_receipts.cancel(
-                control_session=session,
-                invoice_id=receipt.invoice_id,
-                cause_id=UUID(int=9),
-                supply_minor=10_000,
-                tax_minor=1_000,
-                reason="refund",
-                now=NOW,
-            )
-            cancelling = session.scalars(
-                select(CashReceipt.id).where(CashReceipt.cancels_id == receipt.id)
-            ).one()
-            session.execute(update(CashReceipt).values(asked_at=NOW))
+        receipt, cancelling = cash_receipt_that_a_person_cancels()
         sign_in_staff(client, "finance")
         page = f"{LIST}/of/{receipt.invoice_id}"
         shown = client.get(page).text
@@ -236,7 +244,7 @@ class TestAPaperOfSomebodyElses:
         ("language", "said"),
         [
             ("ko", ("직접 발행해야 해요", "카드 매출전표가 증빙이고", "세금계산서")),
-            ("en", ("A person issues this one", "a card slip proves a part", "Tax invoice")),
+            ("en", ("A person issues this one", "A card slip proves a part", "Tax invoice")),
         ],
     )
     def test_says_which_and_over_how_much(
@@ -305,7 +313,13 @@ class TestThesePages:
     def test_have_no_faults_in_either_language(self, app: Any, browser: Browser) -> None:
         row = tax_invoice()
         tax_invoice("failed")
+        shown = {
+            "of": f"{LIST}/of/{row.invoice_id}",
+            "by-hand": f"{LIST}/of/{committed(in_part_by_card).id}",
+            "receipt": f"{LIST}/of/{cash_receipt_that_a_person_cancels()[0].invoice_id}",
+        }
         email = staff_member("finance")
+        pictures = os.environ.get("TENANTRY_PICTURES", "")
         with serve(app) as address:
             for language in ("ko", "en"):
                 with open_page(browser, f"{address}{LIST}", language=language) as page:
@@ -314,6 +328,11 @@ class TestThesePages:
                     page.keyboard.press("Enter")
                     page.wait_for_url(lambda url: "sign-in" not in url)
                     assert faults(page) == []
-                    page.goto(f"{address}{LIST}/of/{row.invoice_id}")
-                    page.locator("main details > summary").first.click()
-                    assert faults(page) == []
+                    for name, path in shown.items():
+                        page.goto(f"{address}{path}")
+                        for unfold in page.locator("main details > summary").all():
+                            unfold.click()
+                        assert faults(page) == []
+                        for width in (1280, 390) if pictures else ():
+                            page.set_viewport_size({"width": width, "height": 844})
+                            screenshot(page, Path(pictures) / f"{name}-{language}-{width}.png")
