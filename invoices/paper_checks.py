@@ -24,6 +24,7 @@ Wrong = tuple[str, str, str]
 GUARDS = (
     ("invoice", "invoice_is_frozen"),
     ("invoice_line", "invoice_line_is_frozen"),
+    ("invoice_line", "invoice_lines_join_drafts"),
     ("document", "document_is_frozen"),
     ("tax_invoice", "tax_invoice_is_frozen"),
     ("ledger_entry", "row_is_final"),
