@@ -213,8 +213,10 @@ def _give_back(
     keys = [each.subscription_id for each in found]
     control_session.execute(
         text(
-            "UPDATE subscription s SET next_bill_on = v.next_on, next_correction_on = v.look_on,"
-            " blocked_reason = v.blocked,"
+            "UPDATE subscription s SET next_bill_on = v.next_on, blocked_reason = v.blocked,"
+            # What waits has corrected nothing yet.
+            " next_correction_on = CASE WHEN v.blocked <> '' THEN s.next_correction_on"
+            " ELSE v.look_on END,"
             " lease_until = NULL, attempts = 0, last_error = NULL,"
             " retry_at = CASE WHEN v.blocked <> '' THEN clock_timestamp() + :pause END"
             " FROM unnest(CAST(:keys AS uuid[]), CAST(:nexts AS date[]), CAST(:looks AS date[]),"

@@ -79,8 +79,8 @@ def adjustments(
 ) -> dict[UUID, list[BillLine]]:
     """This function will return, by subscription, a line for each billed total that has changed.
 
-    `bill_days` says on which bill the lines will stand: how long usage may change what was billed
-    is counted to that day, so that a run which comes late corrects no less.
+    `bill_days` says when they were to be looked for: how long usage may change what was billed is
+    counted to that day, so that a run which comes late corrects no less.
     """
     found: dict[UUID, list[BillLine]] = defaultdict(list)
     billed = _billed(

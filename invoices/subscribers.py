@@ -228,14 +228,14 @@ def _bill_days(
 ) -> dict[UUID, date]:
     """This function will say of each subscription what day's bill would correct late usage.
 
-    That is its first bill. Where none is due it is the draft of corrections that was taken back,
-    or the day to look at them.
+    That is its first bill, or the draft of corrections that was taken back; the day to look at
+    them, where it comes before: a run that was away at that day corrects no less on the bill after.
     """
     found: dict[UUID, date] = {}
     for row in rows:
         days = [bill.bill_on for bill in agendas[row.id].bills] or list(standing.get(row.id, ()))
         look = row.next_correction_on
-        if not days and look is not None and look <= clock.today(now, row.timezone):
+        if look is not None and look <= clock.today(now, row.timezone):
             days.append(look)
         if days:
             found[row.id] = min(days)

@@ -223,6 +223,19 @@ class TestAPausedSubscription:
         bill(control_session, subscription, FIRST_LOOK)
         assert lines_of(control_session, subscription)[2:] == [[("adjustment", "calls", 20, 2_000)]]
 
+    def test_that_goes_on_loses_nothing_to_a_run_that_was_away(
+        self, control_session: Session
+    ) -> None:
+        subscription = subscribe(control_session)
+        who = {"control_session": control_session, "tenant_id": subscription.tenant_id}
+        changes.pause(**who, actor=FINANCE, now=seoul(LEFT_ON, 0), why="a break")
+        bill(control_session, subscription, LEFT_ON)
+        push(control_session, subscription, date(2026, 3, 6), 20)
+        changes.resume(**who, actor=FINANCE, now=seoul(date(2026, 8, 3), 0), why="back")
+        bill(control_session, subscription, date(2026, 9, 10))
+        first, *_ = lines_of(control_session, subscription)[2:]
+        assert ("adjustment", "calls", 20, 2_000) in first
+
 
 class TestWhereABillComesInTime:
     @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Run:
                 today=today,
             )
             bills = agenda.bills
-            days = [bill.bill_on for bill in bills] or [look] * (look is not None and look <= today)
+            days = [bill.bill_on for bill in bills] + [look] * (look is not None and look <= today)
             lines = self._adjustments(min(days), now) if days else []
             if days and not bills:
                 alone = late_usage.bill_of(bill_on=min(days), lines=lines)
@@ -99,11 +99,13 @@ class Run:
             )
             for bill in bills:
                 if any(self._waits(span, account) for span in bill.spans):
+                    self.look_on = look
                     return found
                 composed = composing.compose(bill=bill, account=account)
                 carried = self._take(composed, now)
                 carry(grants=account.grants, grant_id=carried, amount_minor=composed.carried_minor)
                 found.append(bill_of(bill=bill, composed=composed))
+            look = None
             if not bills:
                 self.look_on = self._next_look(agenda.next_bill_on, today)
                 return found

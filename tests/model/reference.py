@@ -64,7 +64,8 @@ class Account:
         """The run comes by: every day that something was due on is a bill, the oldest first.
 
         A bill that waits for a reading holds up those after it. Where none is due, what changed
-        since is a bill of its own on the day to look for that, if it comes to any money.
+        since is a bill of its own on the day to look for that, if it comes to any money; a bill
+        that comes after such a day has what was to be found then.
         """
         today = day_of(now, self.zone)
         due: dict[date, list[Asked]] = defaultdict(list)
@@ -75,11 +76,12 @@ class Account:
         found, look, self.look = [], self.look, None
         for day in sorted(due):
             if any(self._unread(each, now) for each in due[day]):
+                self.look = look
                 return found
-            found.append(self._bill(day, due[day], now))
+            found.append(self._bill(day, due[day], now, min(day, look or day)))
         late = self._corrected(look, now) if not due and look and look <= today else ()
         if look and any(line.amount for _, line in late):
-            found.append(self._bill(look, [], now))
+            found.append(self._bill(look, [], now, look))
         self.look = self._next_look(lives, today)
         return found
 
@@ -156,7 +158,7 @@ class Account:
             for day in self._days(each)
         )
 
-    def _bill(self, day: date, due: list[Asked], now: datetime) -> Bill:
+    def _bill(self, day: date, due: list[Asked], now: datetime, look: date) -> Bill:
         """Given back, ahead, past; the minimum agreed upon; what is carried over or prepaid."""
         due.sort(
             key=lambda each: (
@@ -167,7 +169,7 @@ class Account:
             )
         )
         plain = [each for each in due if each.life.charge.kind != "commitment"]
-        changed = [*self._corrected(day, now)]
+        changed = [*self._corrected(look, now)]
         late = [line for _, line in changed]
         shown = [self._shown(each) for each in due]
         period = max(shown or [line.days for line in late if line.amount])
