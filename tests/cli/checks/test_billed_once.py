@@ -39,6 +39,21 @@ class TestI5BilledOnce:
         books.plant(self.SPAN, id=span, later="2 months", invoice=books.open)
         assert_named("I5", "billed_span", span, "nothing is billed from")
 
+    def test_names_usage_that_was_voided_apart_from_its_invoice(self, books: Books) -> None:
+        total = ids.uuid7()
+        books.plant(
+            "INSERT INTO usage_total (id, subscription_id, tenant_id, item_id, invoice_id, line_id,"
+            " revision, meter, meter_version, meter_group, starts_at, ends_at, quantity,"
+            " transactions, sha256, closed_at, state)"
+            " SELECT %(id)s, i.subscription_id, i.tenant_id, b.item_id, i.id, b.line_id, 0,"
+            " 'calls', 1, '{}', lower(b.span), upper(b.span), 1, 1, '', now(), 'void'"
+            " FROM billed_span b JOIN invoice i ON i.id = b.invoice_id WHERE i.id = %(invoice)s"
+            " LIMIT 1",
+            id=total,
+            invoice=books.open,
+        )
+        assert_named("I5", "usage_total", total, "its invoice is issued")
+
 
 class TestM1RollupsAreWhatTheEventsComeTo:
     def test_names_a_tenant_and_hour_that_was_rolled_up_wrong(self, books: Books) -> None:
