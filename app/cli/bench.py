@@ -8,26 +8,16 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 import psycopg
-from psycopg import sql
-from sqlalchemy.engine import URL
 
-from app.base import clock, ids, installation
-from app.base.config import settings
-from app.base.db import (
-    admin_url,
-    close_connections,
-    control_session,
-    usage_admin_url,
-    usage_is_apart,
-)
+from app.base import clock
+from app.base.db import control_session
+from app.cli.bench_scratch import scratch_control, turn_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,13 +326,13 @@ def _killed(
     killed = differing = 0
     with scratch_control():
         before = os.environ.get("TENANTRY_ENVIRONMENT")
-        _turn_to({"TENANTRY_ENVIRONMENT": "test"})  # where the clock may be set
+        turn_to({"TENANTRY_ENVIRONMENT": "test"})  # where the clock may be set
         for ended, found in differences(schedules=asked.schedules, first=asked.first_seed):
             killed += ended
             differing += len(found)
             for each in found:
                 click.echo(each, err=True)
-        _turn_to({"TENANTRY_ENVIRONMENT": before})
+        turn_to({"TENANTRY_ENVIRONMENT": before})
     return Figure(
         name.format(killed), differing, 0, differing, 0, "lower", "differing", asked.schedules
     )
@@ -370,77 +360,3 @@ BENCHES: dict[str, Callable[[Asked], Iterator[Figure]]] = {
     "crash": crash,
     "crash-billing": crash_billing,
 }
-
-
-@contextmanager
-def scratch_control() -> Iterator[str]:
-    """A whole control database, set up as `flask setup` does it; dropped with all that is its own.
-
-    This process works in it meanwhile, with a folder of its own for files.
-    """
-    from tenants import template  # noqa: PLC0415 - likewise
-
-    name = f"bench_{ids.opaque()}"
-    names = ("DATABASE_URL", "USAGE_DATABASE_URL", "TENANTRY_VAR_DIR")
-    before = {key: os.environ.get(key) for key in names}
-    addresses: dict[str, str | None] = {"DATABASE_URL": _renamed(admin_url(), name)}
-    if usage_is_apart():
-        addresses["USAGE_DATABASE_URL"] = _renamed(usage_admin_url(), f"{name}_usage")
-    with tempfile.TemporaryDirectory(prefix="tenantry-bench-") as folder:
-        _turn_to(addresses)
-        try:
-            with installation.administrator() as connection:
-                installation.prepare_cluster(connection)
-                installation.create_control_database(connection)
-            installation.prepare_usage()
-            _turn_to({"TENANTRY_VAR_DIR": folder})
-            installation.migrate_control()
-            installation.migrate_usage()
-            with control_session() as session:
-                template.build_template(control_session=session)
-            yield name
-        finally:
-            close_connections()
-            _drop(name)
-            _turn_to(before)
-
-
-def _renamed(url: URL, database: str) -> str:
-    return installation.conninfo(url.set(database=database))
-
-
-def _turn_to(values: dict[str, str | None]) -> None:
-    for key, value in values.items():
-        if value is None:
-            os.environ.pop(key, None)
-        else:
-            os.environ[key] = value
-    settings.cache_clear()
-    close_connections()
-
-
-def _drop(name: str) -> None:
-    """The control database and every tenant database, template and role that bears its mark."""
-    mark = f"tenantry {name} %"
-    if usage_is_apart():
-        with installation.usage_administrator() as connection:
-            _drop_database(connection, f"{name}_usage")
-    with installation.administrator() as connection:
-        marked = connection.execute(
-            "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE %s",
-            (mark,),
-        ).fetchall()
-        for (database,) in [*marked, (name,)]:
-            _drop_database(connection, database)
-        roles = connection.execute(
-            "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE %s",
-            (mark,),
-        ).fetchall()
-        for (role,) in roles:
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
-
-
-def _drop_database(connection: psycopg.Connection, name: str) -> None:
-    connection.execute(
-        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    )
