@@ -30,6 +30,8 @@ SIGNED_IN = ("/portal/", "/portal/invoices", "/workspace/drawings", "/workspace/
 DESK = ("/console/review", "/console/invoices")
 AWAY = "지금 데이터베이스가 응답하지 않아요"
 LONG_PAGE_SECONDS = 20.0
+# Between two pages: what they load besides is for those who bring the system back.
+BREATH_SECONDS = 0.02
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Visitors:
                         self.seen.append((page, answer.status_code, answer.text))
                     except httpx.HTTPError as error:
                         self.seen.append((page, 0, repr(error)))
+                    self._stop.wait(BREATH_SECONDS)
 
     def statuses(self, since: int = 0) -> Counter[int]:
         """How often each status was answered, from one answer on."""
