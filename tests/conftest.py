@@ -102,6 +102,8 @@ def pytest_unconfigure() -> None:
     """This function will let the servers go when the run is over."""
     if browsing := sys.modules.get("tests.browser"):
         browsing.stop()
+    if serving := sys.modules.get("tests.web.site.serving"):
+        serving.stop()
     for zygote in _zygotes:
         zygote.stop()
     for servers in _held:

@@ -1,6 +1,5 @@
 """A small application with the look page alone, served to a real browser."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import pytest
 from flask import Flask, Response
 from flask_wtf import CSRFProtect
 from playwright.sync_api import Browser
-from werkzeug.serving import make_server
 
 from tests.browser import chromium
 from tests.conftest import ROOT
+from tests.web.site.serving import serve
 
 WEB: Path = ROOT / "app" / "web"
 POLICY = (
@@ -44,13 +43,8 @@ def look_app() -> Flask:
 
 @pytest.fixture(scope="session")
 def address(look_app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, look_app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(look_app) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 
 class _Quiet(WSGIRequestHandler):
@@ -37,13 +37,25 @@ def _whole(app: Any) -> Any:
 
 @contextmanager
 def serve(app: Any) -> Iterator[str]:
-    """This function will serve an application for as long as the block lasts; it yields where."""
-    server = make_server("localhost", 0, _whole(app), threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://localhost:{server.server_port}"
-    finally:
+    """This function will serve an application for as long as the block lasts; it yields where.
+
+    It even stays there until the run is over: browsers know a site's files by its address.
+    """
+    if app not in _served:
+        server = make_server("localhost", 0, _whole(app), threaded=True, request_handler=_Quiet)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        _served[app] = server, thread
+    yield f"http://localhost:{_served[app][0].server_port}"
+
+
+def stop() -> None:
+    """This function will serve nothing any more."""
+    while _served:
+        _, (server, thread) = _served.popitem()
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+_served: dict[Any, tuple[BaseWSGIServer, threading.Thread]] = {}
