@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from app.base.money import exponent
-from invoices import discounts, rating, vat
-from invoices.charges import Charge, Offered
-from invoices.discounts import Discount, Redeemed, Repriced
-from invoices.periods import Period
-from invoices.quantity_words import counted
-from invoices.rating import Facts, RatedLine, UsageTotal
+from invoices import commitments, discounts, rating, vat
+from invoices.bill_lines import BillLine, named, names_of, plain
+from invoices.charges import Offered
+from invoices.commitments import Asked, ToppedUp, reached, tops_up
+from invoices.discounts import Redeemed, Repriced
+from invoices.rating import Facts, RatedLine
 from invoices.schedule import DueBill, Span
 from invoices.spending import Grant, Use, spend
 
@@ -41,36 +40,6 @@ _PREPAID = {
 
 
 @dataclass(frozen=True, slots=True)
-class Adjustment:
-    """The total by which a line corrects what was billed for one item; each is a revision."""
-
-    item_id: UUID
-    group: tuple[tuple[str, str], ...]
-    revision: int
-    total: UsageTotal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BillLine:
-    """One line of a bill, ready to be written; `span` is what of an item's time it takes."""
-
-    kind: str
-    charge: str
-    names: tuple[str, str]
-    period: Period
-    quantity: Decimal
-    unit_amount: Decimal
-    amount_minor: int
-    evidence: dict[str, Any]
-    price_id: UUID | None = None
-    readings_sha256: str | None = None
-    span: Span | None = None
-    use: Use | None = None
-    discount: Discount | None = None
-    adjustment: Adjustment | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Given:
     """What coupons took off a charge that was billed before, and where that stands."""
 
@@ -78,15 +47,6 @@ class Given:
     discount_minor: int
     invoice: str
     line: int
-
-
-class Asked(NamedTuple):
-    """What was asked for, or given back, for `[start, end)` of an item's time."""
-
-    item_id: UUID
-    start: datetime
-    end: datetime
-    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +74,8 @@ class Account:
 
     `facts` finds what a span is rated from; `billed` are the spans of earlier bills with their
     amounts; `given` what coupons took off those that may be given back, by item and end; `grants`,
-    `coupons` and `adjustments` are shortened as bills use them up.
+    `coupons` and `adjustments` are shortened as bills use them up. `topped` are the commitments
+    that were billed, where late usage may change what they asked for.
     """
 
     currency: str
@@ -126,6 +87,7 @@ class Account:
     coupons: list[Redeemed] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
     adjustments: list[BillLine] = field(default_factory=list)
+    topped: list[ToppedUp] = field(default_factory=list)
 
 
 def compose(*, bill: DueBill, account: Account) -> Composed:
@@ -133,12 +95,14 @@ def compose(*, bill: DueBill, account: Account) -> Composed:
 
     Raises: rating.ReadingsMissing.
     """
-    lines = [_rated(span, account) for span in bill.spans if not _tops_up(span)]
-    account.billed.extend(_amounts(lines))
-    lines += [_topped_up(span, account) for span in bill.spans if _tops_up(span)]
+    lines = [_rated(span, account) for span in bill.spans if not tops_up(span)]
+    changed = commitments.changes(account.adjustments)
+    account.billed.extend([*_amounts(lines), *changed])
+    lines += [_topped_up(span, account) for span in bill.spans if tops_up(span)]
     # What late usage changed in earlier bills is part of the first one that is made now.
     lines += account.adjustments
     account.adjustments.clear()
+    lines += commitments.anew(changed=changed, topped=account.topped, currency=account.currency)
     lines += _returned(lines, account) + _discounted(lines, bill, account)
     supplies = vat.supplies(lines=_parts(lines, account), terms=account.terms)
     subtotal = sum(supply.amount_minor for supply in supplies)
@@ -186,25 +150,9 @@ def _supplied(line: BillLine, supply: vat.Supply, terms: vat.Terms) -> BillLine:
     return replace(line, amount_minor=supply.amount_minor, evidence={**line.evidence, **told})
 
 
-def names_of(charge: Charge) -> tuple[str, str]:
-    """This function will name a charge on a bill, with what is included in it."""
-    if not charge.pricing.included:
-        return charge.name_ko, charge.name_en
-    units = charge.unit_ko, charge.unit_en
-    ko, en = (counted(charge.pricing.included, units, language) for language in ("ko", "en"))
-    return (
-        f"{charge.name_ko} (포함 {ko} 초과)",
-        f"{charge.name_en} (above {en} included)",
-    )
-
-
 def counts_billed(bills: Iterable[DueBill]) -> bool:
     """This function will tell whether what was billed before is needed to compose bills."""
-    return any(_tops_up(span) for bill in bills for span in bill.spans)
-
-
-def _tops_up(span: Span) -> bool:
-    return span.item.charge.kind == "commitment"
+    return any(tops_up(span) for bill in bills for span in bill.spans)
 
 
 def _rated(span: Span, account: Account) -> BillLine:
@@ -217,7 +165,7 @@ def _rated(span: Span, account: Account) -> BillLine:
             stretch=span.stretch,
             quantity=item.quantity,
         )
-        return _line(line, span, _named(_UNUSED, names_of(item.charge)), account)
+        return _line(line, span, named(_UNUSED, names_of(item.charge)), account)
     line = rating.rate(
         price_id=item.price_id,
         charge=item.charge,
@@ -235,28 +183,9 @@ def _topped_up(span: Span, account: Account) -> BillLine:
         charge=span.item.charge,
         currency=account.currency,
         stretch=span.stretch,
-        reached_minor=_reached(span, account.billed),
+        reached_minor=reached(span, account.billed),
     )
     return _line(line, span, (span.item.charge.name_ko, span.item.charge.name_en), account)
-
-
-def _reached(commitment: Span, billed: Sequence[Asked]) -> int:
-    """This function will sum up what a commitment's period was charged for, credits taken off.
-
-    A charge counts where it begins, if it reaches no further than the commitment's whole period.
-    What is given back counts where its charge does: both have one item and one end, and the charge
-    begins first. So a change halfway leaves to each side what its own charges come to.
-    """
-    begun: dict[tuple[UUID, datetime], datetime] = {}
-    for each in billed:
-        key = each.item_id, each.end
-        begun[key] = min(begun.get(key, each.start), each.start)
-    return sum(
-        each.amount_minor
-        for each in billed
-        if commitment.start <= begun[each.item_id, each.end] < commitment.end
-        and each.end <= commitment.period_ends_at
-    )
 
 
 def _returned(lines: Sequence[BillLine], account: Account) -> list[BillLine]:
@@ -284,9 +213,9 @@ def _returned(lines: Sequence[BillLine], account: Account) -> list[BillLine]:
             }
             found.append(
                 replace(
-                    _plain("discount", amount_minor, line.period, account.currency, evidence),
+                    plain("discount", amount_minor, line.period, account.currency, evidence),
                     charge=line.charge,
-                    names=_named(_RETURNED, names_of(span.item.charge)),
+                    names=named(_RETURNED, names_of(span.item.charge)),
                 )
             )
     return found
@@ -308,10 +237,8 @@ def _discounted(lines: Sequence[BillLine], bill: DueBill, account: Account) -> l
         currency=account.currency,
     ):
         coupon = taken.redeemed.coupon
-        line = _plain(
-            "discount", -taken.amount_minor, bill.period, account.currency, taken.evidence
-        )
-        names = _named(_DISCOUNT, (coupon.name_ko, coupon.name_en))
+        line = plain("discount", -taken.amount_minor, bill.period, account.currency, taken.evidence)
+        names = named(_DISCOUNT, (coupon.name_ko, coupon.name_en))
         found.append(replace(line, charge="discount", names=names, discount=taken))
         first = min(taken.redeemed.used_from or taken.used_from, taken.used_from)
         place = account.coupons.index(taken.redeemed)
@@ -379,7 +306,7 @@ def _amounts(lines: Sequence[BillLine]) -> list[Asked]:
 
 
 def _carried(amount_minor: int, bill: DueBill, currency: str) -> BillLine:
-    line = _plain("carried", amount_minor, bill.period, currency, {"rule": "carried"})
+    line = plain("carried", amount_minor, bill.period, currency, {"rule": "carried"})
     return replace(line, names=_CARRIED)
 
 
@@ -387,26 +314,5 @@ def _prepaid(use: Use, bill: DueBill, currency: str) -> BillLine:
     evidence: dict[str, Any] = {"rule": "prepaid", "grant": str(use.grant.grant_id)}
     if use.grant.expires_on is not None:
         evidence["expires_on"] = use.grant.expires_on.isoformat()
-    line = _plain("prepaid", -use.amount_minor, bill.period, currency, evidence)
+    line = plain("prepaid", -use.amount_minor, bill.period, currency, evidence)
     return replace(line, names=_PREPAID[use.grant.source], use=use)
-
-
-def _plain(
-    kind: str, amount_minor: int, period: Period, currency: str, evidence: dict[str, Any]
-) -> BillLine:
-    """A line that is an amount of money and no priced quantity."""
-    return BillLine(
-        kind=kind,
-        charge="balance",
-        names=("", ""),
-        period=period,
-        quantity=Decimal(1 if amount_minor > 0 else -1),
-        unit_amount=Decimal(abs(amount_minor)).scaleb(-exponent(currency)),
-        amount_minor=amount_minor,
-        evidence=evidence,
-    )
-
-
-def _named(pattern: tuple[str, str], names: tuple[str, str]) -> tuple[str, str]:
-    ko, en = (each.format(name=name) for each, name in zip(pattern, names, strict=True))
-    return ko, en

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from invoices.composing import BillLine
+from invoices.bill_lines import BillLine
 from invoices.fingerprints import canonical_json, plain_decimal
 from invoices.invoice_papers import days_of
 from invoices.models import InvoiceLine

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import Range
 
 from app.base import ids
-from invoices.composing import BillLine, Composed
+from invoices.bill_lines import BillLine
+from invoices.composing import Composed
 from invoices.periods import Period
 from invoices.schedule import DueBill
 from invoices.sheets import Sheet, SheetLine

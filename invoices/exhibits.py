@@ -13,10 +13,20 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from invoices import coupon_uses, facts, late_usage, periods, schedule, vat_lines
+from invoices import (
+    billed_commitments,
+    coupon_uses,
+    facts,
+    late_usage,
+    periods,
+    schedule,
+    vat_lines,
+)
 from invoices import items as subscription_items
+from invoices.bill_lines import BillLine
+from invoices.billed_commitments import History, Made
 from invoices.charges import Offered
-from invoices.composing import Asked, BillLine
+from invoices.commitments import Asked
 from invoices.discounts import Redeemed
 from invoices.late_usage import Adjusted
 from invoices.models import (
@@ -49,16 +59,6 @@ class Booked:
     sides: Sides
 
 
-@dataclass(frozen=True, slots=True)
-class BilledBefore:
-    """An amount of a subscription's billed time, and the invoice it stands on."""
-
-    asked: Asked
-    created_at: datetime
-    supplied_on: date
-    voided_at: datetime | None
-
-
 @dataclass(slots=True)
 class Exhibits:
     """Everything by the invoice it belongs to; nothing here was worked out yet."""
@@ -72,7 +72,8 @@ class Exhibits:
     totals: dict[UUID, UsageTotal] = field(default_factory=dict)
     adjusted: dict[UUID, list[Adjusted]] = field(default_factory=dict)
     known: facts.Known = field(default_factory=facts.Known)
-    before: dict[UUID, list[BilledBefore]] = field(default_factory=lambda: defaultdict(list))
+    before: dict[UUID, list[tuple[Asked, Made]]] = field(default_factory=lambda: defaultdict(list))
+    commitments: dict[UUID, History] = field(default_factory=dict)
     uses: dict[UUID, dict[UUID, Use]] = field(default_factory=lambda: defaultdict(dict))
     coupons: dict[UUID, dict[UUID, Redeemed]] = field(default_factory=lambda: defaultdict(dict))
     given: coupon_uses.GivenByEnd = field(default_factory=dict)
@@ -285,12 +286,18 @@ def _read_history(control_session: Session, found: Exhibits) -> None:
 
 
 def _read_before(control_session: Session, found: Exhibits) -> None:
-    """Only a minimum agreed upon looks at what was billed before it."""
+    """Only a minimum agreed upon looks at what was billed before it, or is looked at again."""
     committed = {
         invoice.subscription_id
         for invoice in found.invoices
-        if any(line.kind == "commitment" for line in invoice.lines)
+        if any(line.kind in ("commitment", "adjustment") for line in invoice.lines)
     }
+    found.commitments = billed_commitments.read(
+        control_session=control_session,
+        timezones=found.timezones,
+        items=found.items,
+        subscription_ids=committed,
+    )
     if not committed:
         return
     rows = control_session.execute(
@@ -309,11 +316,9 @@ def _read_before(control_session: Session, found: Exhibits) -> None:
     )
     for row in rows:
         found.before[row.subscription_id].append(
-            BilledBefore(
+            (
                 Asked(row.item_id, row.span.lower, row.span.upper, row.amount_minor),
-                row.created_at,
-                row.supplied_on,
-                row.voided_at,
+                Made(row.created_at, row.supplied_on, row.voided_at),
             )
         )
 

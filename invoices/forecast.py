@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from app.base import clock, ids
 from invoices import composing, coupon_uses, credits, items, parties, periods, schedule
+from invoices.bill_lines import BillLine, names_of
 from invoices.charges import Offered
-from invoices.composing import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
 from invoices.rating import NO_FACTS, Facts
@@ -188,7 +188,7 @@ def _coming(bill: DueBill, account: composing.Account) -> ComingBill:
         bill_on=bill.bill_on,
         lines=tuple(lines),
         by_usage=tuple(
-            OpenCharge(composing.names_of(span.item.charge), span.stretch.shown)
+            OpenCharge(names_of(span.item.charge), span.stretch.shown)
             for span in bill.spans
             if span.item.charge.meter is not None
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, select, text, update
@@ -20,6 +21,7 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import (
+    billed_commitments,
     bookings,
     composing,
     coupon_uses,
@@ -374,7 +376,8 @@ def _check_nothing_hangs_on(control_session: Session, invoice: Invoice) -> None:
         raise PaymentUnderWay("A payment for this invoice is under way. Wait for its outcome.")
     if invoice.open_minor != invoice.total_minor:
         raise MoneyCame("Part of this invoice is settled. Make a credit note over the rest.")
-    if number := late_usage.corrected_by(control_session=control_session, invoice_id=invoice.id):
+    asked: dict[str, Any] = {"control_session": control_session, "invoice_id": invoice.id}
+    if number := late_usage.corrected_by(**asked) or billed_commitments.corrected_by(**asked):
         raise CorrectedSince(
             f"Invoice {number} corrects the usage on this one. Void that one first."
         )

@@ -12,10 +12,10 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from invoices import catalogue, vat_lines
+from invoices import billed_commitments, catalogue, vat_lines
 from invoices.amending import ONCE
 from invoices.charges import Offered
-from invoices.composing import Asked
+from invoices.commitments import Asked
 from invoices.models import (
     BilledSpan,
     InvoiceLine,
@@ -152,7 +152,10 @@ def billed(*, control_session: Session, subscription_ids: Collection[UUID]) -> B
 def billed_amounts(
     *, control_session: Session, subscription_ids: Collection[UUID]
 ) -> dict[UUID, list[Asked]]:
-    """This function will return what each billed span of these subscriptions came to."""
+    """This function will return what each billed span of these subscriptions came to.
+
+    What late usage changed about one since stands beside it.
+    """
     found: dict[UUID, list[Asked]] = defaultdict(list)
     if not subscription_ids:
         return found
@@ -174,6 +177,10 @@ def billed_amounts(
         found[row.subscription_id].append(
             Asked(row.item_id, row.span.lower, row.span.upper, row.amount_minor)
         )
+    for subscription_id, asked in billed_commitments.changes(
+        control_session=control_session, subscription_ids=subscription_ids
+    ):
+        found[subscription_id].append(asked)
     return found
 
 

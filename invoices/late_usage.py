@@ -26,8 +26,8 @@ from sqlalchemy.orm import Session, aliased
 from app.base import bulk, clock
 from app.base.config import settings
 from invoices import facts, periods, rating, schedule
+from invoices.bill_lines import CORRECTED, Adjustment, BillLine, names_of
 from invoices.charges import Offered
-from invoices.composing import Adjustment, BillLine, names_of
 from invoices.facts import WindowKey
 from invoices.fingerprints import plain_decimal
 from invoices.models import Invoice
@@ -35,8 +35,6 @@ from invoices.models import UsageTotal as StoredTotal
 from invoices.rating import Facts, UsageTotal
 from invoices.schedule import DueBill, Item, Span
 from tenants import meters
-
-_NAMES = ("정산: {name}", "Correction: {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +274,7 @@ def line_of(*, span: Span, was: Closed, is_: UsageTotal, price: Offered, currenc
     )
     ko, en = (
         pattern.format(name=name)
-        for pattern, name in zip(_NAMES, names_of(item.charge), strict=True)
+        for pattern, name in zip(CORRECTED, names_of(item.charge), strict=True)
     )
     return BillLine(
         kind="adjustment",

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import Range
 
 from app.base import ids
-from invoices.composing import BillLine
+from invoices.bill_lines import BillLine
 from invoices.numbering import INVOICE_SERIES
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app.base import bulk, clock
 from invoices import (
+    billed_commitments,
     composing,
     coupon_uses,
     credits,
@@ -259,8 +260,15 @@ def _correct(
         prices=contracts.prices,
         currencies={row.id: row.currency for row in contracts.rows},
     )
+    histories = billed_commitments.read(
+        control_session=control_session,
+        timezones={row.id: row.timezone for row in contracts.rows},
+        items={item.item_id: item for each in contracts.items.values() for item in each},
+        subscription_ids=contracts.committed() & changed.keys(),
+    )
     for subscription_id, lines in changed.items():
         accounts[subscription_id].adjustments.extend(lines)
+        accounts[subscription_id].topped.extend(histories[subscription_id].standing())
         agenda = contracts.agendas[subscription_id]
         alone = late_usage.bill_of(bill_on=bill_days[subscription_id], lines=lines)
         if alone is not None and not agenda.bills:

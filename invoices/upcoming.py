@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.base import clock
 from invoices import composing, facts, forecast, items, rating, schedule, subscriptions
-from invoices.composing import BillLine
+from invoices.bill_lines import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
 from invoices.rating import Facts, UsageTotal

@@ -28,7 +28,8 @@ from invoices import (
     vat,
     vat_lines,
 )
-from invoices.composing import Asked, BillLine
+from invoices.bill_lines import BillLine
+from invoices.billed_commitments import History, Made
 from invoices.differences import Difference
 from invoices.exhibits import Booked, Exhibits, Sides
 from invoices.issuing import content_sha256
@@ -166,29 +167,25 @@ def _composed(
         return None
     positions = {line.id: line.position for line in invoice.lines}
     uses = sorted(found.uses[invoice.id].items(), key=lambda use: positions.get(use[0], 0))
+    history = found.commitments.get(invoice.subscription_id, History())
+    made = Made(invoice.created_at, invoice.supplied_on, None)
     account = composing.Account(
         currency=invoice.currency,
         terms=parties.vat_terms(issued.buyer if issued else _SOMEBODY),
         prices=found.prices,
         facts=found.facts_of(invoice),
-        billed=_billed_before(invoice, found),
+        # What was billed when this invoice was made, whatever became of it since.
+        billed=[
+            *(asked for asked, then in found.before[invoice.subscription_id] if then.stood(made)),
+            *history.changes(made),
+        ],
         given=found.given,
         coupons=list(found.coupons[invoice.id].values()),
         grants=[use.grant for _, use in uses],
         adjustments=corrections,
+        topped=history.standing(made),
     )
     return composing.compose(bill=bill, account=account)
-
-
-def _billed_before(invoice: Invoice, found: Exhibits) -> list[Asked]:
-    """What was billed when this invoice was made, whatever became of it since."""
-    made = (invoice.created_at, invoice.supplied_on)
-    return [
-        each.asked
-        for each in found.before[invoice.subscription_id]
-        if (each.created_at, each.supplied_on) < made
-        and (each.voided_at is None or each.voided_at > invoice.created_at)
-    ]
 
 
 def _pair(

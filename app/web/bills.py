@@ -11,7 +11,7 @@ from app.base.money import exponent
 from app.web.format import money, number
 from app.web.i18n import gettext, language
 from app.web.papers import days
-from invoices.composing import BillLine
+from invoices.bill_lines import BillLine
 from invoices.forecast import ComingBill
 
 # Lines that are sums of money and nothing that was bought.

@@ -87,6 +87,10 @@ def _settled(evidence: dict[str, Any], currency: str) -> Iterator[tuple[str, str
         yield gettext("Corrects invoice"), str(evidence["invoice"])
         yield gettext("Billed on it"), _total_words(was, currency)
         yield gettext("It comes to now"), _total_words(is_, currency)
+    if evidence.get("rule") == "topped_up_anew":
+        yield gettext("Corrects invoice"), str(evidence["invoice"])
+        yield gettext("Billed on it"), money(evidence["was_minor"], currency)
+        yield gettext("It comes to now"), money(evidence["is_minor"], currency)
     if "coupon" in evidence:
         yield gettext("Coupon"), str(evidence["coupon"])
         yield gettext("Taken off this sum"), money(evidence.get("base_minor"), currency)
@@ -134,6 +138,7 @@ def rule_words(rule: str) -> str:
         "stairstep": gettext("One price for each step"),
         "percentage": gettext("A percentage"),
         "adjustment": gettext("What changed since it was billed"),
+        "topped_up_anew": gettext("What changed since it was billed"),
         "peak_over_included": gettext("Highest day of the period, less what is included"),
         "average_over_included": gettext("Average over the period, less what is included"),
     }.get(rule, rule)

@@ -69,8 +69,11 @@ def broken_rules(session: Session) -> list[Any]:
     ]
 
 
-def subscribe(control_session: Session) -> Subscription:
-    """Calls in two tiers: the first hundred ₩100 each, those beyond ₩10; 90 in the first month."""
+def subscribe(control_session: Session, minimum: int = 0) -> Subscription:
+    """Calls in two tiers: the first hundred ₩100 each, those beyond ₩10; 90 in the first month.
+
+    With a `minimum` a month of less is topped up to it.
+    """
     meters.declare(
         control_session=control_session,
         definitions=[meter("calls", aggregation="count")],
@@ -100,6 +103,16 @@ def subscribe(control_session: Session) -> Subscription:
                     timing="arrears",
                     pricing=Pricing(model="graduated", tiers=tiers),
                 ),
+                *[
+                    Charge(
+                        code="least",
+                        name_ko="최소 이용료",
+                        name_en="Minimum",
+                        kind="commitment",
+                        timing="arrears",
+                        pricing=Pricing(model="flat", unit_amount=Decimal(minimum)),
+                    )
+                ][: 1 if minimum else 0],
             ),
         ),
         actor=SYSTEM,

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from invoices import composing, rating, schedule
 from invoices.charges import Charge, Offered
-from invoices.composing import Account, Asked, Composed
+from invoices.commitments import Asked, ToppedUp
+from invoices.composing import Account, Composed
 from invoices.periods import midnight
 from invoices.pricing import Pricing
 from invoices.schedule import Item
@@ -88,3 +89,33 @@ class TestAMinimumThatChangesHalfway:
         assert of_kind(at_start, "charge") == [15_000]
         assert of_kind(at_change, "commitment") == [10_000]
         assert of_kind(at_end, "commitment") == [10_000]
+
+
+class TestAMinimumThatWasBilled:
+    def topped_up(self) -> ToppedUp:
+        """₩50,000 agreed upon, ₩30,000 reached, the rest asked for."""
+        span = schedule.span_of(
+            item=_item(10, "50000", FIRST, None),
+            kind="charge",
+            start=midnight(FIRST, ZONE),
+            end=midnight(LAST, ZONE),
+            timezone=ZONE,
+        )
+        return ToppedUp(span, 50_000, 30_000, 20_000, "INV-1")
+
+    def test_asks_for_less_by_what_was_used_more_and_for_nothing_beyond(self) -> None:
+        used = Asked(UUID(int=1), midnight(FIRST, ZONE), midnight(LAST, ZONE), 5_000)
+        once = self.topped_up().with_([used])
+        assert (once.reached_minor, once.asked_minor) == (35_000, 15_000)
+        assert once.with_([used._replace(amount_minor=90_000)]).asked_minor == 0
+
+    def test_asks_again_when_what_was_beyond_it_is_taken_back(self) -> None:
+        used = Asked(UUID(int=1), midnight(FIRST, ZONE), midnight(LAST, ZONE), 40_000)
+        beyond = self.topped_up().with_([used])
+        assert beyond.asked_minor == 0
+        # ₩70,000 were reached; without ₩25,000 of them ₩5,000 are lacking.
+        assert beyond.with_([used._replace(amount_minor=-25_000)]).asked_minor == 5_000
+
+    def test_counts_nothing_of_another_period(self) -> None:
+        later = Asked(UUID(int=1), midnight(LAST, ZONE), midnight(date(2026, 6, 1), ZONE), 5_000)
+        assert self.topped_up().with_([later]) == self.topped_up()

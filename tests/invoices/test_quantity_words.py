@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from invoices.bill_lines import names_of
 from invoices.charges import Charge
-from invoices.composing import names_of
 from invoices.line_details import plain_detail
 from invoices.pricing import Pricing
 from invoices.quantity_words import counted

@@ -1,11 +1,12 @@
-"""Bills as model and engine both say them. No engine."""
+"""Bills as model and engine both say them, and what the model asks for on them. No engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from tests.model.days import Days
+from tests.model.histories import Life
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,23 @@ class Bill:
     tax: int
     total: int
     carried: int
+
+
+@dataclass(eq=False)
+class Asked:
+    """Time of a life that is asked for, or given back; `period` is the whole one it is cut from.
+
+    `known` is the moment by which its events said what it was last billed for; `reached` what
+    counted by then towards a minimum, which is `agreed`.
+    """
+
+    kind: str
+    life: Life
+    period: Days
+    start: datetime
+    end: datetime
+    amount: int = 0
+    discount: int = 0
+    known: datetime | None = None
+    agreed: int = 0
+    reached: int = 0

@@ -11,9 +11,11 @@ from uuid import UUID
 
 from app.base import ids
 from app.base.money import Rounding
-from invoices import composing, late_usage, periods, rating, schedule, vat
+from invoices import commitments, composing, late_usage, periods, rating, schedule, vat
 from invoices import items as subscription_items
-from invoices.composing import BillLine, Composed, Given
+from invoices.bill_lines import BillLine
+from invoices.commitments import Asked, ToppedUp
+from invoices.composing import Composed, Given
 from invoices.discounts import Redeemed
 from invoices.late_usage import Closed
 from invoices.rating import Facts, ReadingRow, UsageTotal
@@ -54,7 +56,8 @@ class Run:
             for price, priced in zip(contract.plans[plan], listed, strict=True)
         }
         self.spans: list[tuple[UUID, str, datetime, datetime]] = []
-        self.amounts: list[composing.Asked] = []
+        self.amounts: list[Asked] = []
+        self.topped: list[ToppedUp] = []
         self.gifts: dict[UUID, tuple[Gift, str]] = {
             ids.uuid7(): (gift, "purchase") for gift in self.history.gifts
         }
@@ -96,6 +99,7 @@ class Run:
                 given=self._given(),
                 coupons=self._coupons(now),
                 adjustments=lines,
+                topped=self.topped,
             )
             for bill in bills:
                 if any(self._waits(span, account) for span in bill.spans):
@@ -270,14 +274,18 @@ class Run:
                 self.totals[key] = span, closed
 
     def _take(self, composed: Composed, now: datetime) -> UUID:
+        self.amounts += commitments.changes(composed.lines)
         for line in composed.lines:
             self._keep(line, now)
             if line.span is not None:
                 span = line.span
                 self.spans.append((span.item.item_id, span.kind, span.start, span.end))
-                if line.kind != "commitment":
+                if line.kind == "commitment":
+                    agreed = line.evidence["committed_minor"], line.evidence["reached_minor"]
+                    self.topped.append(ToppedUp(span, *agreed, line.amount_minor, "1"))
+                else:
                     self.amounts.append(
-                        composing.Asked(span.item.item_id, span.start, span.end, line.amount_minor)
+                        Asked(span.item.item_id, span.start, span.end, line.amount_minor)
                     )
             if line.discount is not None:
                 taken = line.discount

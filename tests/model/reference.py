@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
-from tests.model.bills import Bill, Line
+from tests.model.bills import Asked, Bill, Line
 from tests.model.days import DAY, Days, day_of, midnight, months_later, period_of, position
 from tests.model.histories import CURRENCIES, DAILY, EVENTS, Coupon, Gift, History, Life
 from tests.model.reckoning import (
@@ -30,23 +29,6 @@ from tests.model.reckoning import (
 KINDS = ("free_units", "months_free", "percentage", "amount")
 # How long after its end time that was billed is corrected by what events say since.
 OPEN = timedelta(days=100)
-
-
-@dataclass(eq=False)
-class Asked:
-    """Time of a life that is asked for, or given back; `period` is the whole one it is cut from.
-
-    `known` is the moment by which its events said what it was last billed for.
-    """
-
-    kind: str
-    life: Life
-    period: Days
-    start: datetime
-    end: datetime
-    amount: int = 0
-    discount: int = 0
-    known: datetime | None = None
 
 
 class Account:
@@ -173,14 +155,16 @@ class Account:
         late = [line for _, line in changed]
         shown = [self._shown(each) for each in due]
         period = max(shown or [line.days for line in late if line.amount])
-        for each, _ in changed:
-            each.known = now
+        late += self._topped_up_anew(changed)
+        for each, line in changed:
+            each.amount, each.known = each.amount + line.amount, now
         for each in plain:
             each.amount, each.known = self._amount(each, now), now
             self.asked[each.life].append(each)
         topped = [each for each in due if each.life.charge.kind == "commitment"]
         for each in topped:
-            each.amount = max(0, self._amount(each, now) - self._reached(each))
+            each.agreed, each.reached = self._amount(each, now), self._reached(each)
+            each.amount = max(0, each.agreed - each.reached)
             self.asked[each.life].append(each)
         lines = [self._line(each) for each in (*plain, *topped)]
         lines += sorted(late, key=lambda line: (line.charge, line.days, line.amount))
@@ -207,6 +191,20 @@ class Account:
             if self._measured(each, now) != self._measured(each, known):
                 amount = self._amount(each, now) - self._amount(each, known)
                 yield each, Line("adjustment", each.life.charge.code, amount, self._shown(each))
+
+    def _topped_up_anew(self, changed: list[tuple[Asked, Line]]) -> Iterator[Line]:
+        """What changed counts where it was used: a minimum of before asks for less, or more."""
+        for each in [each for of_life in self.asked.values() for each in of_life]:
+            past, before = midnight(each.period[1], self.zone), each.amount
+            if each.kind != "charge" or each.life.charge.kind != "commitment":
+                continue
+            for late, line in changed:
+                if each.start <= late.start < each.end and late.end <= past:
+                    each.reached += line.amount
+            each.amount = max(0, each.agreed - each.reached)
+            if each.amount != before:
+                charge = each.life.charge.code
+                yield Line("adjustment", charge, each.amount - before, self._shown(each))
 
     def _line(self, each: Asked) -> Line:
         commitment = each.life.charge.kind == "commitment" and each.kind == "charge"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from app.base.money import exponent
-from invoices import late_usage, periods, pricing, proration, rating, schedule
+from invoices import commitments, late_usage, periods, pricing, proration, rating, schedule
+from invoices.bill_lines import BillLine
 from invoices.charges import Charge
-from invoices.composing import BillLine
 from invoices.periods import Period
 from invoices.pricing import Pricing, Step
 from invoices.rating import RatedLine, Stretch, UsageTotal
@@ -123,6 +123,10 @@ def _nobody_looks_when_no_bill_comes(plant: Plant) -> None:
     plant.setattr(late_usage, "look_on", lambda **_: None)
 
 
+def _a_minimum_forgets_what_came_late(plant: Plant) -> None:
+    plant.setattr(commitments.ToppedUp, "with_", lambda self, _changed: self)
+
+
 FAULTS: list[Callable[[Plant], None]] = [
     _each_part_is_rounded_alone,
     _a_tier_ends_before_its_last_unit,
@@ -135,6 +139,7 @@ FAULTS: list[Callable[[Plant], None]] = [
     _what_an_outage_missed_is_billed_as_one,
     _what_came_late_is_forgotten,
     _nobody_looks_when_no_bill_comes,
+    _a_minimum_forgets_what_came_late,
 ]
 
 

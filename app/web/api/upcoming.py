@@ -12,7 +12,7 @@ from app.web.api.door import api, key_required
 from app.web.api.usage import tenant_named
 from app.web.db import control
 from invoices import upcoming
-from invoices.composing import BillLine
+from invoices.bill_lines import BillLine
 from invoices.fingerprints import plain_decimal
 from invoices.periods import Period
 from invoices.subscriptions import NoSubscription
