@@ -13,9 +13,12 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
+from app.base.config import settings
 from app.base.errors import TenantryError
 from app.web.db import take_back
+from app.web.format import filesize
 from app.web.i18n import gettext
+from app.web.sentences import say
 
 log = structlog.get_logger()
 
@@ -36,7 +39,7 @@ def init_errors(app: Flask) -> None:
 
 def _ours(error: TenantryError) -> Any:
     take_back()
-    return _answer(error.status, gettext(error.message), error.field)
+    return _answer(error.status, say(error.message), error.field)
 
 
 def _csrf(_: CSRFError) -> Any:
@@ -51,10 +54,16 @@ def _http(error: HTTPException) -> Any:
     messages = {
         404: gettext("There is no such page here, or it is not yours to see."),
         405: gettext("This address can't be used that way."),
-        413: gettext("That was larger than the limit. Please send less."),
+        413: gettext("That was larger than %(most)s. Please send less.", most=_size_allowed()),
         429: gettext("Too many requests. Please wait a minute and try again."),
     }
     return _answer(error.code, messages.get(error.code, gettext("The request was not understood.")))
+
+
+def _size_allowed() -> str:
+    """The limit in words; of an upload without the room that its form takes beside the file."""
+    most = request.max_content_length or settings().request_bytes_max
+    return filesize(min(most, settings().upload_bytes_max))
 
 
 def _unstorable(_: DataError) -> Any:

@@ -31,6 +31,7 @@ _SHAPES = (
     "Tier %(place)s must end above %(bound)s: tiers rise.",
     "This plan has no feature called %(name)s.",
     "The position is from 0 to %(most)s.",
+    "There is no plan %(plan)s in %(currency)s.",
     "Enter a whole number from 1 to %(most)s.",
 )
 _PLACE = re.compile(r"%\\\((\w+)\\\)s")

@@ -15,6 +15,8 @@ REASON_LENGTH_MAX = 500
 
 # Figures only: Decimal would also take 1e999999, whose figures fill the memory.
 _FIGURES = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
+# A slip of the finger, not a day: past them dates can't be reckoned with any more.
+_YEARS = range(1900, 2200)
 _WHOLE = re.compile(r"[0-9]{1,12}")
 
 
@@ -61,9 +63,12 @@ def a_day(text: str, field: str) -> date | None:
     if not text.strip():
         return None
     try:
-        return date.fromisoformat(text.strip())
+        day = date.fromisoformat(text.strip())
+        if day.year not in _YEARS:
+            raise ValueError(day)
     except ValueError as error:
         raise Invalid("Enter the day as 2026-03-10.", field=field) from error
+    return day
 
 
 def reason_typed(form: Mapping[str, str]) -> str:

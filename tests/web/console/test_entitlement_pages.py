@@ -134,6 +134,7 @@ class TestExceptions:
             {"value": "-1"},
             {"expires": "2026-03-09"},
             {"expires": "soon"},
+            {"expires": "9999-12-31"},
             {"kind": "gift"},
             {"kind": "quota", "code": "seats", "soft": "1"},
             {"kind": "quota", "code": "api_calls", "soft": "3", "hard": "2"},

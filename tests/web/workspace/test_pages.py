@@ -132,6 +132,7 @@ class TestAnUpload:
             environ_overrides={"CONTENT_LENGTH": str(settings().upload_bytes_max + 2**20)},
         )
         assert answer.status_code == 413
+        assert "52.4 MB까지만" in answer.text
 
     def test_by_a_stranger_is_cut_off_before_it_is_read(self, client: Any) -> None:
         answer = client.post(
@@ -141,6 +142,7 @@ class TestAnUpload:
             environ_overrides={"CONTENT_LENGTH": str(settings().request_bytes_max + 1)},
         )
         assert answer.status_code == 413
+        assert "1.0 MB까지만" in answer.text
 
     def test_on_a_full_disk_loses_nothing_and_says_so(
         self, admin: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
