@@ -166,8 +166,10 @@ def _read(session: Session, file: Path) -> CatalogueFile:
     """This function will read a file, or end the command with all its faults, one a line."""
     try:
         written = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file} can't be read: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"{file} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file} can't be read: it is no text in UTF-8.") from error
     try:
         return catalogue_file.read(written, meters=catalogue.meters(control_session=session))
     except CatalogueUnsound as error:

@@ -92,6 +92,8 @@ def declare(*, file: Path) -> None:
 def try_(*, code: str, name: str, first: datetime, last: datetime, file: Path | None) -> None:
     """Count the meter CODE over some days of a tenant, and price it by the tenant's plan."""
     days = (first.date(), last.date())
+    if days[0] > days[1]:
+        raise click.UsageError("--from lies after --to.")
     with control_session() as session, _told():
         definition = _chosen(session, code, file)
         tenant = _tenant(session, name)
@@ -222,6 +224,8 @@ def rebuild(*, codes: Sequence[str]) -> None:
 def _decoded(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file} is no text in UTF-8.") from error
     except yaml.YAMLError as error:
         raise click.ClickException(f"{file} is not YAML: {error}") from error
 
