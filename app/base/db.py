@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import (
     BigInteger,
     Connection,
     Date,
+    Dialect,
     Engine,
     MetaData,
     Numeric,
     Text,
     create_engine,
+    event,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.base import ids, secrets
 from app.base.config import settings
@@ -35,6 +42,8 @@ PROVISIONER_ROLE = "tenantry_provisioner"
 # Signs in to tenant databases for the queries of declared meters, and can only read there.
 METER_ROLE = "tenantry_meter"
 WORK_CHANNEL = "tenantry_work"
+# How long a connection may rest in the pool before the server is asked whether it still stands.
+TRUSTED_SECONDS = 5.0
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -141,13 +150,13 @@ def _usage_pool() -> Engine:
 
 
 def _pool(url: URL) -> Engine:
-    return create_engine(
+    pool = create_engine(
         url,
         pool_size=8,
         max_overflow=8,
         pool_timeout=10,
-        pool_pre_ping=True,
         pool_recycle=1800,
+        skip_autocommit_rollback=True,
         connect_args={
             "connect_timeout": 5,
             "application_name": "tenantry",
@@ -155,6 +164,38 @@ def _pool(url: URL) -> Engine:
             "-c idle_in_transaction_session_timeout=60000",
         },
     )
+    event.listen(pool, "checkin", _note_return)
+    event.listen(pool, "checkout", partial(_prove, pool.dialect))
+    return pool
+
+
+def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned_at"] = time.monotonic()
+
+
+def _prove(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _lent: object) -> None:
+    """This function will see to it that a pooled connection still stands before it is used.
+
+    To ask the server is a trip. So a connection that came back a moment ago is only looked at: one
+    that the server has ended since has something to read, be it the end itself.
+
+    Raises: InvalidatePoolError, upon which the pool connects anew.
+    """
+    returned_at = record.info.get("returned_at")
+    if returned_at is None:
+        return  # just made
+    try:
+        rested_seconds = time.monotonic() - returned_at
+        if rested_seconds > TRUSTED_SECONDS or _has_something_to_read(connection):
+            dialect.do_ping(connection)
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
+
+
+def _has_something_to_read(connection: psycopg.Connection[Any]) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager
