@@ -89,9 +89,12 @@ def bills_of_items(
     bills_max: int = BILLS_MAX,
 ) -> list[ComingBill]:
     """This function will do the same for who has read the subscription's items already."""
+    left, billed = items.ahead(
+        control_session=control_session, subscription=subscription, items=in_force
+    )
     agenda = schedule.agenda(
-        items=in_force,
-        billed=items.billed(control_session=control_session, subscription_ids=[subscription.id]),
+        items=left,
+        billed=billed,
         timezone=subscription.timezone,
         today=until,
     )

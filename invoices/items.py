@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from invoices.models import (
     Subscription,
     SubscriptionItem,
 )
-from invoices.schedule import Billed, Item
+from invoices.schedule import Billed, Item, begins_period
 
 # Years of spans: their ends come apart, because a range each would take longer to read.
 _BILLED = select(
@@ -33,6 +34,24 @@ _BILLED = select(
     BilledSpan.subscription_id.in_(bindparam("subscriptions", expanding=True)),
     BilledSpan.state != "void",
 )
+# An item's spans never overlap: they are one range from its beginning where nothing is missing.
+_covered = func.range_agg(BilledSpan.span)
+_BILLED_THROUGH = (
+    select(BilledSpan.item_id, func.upper(_covered).label("until"))
+    .join(SubscriptionItem, SubscriptionItem.id == BilledSpan.item_id)
+    .where(
+        BilledSpan.subscription_id.in_(bindparam("subscriptions", expanding=True)),
+        BilledSpan.kind == "charge",
+        BilledSpan.state != "void",
+        SubscriptionItem.ends_at.is_(None),
+    )
+    .group_by(BilledSpan.item_id, SubscriptionItem.starts_at)
+    .having(
+        _covered
+        == func.tstzmultirange(func.tstzrange(SubscriptionItem.starts_at, func.upper(_covered)))
+    )
+)
+_BILLED_OF = _BILLED.where(BilledSpan.item_id.in_(bindparam("items", expanding=True)))
 _OF_SUBSCRIPTIONS = (
     select(
         SubscriptionItem.id,
@@ -147,6 +166,28 @@ def billed(*, control_session: Session, subscription_ids: Collection[UUID]) -> B
     """This function will return what was billed of these subscriptions' items and not voided."""
     rows = control_session.execute(_BILLED, {"subscriptions": list(subscription_ids)})
     return taken(rows)
+
+
+def ahead(
+    *, control_session: Session, subscription: Subscription, items: Sequence[Item]
+) -> tuple[list[Item], Billed]:
+    """This function will cut off what was billed without a gap, whole periods of it, from items.
+
+    What is left has the same bills to come as the whole. So years of spans need not be read: only
+    those of items that end, or were not billed throughout.
+    """
+    told = {"subscriptions": [subscription.id]}
+    through: dict[UUID, datetime] = dict(control_session.execute(_BILLED_THROUGH, told).all())
+    found, behind = [], []
+    for item in items:
+        until = through.get(item.item_id)
+        if until is not None and begins_period(item, until, subscription.timezone):
+            found.append(replace(item, starts_at=until))
+        else:
+            found.append(item)
+            behind.append(item.item_id)
+    spans = control_session.execute(_BILLED_OF, told | {"items": behind}) if behind else ()
+    return found, taken(spans)
 
 
 def billed_amounts(

@@ -97,6 +97,19 @@ def agenda(*, items: Sequence[Item], billed: Billed, timezone: str, today: date)
     return Agenda(bills, min(upcoming, default=None))
 
 
+def begins_period(item: Item, moment: datetime, timezone: str) -> bool:
+    """This function will tell whether a period of an item's grid begins at a moment.
+
+    What is asked for once has no grid.
+    """
+    if item.charge.once:
+        return False
+    day = periods.local_day(moment, timezone)
+    number = periods.number_on(item.anchor_on, day, item.charge.interval)
+    first = periods.start_of(item.anchor_on, number, item.charge.interval)
+    return periods.midnight(first, timezone) == moment
+
+
 def _open(
     item: Item, taken: Mapping[tuple[str, datetime], datetime], timezone: str
 ) -> Iterator[tuple[date, Span]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from invoices import changes, forecast
+from invoices import changes, forecast, invoicing, items, schedule
 from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import SubscriptionItem
+from invoices.schedule import Billed, Item
 from invoices.subscriptions import NoSubscription
 from tests.invoices.test_changes import ADMIN, LARGE, START, Story, lines, seoul
 
@@ -61,6 +63,61 @@ class TestTheFuture:
             "Additional storage (above 10 GB included)",
         ]
         assert second.total_minor == 53_900
+
+
+class TestThePast:
+    """What was billed is cut off before one looks ahead; nothing that is to come goes with it."""
+
+    def left(self, story: Story) -> list[Item]:
+        """What is left of the items, having the same bills ahead as the whole has."""
+        session, subscription = story.session, story.subscription
+        ids = [subscription.id]
+        found, _prices = items.of_subscriptions(control_session=session, subscription_ids=ids)
+        whole = found[subscription.id]
+        billed = items.billed(control_session=session, subscription_ids=ids)
+        left, of_left = items.ahead(control_session=session, subscription=subscription, items=whole)
+        assert self.bills(left, of_left) == self.bills(whole, billed)
+        return left
+
+    def bills(self, of: list[Item], billed: Billed) -> list[tuple[Any, ...]]:
+        agenda = schedule.agenda(
+            items=of, billed=billed, timezone="Asia/Seoul", today=date(2026, 9, 30)
+        )
+        return [
+            (bill.bill_on, span.item.item_id, span.kind, span.start, span.end)
+            for bill in agenda.bills
+            for span in bill.spans
+        ]
+
+    def test_is_cut_off_where_it_was_billed_without_a_gap(self, story: Story) -> None:
+        for month in (4, 5, 6):
+            story.run(date(2026, month, 1))
+        assert {item.starts_at for item in self.left(story)} == {seoul(date(2026, 7, 1), 0)}
+
+    def test_is_looked_at_whole_where_a_bill_is_missing(self, story: Story) -> None:
+        (april,), _may = (story.run(date(2026, month, 1)) for month in (4, 5))
+        invoicing.void(
+            control_session=story.session,
+            invoice_id=april.id,
+            reason="A mistake.",
+            actor=ADMIN,
+            now=seoul(date(2026, 5, 2)),
+        )
+        assert {item.starts_at for item in self.left(story)} == {seoul(START, 0)}
+
+    def test_is_looked_at_whole_where_something_ended(self, story: Story) -> None:
+        story.run(date(2026, 4, 1))
+        story.do(
+            changes.change_quantity,
+            date(2026, 4, 11),
+            charge="licences",
+            quantity=Decimal(3),
+            when="now",
+        )
+        story.do(changes.change_plan, date(2026, 4, 20), plan_code="tiny", when="now")
+        assert any(item.ends_at for item in self.left(story))
+        story.run(date(2026, 5, 1))
+        assert any(item.ends_at for item in self.left(story))
 
 
 class TestAPreview:
