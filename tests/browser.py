@@ -119,8 +119,10 @@ def axe_violations(page: Page) -> list[str]:
     # Sizes are only what they will be once styles and fonts are there.
     page.wait_for_load_state("load")
     page.evaluate("() => document.fonts.ready.then(() => true)")
-    if not page.evaluate("() => 'axe' in window"):  # half a megabyte: once for each page opened
+    if not page.evaluate("() => 'axe' in window"):
         page.evaluate(_AXE)
+        # Half a megabyte: Chromium reads it once for all the places that this page goes to next.
+        page.add_init_script(_AXE)
     options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
     violations = page.evaluate(
         "(options) => axe.run(document, options).then((found) => found.violations)", options
