@@ -51,6 +51,7 @@ def hold(
     today = dunning_debts.today_of(now)
     if not today <= until <= today + timedelta(days=HOLD_DAYS_MAX):
         raise Invalid(f"Choose a day within {HOLD_DAYS_MAX} days.", field="until")
+    _lock_invoices(control_session, tenant_id)
     tenant = lifecycle.locked(control_session, tenant_id)
     _end(control_session, tenant_id, staff_id, now)
     made = DunningHold(
@@ -84,6 +85,7 @@ def lift(
     Raises: NoSuchTenant; NotHeld; ReasonMissing.
     """
     reason = said(why)
+    _lock_invoices(control_session, tenant_id)
     lifecycle.locked(control_session, tenant_id)
     standing = dunning_debts.standing_hold(
         control_session=control_session, tenant_id=tenant_id, now=now
@@ -159,6 +161,20 @@ def _end(control_session: Session, tenant_id: UUID, staff_id: UUID, now: datetim
         update(DunningHold)
         .where(DunningHold.tenant_id == tenant_id, DunningHold.lifted_at.is_(None))
         .values(lifted_at=now, lifted_by=staff_id)
+    )
+
+
+def _lock_invoices(control_session: Session, tenant_id: UUID) -> None:
+    """Whoever settles one holds it and may wait for its tenant, so they come first here too."""
+    control_session.execute(
+        select(Invoice.id)
+        .where(
+            Invoice.tenant_id == tenant_id,
+            Invoice.state == "issued",
+            Invoice.collect_at.is_not(None),
+        )
+        .order_by(Invoice.id)
+        .with_for_update()
     )
 
 
