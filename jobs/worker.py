@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+import httpx
 import structlog
 from redis import Redis, RedisError
 from rq import Worker
@@ -16,11 +17,13 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.worker_pool import WorkerPool
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import configure_mappers
 
-from app.base import authorities, logs, metrics
+from app.base import authorities, clock, logs, metrics
 from app.base.config import settings
-from app.base.db import forget_connections
+from app.base.db import control_engine, forget_connections
+from invoices import vat_deadlines
 from jobs import stopping, wakeups
 from jobs.registry import all_steps
 
@@ -145,10 +148,7 @@ def serve(queue_name: str, *, workers: int | None = None) -> None:
         settings().redis_url, socket_connect_timeout=wakeups.CONNECT_SECONDS
     )
     _wait_for_valkey(connection)
-    # Loaded and put together once, shared by every fork.
-    all_steps()
-    configure_mappers()
-    authorities.of_the_web()
+    _warm_up()
     pool = WorkerPool(
         [queue_name],
         connection=connection,
@@ -173,6 +173,21 @@ def _wait_for_valkey(connection: Redis) -> None:
                 log.warning("valkey.away", error=type(error).__name__)
                 told = True
             time.sleep(0.5)
+
+
+def _warm_up() -> None:
+    """Loaded and put together once, shared by every fork: a job lives shorter than this takes."""
+    all_steps()
+    configure_mappers()
+    # Both load the rest of themselves when they are first used.
+    httpx.Client(verify=authorities.of_the_web()).close()
+    vat_deadlines.is_working_day(clock.now().date())
+    try:
+        # What the server is gets asked over an engine's first connection alone.
+        control_engine().connect().close()
+    except SQLAlchemyError as error:
+        log.warning("postgresql.away", error=type(error).__name__)
+    control_engine().dispose()
 
 
 def _warm_the_press() -> None:

@@ -26,7 +26,7 @@ from jobs.registry import all_steps
 SETTINGS = {
     "TENANTRY_RETENTION_DAYS": "30",
     "TENANTRY_GATEWAY_READ_TIMEOUT_SECONDS": "2",
-    "TENANTRY_SWEEP_SECONDS": "0.5",
+    "TENANTRY_SWEEP_SECONDS": "1",
 }
 # A Monday morning in Seoul; the story is the same on whatever day it is played.
 BEGINNING = datetime(2026, 3, 2, 0, 30, tzinfo=UTC)
