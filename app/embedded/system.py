@@ -229,7 +229,8 @@ def _announce(directory: Path, values: dict[str, str], moved: list[str], say: Sa
         elsewhere = "" if url in found.values() else f"  {url}"
         # The name comes last: Hangul is wider than a count of letters says.
         lines.append(f"  {email:<{width}}  {password}  {who}{elsewhere}")
-    say("\n".join([*lines, "", f"  {'mailbox':<10}{mailbox}  every mail that was sent", ""]))
+    lines += ["", f"  {'logs':<10}{directory / 'log'}  here only what is out of the ordinary"]
+    say("\n".join([*lines, f"  {'mailbox':<10}{mailbox}  every mail that was sent", ""]))
 
 
 def _run_directory(directory: Path) -> Path:
