@@ -15,6 +15,7 @@ from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import dunning, dunning_debts, payment, periods
 from invoices.dunning_rules import said
+from invoices.invoice_locks import lock_owed
 from invoices.models import DunningHold, DunningWaiver, Invoice, PaymentAttempt
 from tenants import lifecycle
 from tenants.models import Tenant
@@ -51,7 +52,7 @@ def hold(
     today = dunning_debts.today_of(now)
     if not today <= until <= today + timedelta(days=HOLD_DAYS_MAX):
         raise Invalid(f"Choose a day within {HOLD_DAYS_MAX} days.", field="until")
-    _lock_invoices(control_session, tenant_id)
+    lock_owed(control_session=control_session, tenant_id=tenant_id)
     tenant = lifecycle.locked(control_session, tenant_id)
     _end(control_session, tenant_id, staff_id, now)
     made = DunningHold(
@@ -85,7 +86,7 @@ def lift(
     Raises: NoSuchTenant; NotHeld; ReasonMissing.
     """
     reason = said(why)
-    _lock_invoices(control_session, tenant_id)
+    lock_owed(control_session=control_session, tenant_id=tenant_id)
     lifecycle.locked(control_session, tenant_id)
     standing = dunning_debts.standing_hold(
         control_session=control_session, tenant_id=tenant_id, now=now
@@ -161,20 +162,6 @@ def _end(control_session: Session, tenant_id: UUID, staff_id: UUID, now: datetim
         update(DunningHold)
         .where(DunningHold.tenant_id == tenant_id, DunningHold.lifted_at.is_(None))
         .values(lifted_at=now, lifted_by=staff_id)
-    )
-
-
-def _lock_invoices(control_session: Session, tenant_id: UUID) -> None:
-    """Whoever settles one holds it and may wait for its tenant, so they come first here too."""
-    control_session.execute(
-        select(Invoice.id)
-        .where(
-            Invoice.tenant_id == tenant_id,
-            Invoice.state == "issued",
-            Invoice.collect_at.is_not(None),
-        )
-        .order_by(Invoice.id)
-        .with_for_update()
     )
 
 

@@ -17,6 +17,7 @@ from app.base.errors import NotFound
 from invoices import gateway_accounts
 from invoices.gateways.port import RegisteredMethod, RegistrationStart
 from invoices.gateways.registry import gateway
+from invoices.invoice_locks import lock_owed
 from invoices.models import (
     CardRegistration,
     DunningWaiver,
@@ -140,6 +141,7 @@ def complete_registration(
         stored = default_method(control_session=control_session, tenant_id=registration.tenant_id)
         if stored is not None:
             return stored
+    lock_owed(control_session=control_session, tenant_id=registration.tenant_id)
     registration.completed_at = now
     control_session.execute(
         update(PaymentMethod)

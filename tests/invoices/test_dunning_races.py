@@ -1,4 +1,4 @@
-"""Finance's acts on debts beside money that comes in: nobody waits in a circle."""
+"""What changes debts beside money that comes in for them: nobody waits in a circle."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy.orm import Session
 
+from app.base.audit import SYSTEM
 from app.base.db import control_session as transaction
-from invoices import dunning_holds, settlement
+from invoices import dunning_holds, payment_methods, settlement
+from invoices.gateways.port import RegisteredMethod
 from invoices.models import Invoice
 from tenants.models import Tenant
 from tests.conftest import Scenario
@@ -41,8 +43,22 @@ def lifted(tenant_id: UUID, staff_id: UUID) -> Callable[[Session], Any]:
     )
 
 
-@pytest.mark.parametrize("act", [held, lifted])
-def test_a_hold_beside_the_payment_that_opens_the_doors_waits_for_it(
+def registered(tenant_id: UUID, _: UUID) -> Callable[[Session], Any]:
+    """The browser of the customer's administrator comes back from the card page."""
+    with transaction() as session:
+        begun = payment_methods.begin_registration(
+            control_session=session, tenant_id=tenant_id, now=LATE
+        ).id
+    card = RegisteredMethod(
+        token="token", customer_key="customer", kind="card", masked="**** 4242", brand="sandbox"
+    )
+    return lambda session: payment_methods.complete_registration(
+        control_session=session, registration_id=begun, registered=card, actor=SYSTEM, now=LATE
+    )
+
+
+@pytest.mark.parametrize("act", [held, lifted, registered])
+def test_what_changes_debts_waits_for_the_payment_that_opens_the_doors(
     scenario: Scenario, act: Callable[[UUID, UUID], Callable[[Session], Any]]
 ) -> None:
     with transaction() as session:
@@ -53,10 +69,11 @@ def test_a_hold_beside_the_payment_that_opens_the_doors_waits_for_it(
         invoice_id, tenant_id = invoice.id, invoice.tenant_id
         if act is lifted:
             held(tenant_id, staff_id)(session)
+    change = act(tenant_id, staff_id)
     with ThreadPoolExecutor(1) as other:
         with transaction() as session:
             found: Invoice = settlement.locked(session, invoice_id)
-            acting = other.submit(in_a_transaction, act(tenant_id, staff_id))
+            acting = other.submit(in_a_transaction, change)
             all_wait(1)
             receive(session, found, found.open_minor)
         ended(acting)
