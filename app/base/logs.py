@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -40,6 +41,7 @@ _LINK_SECRET = re.compile(r"(?<=/)[A-Za-z0-9_-]{40,}(?=[\s\"'?#/]|$)")
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 # PostgreSQL repeats the row it refused: `Key (email)=(…)`, `Failing row contains (…)`.
 _ROW = re.compile(r"(?<=\)=\()[^)]*(?=\))|(?<=contains \().*?(?=\)\.?(?:\n|$))|(?<=PARAMETERS: ).*")
+_ROW_MARKS = (")=(", "contains (", "PARAMETERS: ")
 _SQLALCHEMY_PARAMETERS = re.compile(r"\[parameters: .*?\](?=\n|$)", re.DOTALL)
 
 
@@ -84,7 +86,7 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 def _clean(key: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if _HIDDEN.search(key) and key not in _SHOWN:
+    if _is_hidden(key):
         return REDACTED
     if depth == 0:
         return "…"
@@ -95,14 +97,26 @@ def _clean(key: str, value: Any, depth: int) -> Any:
     return scrub(str(value))
 
 
+@lru_cache(maxsize=1_024)
+def _is_hidden(key: str) -> bool:
+    return key not in _SHOWN and _HIDDEN.search(key) is not None
+
+
 def scrub(text: str) -> str:
-    """This function will replace addresses, numbers, secrets and rows quoted inside a text."""
-    text = _SQLALCHEMY_PARAMETERS.sub(f"[parameters: {REDACTED}]", text)
-    text = _ROW.sub(REDACTED, text)
-    text = _USERINFO.sub(f"{REDACTED}@", text)
-    text = _EMAIL.sub(REDACTED, text)
+    """This function will replace addresses, numbers, secrets and rows quoted inside a text.
+
+    Each pattern is tried only where a text has what it can't do without: most have nothing.
+    """
+    if "[parameters: " in text:
+        text = _SQLALCHEMY_PARAMETERS.sub(f"[parameters: {REDACTED}]", text)
+    if any(mark in text for mark in _ROW_MARKS):
+        text = _ROW.sub(REDACTED, text)
+    if "@" in text:
+        text = _USERINFO.sub(f"{REDACTED}@", text)
+        text = _EMAIL.sub(REDACTED, text)
     text = _PHONE.sub(REDACTED, text)
-    text = _LINK_SECRET.sub(REDACTED, text)
+    if "/" in text:
+        text = _LINK_SECRET.sub(REDACTED, text)
     return text if len(text) <= TEXT_LENGTH_MAX else text[:TEXT_LENGTH_MAX] + "…"
 
 

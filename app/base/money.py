@@ -102,6 +102,8 @@ class Money:
         return Decimal(self.amount_minor).scaleb(-exponent(self.currency))
 
     def __str__(self) -> str:
+        if exponent(self.currency) == 0:  # as most are: a page writes many
+            return _signed(f"{abs(self.amount_minor):,}", self.amount_minor < 0, self.currency)
         return written(self.units, self.currency)
 
 
@@ -111,8 +113,11 @@ def written(units: Decimal, currency: str) -> str:
     A price may be finer than the currency's minor unit; an amount of money never is.
     """
     decimals = len(f"{units:f}".partition(".")[2].rstrip("0"))
-    sign = _MINUS if units < 0 else ""
     # Not abs(): that would round to the 28 digits of the context.
     figure = f"{units.copy_abs():,.{max(exponent(currency), decimals)}f}"
-    symbol = _SYMBOLS.get(currency)
+    return _signed(figure, units < 0, currency)
+
+
+def _signed(figure: str, is_negative: bool, currency: str) -> str:
+    sign, symbol = _MINUS if is_negative else "", _SYMBOLS.get(currency)
     return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {currency}"

@@ -17,8 +17,8 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, has_request_context, request
 from flask_babel import Babel, Domain, force_locale, get_locale
-from flask_babel import lazy_gettext as lazy
-from markupsafe import Markup
+from flask_babel.speaklater import LazyString
+from markupsafe import Markup, escape
 
 LANGUAGES = {"ko": "한국어", "en": "English"}
 DEFAULT_LANGUAGE = "ko"
@@ -44,6 +44,18 @@ def ngettext(one: str, many: str, num: int, **variables: object) -> str:
 _ = gettext
 
 
+class _Later(LazyString):  # type: ignore[misc]
+    """A text that is said when it is printed; a page need not ask it twice for how to escape it."""
+
+    def __html__(self) -> Markup:
+        return escape(str(self))
+
+
+def lazy(text: str) -> _Later:
+    """This function will say a text wherever it is printed, in the language of its reader then."""
+    return _Later(gettext, text)
+
+
 def init_i18n(app: Flask) -> None:
     """This function will make the application speak the reader's language on every page."""
     _Pages(app, default_locale=DEFAULT_LANGUAGE, default_timezone=TIME_ZONE, locale_selector=choose)
@@ -62,7 +74,7 @@ def language() -> str:
     """This function will return the language of the page being made: `ko` or `en`."""
     try:
         # A page asks some two hundred times; what Flask-Babel found first holds for all of it.
-        return str(g._flask_babel.babel_locale.language)
+        return str(g._get_current_object()._flask_babel.babel_locale.language)
     except (AttributeError, RuntimeError):
         locale = get_locale()
         return str(locale.language) if locale else DEFAULT_LANGUAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,10 +17,21 @@ from app.web.sessions import audience_of, browser_session
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+
+class _OnViews(Limiter):
+    """Counts at the views that have a limit; no limit holds for all, so others look for none."""
+
+    def _check_request_limit(
+        self, callable_name: str | None = None, in_middleware: bool = True
+    ) -> None:
+        if not in_middleware:
+            super()._check_request_limit(callable_name, in_middleware)
+
+
 csrf = CSRFProtect()
 # Public pages stay open when Valkey is away (each process counts for itself meanwhile); sign-in
 # has a second count in PostgreSQL that does not.
-limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True, in_memory_fallback=[])
+limiter = _OnViews(get_remote_address, in_memory_fallback_enabled=True, in_memory_fallback=[])
 
 
 def mail_limit(per_hour: int) -> RouteLimit:
@@ -80,27 +92,13 @@ def loosened_for(response: Response, *, origins: Sequence[str]) -> Response:
 
 
 def _headers(response: Response) -> Response:
-    ancestors = "'self'" if response.headers.pop("X-Tenantry-Frameable", None) else "'none'"
+    framed = response.headers.pop("X-Tenantry-Frameable", None) is not None
     audience = audience_of(request.path)
+    script = response.headers.pop("X-Tenantry-Origins", None) or ""
     # A card is registered on the gateway's own page, reached by a redirect from our form.
     gateway = origin(settings().sandbox_gateway_url) if audience == "portal" else ""
-    script = response.headers.pop("X-Tenantry-Origins", None) or ""
     response.headers.setdefault(
-        "Content-Security-Policy",
-        _policy(
-            "default-src 'none'",
-            f"script-src 'self' {script}",
-            "style-src 'self'",
-            f"img-src 'self' data: {script}",
-            "font-src 'self'",
-            f"connect-src 'self' {script}",
-            f"frame-src 'self' {script}",
-            "object-src 'none'",
-            "manifest-src 'self'",
-            f"form-action 'self' {gateway} {script}",
-            f"frame-ancestors {ancestors}",
-            "base-uri 'none'",
-        ),
+        "Content-Security-Policy", _policy(script=script, gateway=gateway, framed=framed)
     )
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
@@ -115,7 +113,23 @@ def _headers(response: Response) -> Response:
     return response
 
 
-def _policy(*rules: str) -> str:
+@lru_cache(maxsize=64)
+def _policy(*, script: str, gateway: str, framed: bool) -> str:
+    """What a page may load and where it may lead; few ever differ, so each is put together once."""
+    rules = (
+        "default-src 'none'",
+        f"script-src 'self' {script}",
+        "style-src 'self'",
+        f"img-src 'self' data: {script}",
+        "font-src 'self'",
+        f"connect-src 'self' {script}",
+        f"frame-src 'self' {script}",
+        "object-src 'none'",
+        "manifest-src 'self'",
+        f"form-action 'self' {gateway} {script}",
+        "frame-ancestors 'self'" if framed else "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
     return "; ".join(" ".join(rule.split()) for rule in rules)
 
 
