@@ -8,6 +8,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import contains_eager
+
 from app.base import clock
 from app.base.config import settings
 from app.base.errors import Forbidden
@@ -19,6 +22,14 @@ from invoices import amending, catalogue, items, periods, price_words, subscript
 from invoices.charges import Charge, Offered
 from invoices.models import PlanVersion, Price, Subscription
 from invoices.schedule import Item
+
+_VERSION = (
+    select(PlanVersion)
+    .outerjoin(PlanVersion.prices)
+    .where(PlanVersion.id == bindparam("version"))
+    .options(contains_eager(PlanVersion.prices))
+    .order_by(Price.position)
+)
 
 
 class NotByYourself(Forbidden):
@@ -140,7 +151,7 @@ def standing(*, tenant_id: UUID, now: datetime) -> Standing | None:
     found, prices = items.of_subscriptions(
         control_session=control(), subscription_ids=[subscription.id]
     )
-    version = control().get_one(PlanVersion, subscription.plan_version_id)
+    version = control().scalars(_VERSION, {"version": subscription.plan_version_id}).unique().one()
     return Standing(subscription, version, found[subscription.id], prices, now)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import Row, and_, bindparam, or_, select
 
 from app.base.audit import AuditEvent
 from app.web.db import control
@@ -13,7 +15,15 @@ from app.web.i18n import gettext
 from invoices.models import Invoice, PaymentAttempt
 
 EVENTS_MAX = 100
-_ATTEMPTS = select(PaymentAttempt).where(PaymentAttempt.invoice_id == bindparam("invoice"))
+_Attempt = Row[UUID, int, datetime, str | None, str | None]
+# By columns: an attempt has many more than are told of it.
+_ATTEMPTS = select(
+    PaymentAttempt.id,
+    PaymentAttempt.attempt_number,
+    PaymentAttempt.begun_at,
+    PaymentAttempt.decline_code,
+    PaymentAttempt.decline_message,
+).where(PaymentAttempt.invoice_id == bindparam("invoice"))
 _EVENTS = (
     select(AuditEvent)
     .where(
@@ -37,7 +47,7 @@ def story(invoice: Invoice) -> list[dict[str, Any]]:
     """This function will return an invoice's events, newest first, as the timeline prints them."""
     attempts = {
         str(attempt.id): attempt
-        for attempt in control().scalars(_ATTEMPTS, {"invoice": invoice.id})
+        for attempt in control().execute(_ATTEMPTS, {"invoice": invoice.id})
     }
     told_of = {"invoice": str(invoice.id), "attempts": list(attempts)}
     events = list(control().scalars(_EVENTS, told_of))
@@ -46,7 +56,7 @@ def story(invoice: Invoice) -> list[dict[str, Any]]:
 
 
 def _entry(
-    event: AuditEvent, names: dict[str, str], attempts: dict[str, PaymentAttempt]
+    event: AuditEvent, names: dict[str, str], attempts: dict[str, _Attempt]
 ) -> dict[str, Any]:
     entry = said(event, names)
     attempt = attempts.get(event.subject_id)
@@ -59,7 +69,7 @@ def _entry(
     return entry
 
 
-def _begun(attempts: dict[str, PaymentAttempt], events: list[AuditEvent]) -> list[dict[str, Any]]:
+def _begun(attempts: dict[str, _Attempt], events: list[AuditEvent]) -> list[dict[str, Any]]:
     """Attempts that nothing has been written about yet: under way this very moment."""
     told = {event.subject_id for event in events}
     return [
