@@ -99,6 +99,16 @@ class _Loader(yaml.SafeLoader):
             self._depth -= 1
 
 
+def _unreadable(error: yaml.MarkedYAMLError) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    problem = error.problem or error.context or ""
+    if "'\\t'" in problem:
+        return Fault(line, column, "", "Indent with spaces: a tab can't be read.")
+    sentence = "This is not YAML: %(problem)s. Look at indents, colons and quotes here."
+    return Fault(line, column, "", sentence, {"problem": problem})
+
+
 def parse(text: str, notes: Notes) -> Entry | None:
     """This function will read a text as one mapping; None, with a fault noted, where it is none."""
     if len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
@@ -113,11 +123,7 @@ def parse(text: str, notes: Notes) -> Entry | None:
         notes.faults.append(Fault(line, column, "", "This character has no place in a file."))
         return None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        said = {"problem": error.problem or error.context or ""}
-        sentence = "This is not YAML: %(problem)s. Look at indents, colons and quotes here."
-        notes.faults.append(Fault(line, column, "", sentence, said))
+        notes.faults.append(_unreadable(error))
         return None
     if node is None:
         notes.fault("", "The file is empty.")

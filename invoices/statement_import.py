@@ -78,6 +78,8 @@ def import_statement(
     """
     digest = hashlib.sha256(content).hexdigest()
     rows = read_rows(content=content, rows_max=settings().statement_rows_max)
+    if not any(map(any, rows)):
+        raise NothingInIt("The file is empty.", field="file")
     found = statements.deposits(rows=rows, layout=layout)
     if not found:
         raise NothingInIt("The statement names no deposit.", field="file")

@@ -139,7 +139,7 @@ class TestFaults:
             ("plans:\n", "retired: [small]\nplans:\n", "both on offer and retired"),
             ("plans:\n", "plan:\n", "There is no plan here. Is it plans?"),
             ("plans:\n", "plans: &p\n", "anchors and aliases are not read here"),
-            ("    currency", "\tcurrency", "This is not YAML"),
+            ("    currency", "\tcurrency", "Indent with spaces: a tab can't be read."),
         ],
     )
     def test_is_named_with_its_line_its_column_its_field_and_what_to_do(

@@ -193,6 +193,14 @@ class TestStatements:
         assert "2행 거래일시 열" in refused.text
         assert "어제" in refused.text
 
+    @pytest.mark.parametrize("content", ["", "\n\n", ",,\n,,\n"])
+    def test_without_a_word_are_told_so_at_the_field(self, client: Any, content: str) -> None:
+        sign_in_staff(client, "finance")
+        refused = self.bring(client, content)
+        assert refused.status_code == 422
+        assert 'id="file-error"' in refused.text
+        assert "내용이 비어 있어요" in refused.text
+
     def test_of_a_bank_with_headings_of_its_own_are_described(self, client: Any) -> None:
         sign_in_staff(client, "finance")
         fields = {"name": "우리", "day": "일", "amount": "원", "currency": "KRW"}
