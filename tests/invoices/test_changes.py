@@ -458,7 +458,7 @@ class TestEveryChange:
         bases = story.session.scalars(
             select(SubscriptionItem)
             .where(SubscriptionItem.charge == "base")
-            .order_by(SubscriptionItem.starts_at)
+            .order_by(SubscriptionItem.starts_at, SubscriptionItem.ends_at)
         ).all()
         assert [item.ends_at for item in bases[:-1]] == [item.starts_at for item in bases[1:]]
         assert bases[-1].ends_at is None

@@ -106,7 +106,7 @@ def post(port: int, key: str, batch: list[dict[str, Any]]) -> dict[str, Any]:
         data=json.dumps({"events": batch}).encode(),
         headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
+    with urllib.request.urlopen(request, timeout=180) as answer:  # noqa: S310 - our own server
         return dict(json.loads(answer.read()))
 
 
