@@ -173,7 +173,8 @@ class TestPassword:
         assert app.test_client().get(link).status_code == 409
 
     @pytest.mark.parametrize(
-        ("password", "again"), [("short", "short"), ("a" * 20, "a" * 20), (NEW, "other")]
+        ("password", "again"),
+        [("short", "short"), ("a" * 20, "a" * 20), ("qwer1234!!",) * 2, (NEW, "other")],
     )
     def test_that_is_weak_leaves_the_link_good(
         self, client: Any, workspace: Workspace, password: str, again: str

@@ -131,7 +131,10 @@ class TestAnInvitation:
     ) -> None:
         link = invite(admin)
         theirs = app.test_client()
-        for password, again in (("aaaaaaaaaaaa", "aaaaaaaaaaaa"), (PASSWORD, "other")):
+        refused = [
+            (each, each) for each in ("aaaaaaaaaaaa", "password2026", "new@customer.example")
+        ]
+        for password, again in (*refused, (PASSWORD, "other")):
             answer = send(theirs, link, {"password": password, "again": again})
             assert answer.status_code == 422
         assert send(theirs, link, {"password": PASSWORD, "again": PASSWORD}).status_code == 303
