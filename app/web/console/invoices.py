@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import selectinload
 
 from app.base import clock
@@ -36,7 +36,7 @@ from invoices import (
     reversals,
     transfers,
 )
-from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
+from invoices.models import Invoice, Payment, PaymentReversal, TaxInvoice, VatEvidence
 
 console_invoices = Blueprint("console_invoices", __name__, url_prefix="/console/invoices")
 
@@ -53,16 +53,20 @@ _INVOICE = (
     select(Invoice).where(Invoice.id == bindparam("invoice")).options(selectinload(Invoice.lines))
 )
 _PAYMENTS = (
-    select(Payment)
+    select(Payment, PaymentReversal.reversed_on)
+    .outerjoin(PaymentReversal, PaymentReversal.payment_id == Payment.id)
     .where(Payment.invoice_id == bindparam("invoice"))
     .order_by(Payment.paid_at, Payment.id)
 )
-_EVIDENCE = (
-    select(VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id, TaxInvoice.state)
+# The open one comes with its evidence: which paper, and how far that has got.
+_OPEN = (
+    _INVOICE.add_columns(
+        VatEvidence.kind, VatEvidence.reason, TaxInvoice.issue_id, TaxInvoice.state
+    )
+    .outerjoin(VatEvidence, VatEvidence.invoice_id == Invoice.id)
     .outerjoin(
         TaxInvoice, (TaxInvoice.evidence_id == VatEvidence.id) & TaxInvoice.amends_id.is_(None)
     )
-    .where(VatEvidence.invoice_id == bindparam("invoice"))
     .order_by((TaxInvoice.state == "cancelled").asc())
 )
 
@@ -130,11 +134,15 @@ def _tabs(by_state: dict[str, list[listing.Totals]], lit: str) -> list[dict[str,
 
 
 def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
-    invoice = _invoice(invoice_id)
+    found = control().execute(_OPEN, {"invoice": invoice_id}).first()
+    if found is None:
+        raise NoSuchInvoice("There is no such invoice.")
+    invoice: Invoice = found.Invoice
     today = listing.today_of(now)
     late = invoice.state == "issued" and invoice.due_on is not None and invoice.due_on < today
-    payments = control().scalars(_PAYMENTS, {"invoice": invoice.id}).all()
-    undone = papers.taken_back(payments)
+    told = control().execute(_PAYMENTS, {"invoice": invoice.id}).all()
+    payments = [row.Payment for row in told]
+    undone = {row.Payment.id: row for row in told if row.reversed_on is not None}
     return {
         "open": invoice,
         "shown_state": listing.OVERDUE if late else invoice.state,
@@ -147,7 +155,7 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
             and reversals.may_take_back(control_session=control(), payment=payment)
         ],
         "payment_kinds": papers.PAYMENT_KIND_NAMES,
-        "evidence_words": _evidence_words(invoice),
+        "evidence_words": _evidence_words(found),
         "explained": why.explain(invoice, _events_url(invoice)),
         "papers": papers.of_invoice(invoice_id=invoice.id, tenant_id=invoice.tenant_id),
         "story": story(invoice),
@@ -156,24 +164,24 @@ def _details(invoice_id: UUID, now: datetime) -> dict[str, Any]:
     }
 
 
-def _evidence_words(invoice: Invoice) -> str:
+def _evidence_words(found: Row[Any]) -> str:
     """Which one evidence the supply has, or until when it must have one."""
-    chosen = control().execute(_EVIDENCE, {"invoice": invoice.id}).first()
-    if chosen is None:
+    invoice = found.Invoice
+    if found.kind is None:
         if invoice.state not in ("issued", "paid", "written_off") or not invoice.total_minor:
             return gettext("None needed")
         return gettext("Not chosen yet, by %(day)s", day=evidence.deadline(invoice.supplied_on))
-    if chosen.kind == "tax_invoice":
+    if found.kind == "tax_invoice":
         return gettext(
             "Tax invoice %(number)s, %(state)s",
-            number=chosen.issue_id or "–",
-            state=str(chip_face("tax_invoice", chosen.state or "cancelled").word).lower(),
+            number=found.issue_id or "–",
+            state=str(chip_face("tax_invoice", found.state or "cancelled").word).lower(),
         )
-    if chosen.kind == "cash_receipt":
+    if found.kind == "cash_receipt":
         return gettext("Cash receipt")
-    if chosen.kind == "card_slip":
+    if found.kind == "card_slip":
         return gettext("Card slip")
-    return gettext("None made here: %(why)s", why=evidence_words.why(chosen.reason or chosen.kind))
+    return gettext("None made here: %(why)s", why=evidence_words.why(found.reason or found.kind))
 
 
 def _events_url(found: Invoice) -> why.EventsUrl:
