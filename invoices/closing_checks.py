@@ -14,6 +14,7 @@ from app.base import clock
 from app.base.config import settings
 from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE
 from invoices.models import TAX_INVOICE_IS_OPEN
+from invoices.papers_by_hand import WAITS
 
 EXAMPLES_MAX = 20
 
@@ -147,6 +148,10 @@ _TAX_PAPERS = f"""
         c.state || coalesce(': ' || c.error, '')
     FROM cash_receipt c JOIN invoice i ON i.id = c.invoice_id
     WHERE c.state IN ('due', 'issued', 'failed') AND {_IN_MONTH.format(column="c.created_at")}
+    UNION ALL
+    SELECT 'tax_paper', vat_evidence.invoice_id, i.number_text, 'to be issued by a person'
+    FROM vat_evidence JOIN invoice i ON i.id = vat_evidence.invoice_id
+    WHERE i.supplied_on >= :first AND i.supplied_on < :end AND {WAITS}
 """  # noqa: S608 - likewise
 _REVENUE = """
     SELECT 'invoice', d.invoice_id, i.number_text,

@@ -36,6 +36,7 @@ _SAID = {
     "issued": ("발급됨, 승인 전", "issued, not accepted"),
     "sent": ("전송됨, 승인 전", "sent, not accepted"),
     "failed": ("실패", "failed"),
+    "to be issued by a person": ("직접 발행해야 함", "to be issued by a person"),
     "no evidence chosen yet": ("증빙을 아직 정하지 않음", "no evidence chosen yet"),
     "credit note without its tax paper": (
         "정정 청구서의 세금 서류가 없음",

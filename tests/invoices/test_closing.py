@@ -95,6 +95,7 @@ PLANTED = {
     "tax_papers": (
         "UPDATE tax_invoice SET state = 'failed', error = 'no such company'",
         "UPDATE tax_invoice SET issuer = 'popbill', state = 'issued'",
+        "UPDATE vat_evidence SET kind = 'by_hand', reason = 'no number', payment_id = NULL",
     ),
     "revenue": (
         "UPDATE deferral SET recognised_on = '2026-03-30',"
