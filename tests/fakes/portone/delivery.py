@@ -85,11 +85,12 @@ class Messenger(threading.Thread):
 
     def _settle(self, event: Row, *, taken: bool) -> None:
         with self._book.lock:
+            if self._book.get("events", event["id"]) is not event:
+                return  # asked for once more while it was under way: that is still to be done
             attempts = event["attempts"] + 1
             given_up = not taken and attempts >= ATTEMPTS_MAX
             settled = "delivered" if taken else "given_up" if given_up else None
             self._not_before[event["id"]] = (
                 time.monotonic() + self._retry_seconds * 2 ** event["attempts"]
             )
-            # A resend asked for meanwhile counts as this one.
             self._book.write([("events", {**event, "attempts": attempts, "settled": settled})])

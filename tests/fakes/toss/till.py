@@ -36,7 +36,7 @@ class RunningToss:
         command = ["-m", "tests.fakes.toss", "--port", str(self._port)]
         command += ["--directory", str(self.directory), "--webhook-url", self._webhook_url]
         command += ["--security-key", SECURITY_KEY]
-        command += ["--minute-seconds", "0.002", "--hang-seconds", "60"]
+        command += ["--minute-seconds", "0.0004", "--hang-seconds", "60"]
         self.process = processes.start(*command, environment=os.environ, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -69,10 +69,13 @@ class Messenger(threading.Thread):
         settled = "delivered" if delivered else None
         if not delivered and tries > len(RETRIES_AFTER_MINUTES):
             settled = "given_up"
-        if settled is None:
-            wait = RETRIES_AFTER_MINUTES[row["attempts"]] * self._minute_seconds
-            self._not_before[row["id"]] = time.monotonic() + wait
-        self._book.write([("deliveries", {**row, "attempts": tries, "settled": settled})])
+        with self._book.lock:
+            if self._book.get("deliveries", row["id"]) is not row:
+                return  # asked for once more while it was under way: that is still to be done
+            if settled is None:
+                wait = RETRIES_AFTER_MINUTES[row["attempts"]] * self._minute_seconds
+                self._not_before[row["id"]] = time.monotonic() + wait
+            self._book.write([("deliveries", {**row, "attempts": tries, "settled": settled})])
 
     def _send(self, client: httpx.Client, told: dict[str, Any]) -> bool:
         body = json.dumps(told, ensure_ascii=False).encode()
