@@ -61,11 +61,28 @@ SELECT uuidv7(), CASE WHEN n % 40 = 0 THEN 'issued' ELSE 'paid' END, tenant_id, 
     '{"name": "판매자", "bank_account": "데모은행"}',
     jsonb_build_object('name', '벤치설비', 'email', 'billing@bench.example', 'language', 'ko'),
     at::date, at, at, at::date + 14, repeat('0', 64), CASE WHEN n % 40 <> 0 THEN at END,
-    CASE WHEN n % 40 <> 0 THEN 110000 ELSE 0 END, at
+    CASE WHEN n % 40 <> 0 THEN 110000 ELSE 0 END,
+    CASE WHEN month < 99 OR n % 10 <> 0 THEN at END -- some of this month are still to be chosen
 FROM (SELECT row_number() OVER (ORDER BY month, s.id) AS n, month, s.id, s.tenant_id,
         date_trunc('month', current_setting('bench.now')::timestamptz)
             - make_interval(months => 99 - month) AS at
     FROM subscription s CROSS JOIN generate_series(100 - current_setting('bench.months')::int, 99) AS month) rows;
+
+-- The next run is half done: every fifth bill lies there as a draft, the brake holds some.
+INSERT INTO invoice (id, state, tenant_id, subscription_id, series, period, currency, subtotal_minor,
+    tax_minor, total_minor, seller, buyer, supplied_on, created_at, issue_at, held)
+SELECT uuidv7(), 'draft', tenant_id, id, 'INV',
+    daterange(on_day, (on_day + interval '1 month')::date),
+    'KRW', 100000, 10000, 110000, '{"name": "판매자", "bank_account": "데모은행"}',
+    jsonb_build_object('name', '벤치설비', 'email', 'billing@bench.example', 'language', 'ko'),
+    on_day, now, CASE WHEN n % 200 <> 0 THEN now + interval '1 hour' END,
+    CASE WHEN n % 200 = 0 THEN jsonb_build_object('rule', 'jump', 'total_minor', 110000,
+        'median_minor', '36000', 'bills', 6, 'factor', '3') END
+FROM (SELECT row_number() OVER (ORDER BY id) AS n, id, tenant_id,
+        current_setting('bench.now')::timestamptz AS now,
+        (date_trunc('month', current_setting('bench.now')::timestamptz)
+            + interval '1 month')::date AS on_day FROM subscription) rows
+WHERE n % 5 = 0;
 
 INSERT INTO number_series (series, year, next_number) VALUES ('INV', 2026, 200000);
 
@@ -93,27 +110,34 @@ SELECT uuidv7(), tenant_id, id, 'transfer', 'manual', id::text, total_minor, tot
 FROM invoice WHERE state = 'paid';
 
 INSERT INTO vat_evidence (id, tenant_id, invoice_id, kind, chosen_at)
-SELECT uuidv7(), tenant_id, id, 'tax_invoice', issued_at FROM invoice;
+SELECT uuidv7(), tenant_id, id, 'tax_invoice', issued_at FROM invoice
+WHERE evidence_at IS NOT NULL;
 
+-- Some of this month's papers are not issued yet, and one in a hundred failed.
 INSERT INTO tax_invoice (id, evidence_id, tenant_id, invoice_id, state, issuer, management_key,
     serial, issue_id, purpose, written_on, created_at, issued_at, supply_minor, tax_minor,
     total_minor, data, content_sha256, xml_sha256, xml_size_bytes)
-SELECT uuidv7(), e.id, i.tenant_id, i.id, 'issued', 'offline', i.number_text, 1, i.number_text,
-    'receipt', i.supplied_on, i.issued_at, i.issued_at, i.subtotal_minor, i.tax_minor,
-    i.total_minor, jsonb_build_object('buyer', i.buyer), repeat('0', 64), repeat('0', 64), 1
-FROM vat_evidence e JOIN invoice i ON i.id = e.invoice_id;
+SELECT uuidv7(), e.id, i.tenant_id, i.id,
+    CASE WHEN NOT is_open THEN 'issued' WHEN i.number % 100 = 5 THEN 'failed' ELSE 'due' END,
+    'offline', i.number_text, 1, CASE WHEN NOT is_open THEN i.number_text END, 'receipt',
+    i.supplied_on, i.issued_at, CASE WHEN NOT is_open THEN i.issued_at END, i.subtotal_minor,
+    i.tax_minor, i.total_minor, jsonb_build_object('buyer', i.buyer), repeat('0', 64),
+    CASE WHEN NOT is_open THEN repeat('0', 64) END, CASE WHEN NOT is_open THEN 1 END
+FROM vat_evidence e JOIN invoice i ON i.id = e.invoice_id
+CROSS JOIN LATERAL (SELECT i.number % 20 = 5 AND i.supplied_on
+    >= date_trunc('month', current_setting('bench.now')::timestamptz)::date AS is_open) month;
 
 INSERT INTO document (id, state, tenant_id, kind, subject_id, language, file_name, data,
     data_sha256, created_at, template_version, rendered_at, sha256, size_bytes)
 SELECT uuidv7(), 'ready', tenant_id, 'invoice', id, 'ko', number_text || '.pdf', '{}',
     repeat('0', 64), issued_at, '1', issued_at, repeat('0', 64), 50000
-FROM invoice;
+FROM invoice WHERE state <> 'draft';
 
 INSERT INTO audit_event (id, at, actor_kind, actor_id, action, subject_kind, subject_id, tenant_id,
     from_state, to_state, details)
 SELECT uuidv7(), issued_at, 'job', 'invoicing', 'invoice.issued', 'invoice', id::text, tenant_id,
     'draft', 'issued', '{}'
-FROM invoice;
+FROM invoice WHERE state <> 'draft';
 
 INSERT INTO visit_event (at, id, visitor_id, kind, page, utm)
 SELECT current_setting('bench.now')::timestamptz - make_interval(mins => n), uuidv7(), gen_random_uuid(), 'page',
