@@ -175,13 +175,18 @@ def call_steadily(
 
     The connections take turns, as those of many programs would. A call that finds no idle one waits
     for it, and its waiting counts. The first `warm_up` calls are sent before and left out: what
-    piles up before a cold server must not follow it. Every call must be answered with 200, or with
+    piles up before a cold server must not follow it, nor what connected while but one of its
+    workers had started. Every call must be answered with 200, or with
     the status that `answers` has for it.
     """
     expected = answers or [200] * len(requests)
+    _anew(port, requests[:warm_up], rate, expected[:warm_up])
+    return _anew(port, requests[warm_up:], rate, expected[warm_up:])
+
+
+def _anew(port: int, requests: Sequence[bytes], rate: int, answers: Sequence[int]) -> list[float]:
     idle = deque(_connected(port) for _ in range(CONNECTIONS))
-    _at_rate(port, idle, requests[:warm_up], rate, expected[:warm_up])
-    took = _at_rate(port, idle, requests[warm_up:], rate, expected[warm_up:])
+    took = _at_rate(port, idle, requests, rate, answers)
     for connection in idle:
         connection.close()
     return took

@@ -238,7 +238,7 @@ def web_server() -> Iterator[int]:
         command = [
             *(sys.executable, "-m", "gunicorn", "wsgi:app", "--no-control-socket"),
             *("--worker-class", "gthread", "--workers", str(WEB_WORKERS)),
-            *("--threads", str(WEB_THREADS), "--bind", f"{ports.LOOPBACK}:{port}"),
+            *("--threads", str(WEB_THREADS), "--bind", f"{ports.LOOPBACK}:{port}", "--reuse-port"),
             *("--chdir", str(CHECKOUT), "--worker-tmp-dir", folder, "--log-level", "warning"),
         ]
         with log.open("wb") as output:
