@@ -121,9 +121,7 @@ def of_tenant(*, control_session: Session | Connection, tenant: str, now: dateti
         known: UUID | None = UUID(tenant)
     except ValueError:
         known = None
-    row = control_session.execute(
-        _QUERY, {"id": known, "slug": tenant, "now": now}
-    ).one_or_none()
+    row = control_session.execute(_QUERY, {"id": known, "slug": tenant, "now": now}).one_or_none()
     if row is None:
         raise NoTenant("Name a tenant by its id or its short name.", field="tenant")
     overrides = {(each["kind"], each["code"]): each for each in row.overrides}
