@@ -9,6 +9,7 @@ file is the order to leave.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,7 +34,8 @@ CHILDREN_MAX = 8
 READ_SECONDS = 30
 OPEN_FILES_MAX = 64
 _CHUNK_BYTES = 1 << 20
-_LAST_WORDS_BYTES = 16 << 20
+# A child without memory has none to say so with: it ends with this status, and we say it.
+_OUT_OF_MEMORY_STATUS = 12
 _OUT_OF_MEMORY = b'{"failed": "memory", "reason": "MemoryError"}\n'
 _FORBIDDEN = (
     "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname",
@@ -118,8 +121,8 @@ def _next(control: socket.socket) -> socket.socket | None:
 def _reap(children: dict[int, socket.socket]) -> None:
     """This function will collect ended children and tell the client of a violent end.
 
-    A child that ends by itself has said everything; one that was killed could not, so its
-    signal follows whatever it wrote.
+    A child that ends by itself has said everything, unless it had no memory for that; one that was
+    killed could not, so its signal follows whatever it wrote.
     """
     for pid in list(children):
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -127,19 +130,23 @@ def _reap(children: dict[int, socket.socket]) -> None:
             continue
         with children.pop(pid) as document:
             if os.WIFSIGNALED(status):
-                document.setblocking(False)
-                try:
-                    document.sendall(struct.pack("!i", os.WTERMSIG(status)))
-                except OSError:
-                    continue  # the client is gone, or does not read: its own deadline ends it
+                _tell(document, struct.pack("!i", os.WTERMSIG(status)))
+            elif os.WEXITSTATUS(status) == _OUT_OF_MEMORY_STATUS:
+                _tell(document, _OUT_OF_MEMORY)
+
+
+def _tell(document: socket.socket, last_words: bytes) -> None:
+    document.setblocking(False)
+    with suppress(OSError):  # the client is gone, or does not read: its own deadline ends it
+        document.sendall(last_words)
 
 
 def _work(document: socket.socket, printer: Engine, idle_bytes: int) -> NoReturn:
     """This function will print one document in the child and end the process.
 
-    Memory may run out at any line, also while an answer is being written down; whoever reports
-    that needs some himself, so the limit is widened before the words that were ready are sent.
+    Memory may run out at any line, also while an answer is being written down.
     """
+    status = 1
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, READ_SECONDS)
@@ -149,11 +156,11 @@ def _work(document: socket.socket, printer: Engine, idle_bytes: int) -> NoReturn
         header = json.dumps(answer).encode() + b"\n"
         document.sendall(header)
         document.sendall(pdf)
+        status = 0
     except MemoryError:
-        _widen()
-        document.sendall(_OUT_OF_MEMORY)
+        status = _OUT_OF_MEMORY_STATUS
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def _order(document: socket.socket) -> tuple[dict[str, Any], str]:
@@ -174,7 +181,7 @@ def _confine(order: dict[str, Any], idle_bytes: int) -> None:
     cpu_seconds, memory_bytes = order["cpu_seconds"], idle_bytes + order["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes + _LAST_WORDS_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES_MAX, OPEN_FILES_MAX))
     readable = tuple(
@@ -206,16 +213,21 @@ def _printed(printer: Engine, order: dict[str, Any], html: str) -> tuple[dict[st
     except MemoryError:
         raise
     except Exception as failure:
+        if _wants_memory(failure):
+            raise MemoryError from None
         return {"failed": "broken", "reason": type(failure).__name__}, b""
     missing = sorted(printer.missing.characters)
     digest = hashlib.sha256(pdf).hexdigest()
     return {"pdf_bytes": len(pdf), "sha256": digest, "missing": missing}, pdf
 
 
-def _widen() -> None:
-    """This function will add what `_confine` kept back for a document's last words."""
-    _, kept_back = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (kept_back, kept_back))
+def _wants_memory(failure: BaseException | None) -> bool:
+    """This function will tell whether memory is behind a failure: libraries call it other names."""
+    while failure is not None:
+        if isinstance(failure, MemoryError) or getattr(failure, "errno", None) == errno.ENOMEM:
+            return True
+        failure = failure.__context__
+    return False
 
 
 def _address_space_bytes() -> int:

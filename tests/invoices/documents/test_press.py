@@ -114,7 +114,7 @@ class TestADocumentThatIsGreedy:
         assert time.monotonic() - started < 10
         assert still_prints()
 
-    @pytest.mark.parametrize("kib", [64, 448, 1024, 2176, 4096, 9568, 17824])
+    @pytest.mark.parametrize("kib", [64, 448, 17824])
     def test_with_memory_is_ended_by_its_memory_limit(self, kib):
         """Memory may run out while Python, C or our own answer is at work: all say it alike."""
         with pytest.raises(DocumentTooCostly, match="memory"):
