@@ -29,6 +29,10 @@ class PlanNotOffered(NotFound):
     """There is no such plan in this currency."""
 
 
+class PlanRetired(PlanNotOffered):
+    """Whoever has the plan keeps it, and nobody else gets it any more."""
+
+
 def publish(
     *, control_session: Session, terms: PlanTerms, actor: Actor, now: datetime
 ) -> PlanVersion:
@@ -94,6 +98,17 @@ def publish_default(*, control_session: Session, actor: Actor, now: datetime) ->
 def current(*, control_session: Session, plan_code: str, currency: str) -> PlanVersion:
     """This function will return the version that a new subscriber of a plan gets.
 
+    Raises: PlanNotOffered; PlanRetired for one that only its subscribers keep.
+    """
+    version = newest(control_session=control_session, plan_code=plan_code, currency=currency)
+    if control_session.scalar(_RETIRED, {"code": plan_code}):
+        raise PlanRetired(f"The plan {plan_code} is offered to nobody new. Choose another one.")
+    return version
+
+
+def newest(*, control_session: Session, plan_code: str, currency: str) -> PlanVersion:
+    """This function will return a plan's newest version, be the plan on offer or retired.
+
     Raises: PlanNotOffered.
     """
     version = _latest(control_session, plan_code, currency)
@@ -102,6 +117,7 @@ def current(*, control_session: Session, plan_code: str, currency: str) -> PlanV
     return version
 
 
+_RETIRED = select(Plan.retired_at.is_not(None)).where(Plan.code == bindparam("code"))
 _newer = aliased(PlanVersion)
 _OFFERS = (
     select(PlanVersion)

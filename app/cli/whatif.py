@@ -80,7 +80,7 @@ def _terms(control: Any, plan: str, currency: str, file: Path | None) -> PlanTer
     from invoices import catalogue, catalogue_file  # noqa: PLC0415
 
     if file is None:
-        version = catalogue.current(control_session=control, plan_code=plan, currency=currency)
+        version = catalogue.newest(control_session=control, plan_code=plan, currency=currency)
         return catalogue.terms_of(version, position=0)
     written = catalogue_file.read(
         file.read_text(encoding="utf-8"), meters=catalogue.meters(control_session=control)

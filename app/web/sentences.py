@@ -32,6 +32,7 @@ _SHAPES = (
     "This plan has no feature called %(name)s.",
     "The position is from 0 to %(most)s.",
     "There is no plan %(plan)s in %(currency)s.",
+    "The plan %(plan)s is offered to nobody new. Choose another one.",
     "Enter a whole number from 1 to %(most)s.",
 )
 _PLACE = re.compile(r"%\\\((\w+)\\\)s")

@@ -70,7 +70,7 @@ def version_of(subscription: Subscription | None) -> PlanVersion | None:
     if subscription is not None:
         return control().get_one(PlanVersion, subscription.plan_version_id)
     with suppress(PlanNotOffered):
-        return catalogue.current(
+        return catalogue.newest(
             control_session=control(), plan_code=g.tenant.plan_code, currency=g.tenant.currency
         )
     return None

@@ -8,16 +8,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.base.audit import AuditEvent
 from app.base.db import control_session
-from invoices.models import CouponRedemption, Subscription
+from invoices.models import CouponRedemption, Plan, Subscription
 from tenants.models import Consent, Tenant
 from tests.factories import NOW, make_tenant
 from tests.naughty import naughty
 from tests.web.forms import csrf_token, sign_in_staff
-from tests.web.portal.parts import customer, make_coupon
+from tests.web.portal.parts import customer, make_coupon, sign_in
 from tests.web.portal.test_changes import confirmation, items_of, subscriber, subscription_of
 
 WHY = {"why": "agreed by mail"}
@@ -294,6 +294,19 @@ class TestSubscribingForSomebody:
         sign_in_staff(client, "sales")
         page = self.page(client, tenant, **answers)
         assert (page.status_code, f'id="{field}-error"' in page.text) == (422, True)
+
+    def test_on_a_plan_that_is_retired_is_refused(self, client: Any) -> None:
+        tenant = customer()
+        sign_in_staff(client, "sales")
+        before = self.page(client, tenant)
+        with control_session() as session:
+            session.execute(update(Plan).where(Plan.code == "team").values(retired_at=NOW))
+        for answer in (self.page(client, tenant), self.send(client, tenant, before)):
+            assert (answer.status_code, 'id="plan-error"' in answer.text) == (422, True)
+            assert "offered to nobody new" in answer.text
+        # The trial on it shows what it allows all the same.
+        sign_in(client, tenant)
+        assert "190,000" in client.get("/portal/plan").text
 
     @pytest.mark.parametrize("field", [*CONVERSION, "text_sha256", "fingerprint"])
     def test_takes_no_naughty_string(self, client: Any, field: str) -> None:

@@ -11,12 +11,12 @@ from html import unescape
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.base.audit import SYSTEM, AuditEvent
 from app.base.db import control_session
 from invoices import catalogue, invoicing
-from invoices.models import Invoice, Subscription, SubscriptionItem
+from invoices.models import Invoice, Plan, Subscription, SubscriptionItem
 from tenants.models import Tenant
 from tests.factories import NOW, make_readings, make_subscription, make_tenant
 from tests.invoices.test_changes import LARGE, SMALL, TINY
@@ -318,6 +318,20 @@ class TestWhatIsTyped:
         small = seen(client, "plan", plan="tiny", when="now")
         assert small.status_code == 409
         assert "3 people and 9 are active" in small.text
+
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_of_a_plan_that_is_retired_is_refused(self, client: Any, language: str) -> None:
+        sign_in(client, subscriber())
+        before = confirmation(seen(client, "plan", plan="large", when="now"))
+        with control_session() as session:
+            session.execute(update(Plan).where(Plan.code == "large").values(retired_at=NOW))
+        page = seen(client, "plan", plan="large", when="now", lang=language)
+        assert (page.status_code, 'id="plan-error"' in page.text) == (422, True)
+        words = "offered to nobody new" if language == "en" else "더 이상 새로 신청할 수 없어요"
+        assert words in page.text
+        # Also for whoever had the preview open already.
+        answer = client.post(f"{CHANGE}/plan", data=before)
+        assert (answer.status_code, 'id="plan-error"' in answer.text) == (422, True)
 
     @pytest.mark.parametrize("field", ["plan", "when", "charge", "quantity", "why"])
     def test_naughtily_does_no_harm(self, client: Any, field: str) -> None:
