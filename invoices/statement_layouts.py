@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from sqlalchemy import select
@@ -16,6 +17,8 @@ from invoices.statements import Layout
 
 NAME_LENGTH_MAX = 60
 HEADINGS_MAX = 8
+# A day, maybe with the time that stands behind it: what is written else is read word for word.
+_DAY_SIGNS = re.compile(r"(?:[^%]|%[YymdHIMSfp])*")
 
 
 def listed(*, control_session: Session) -> list[Layout]:
@@ -65,7 +68,7 @@ def save(
     if currency not in ("KRW", "USD", "EUR", "JPY"):
         raise Invalid("Choose a currency from the list.", field="currency")
     shape = day_format.strip()
-    if shape and ("%d" not in shape or "%m" not in shape):
+    if shape and not _reads_a_day(shape):
         raise Invalid("Write the day's form as %Y-%m-%d, or leave it empty.", field="day_format")
     values = {"columns": columns, "day_format": shape, "currency": currency, "saved_at": now}
     control_session.execute(
@@ -74,3 +77,14 @@ def save(
         .on_conflict_do_update(index_elements=["name"], set_=values)
     )
     return Layout(title, columns, shape, currency)
+
+
+def _reads_a_day(shape: str) -> bool:
+    """Year, month and day once each: what names one twice can't be read, and none has no sense."""
+    signs = re.findall("%.", shape)
+    return (
+        _DAY_SIGNS.fullmatch(shape) is not None
+        and len(signs) == len(set(signs))
+        and {"%m", "%d"} <= set(signs)
+        and len({"%Y", "%y"} & set(signs)) == 1
+    )

@@ -238,7 +238,8 @@ def _day(text: str, day_format: str) -> date:
     if day_format:
         try:
             return datetime.strptime(plain, day_format).date()  # noqa: DTZ007 - a day has no zone
-        except ValueError as error:
+        except (ValueError, re.error) as error:
+            # The latter where the form itself is wrong: layouts were once kept unread.
             raise _Unread("day", "The day is not written as the layout says.") from error
     if _SERIAL.fullmatch(plain):
         return _SPREADSHEETS_BEGIN + timedelta(days=int(float(plain)))

@@ -237,6 +237,11 @@ class TestLayouts:
             ("day", {"headings": {"amount": "a"}}),
             ("amount", {"headings": {"day": "a", "amount": ",".join("abcdefghi")}}),
             ("day_format", {"day_format": "yyyy-mm-dd"}),
+            ("day_format", {"day_format": "%m-%d-%d"}),
+            ("day_format", {"day_format": "%Y-%m-%d %"}),
+            ("day_format", {"day_format": "%Y-%m-%d %Q"}),
+            ("day_format", {"day_format": "%d.%m."}),
+            ("day_format", {"day_format": "%y%Y%m%d"}),
             ("currency", {"currency": "XXX"}),
         ],
     )

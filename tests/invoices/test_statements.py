@@ -92,6 +92,11 @@ class TestFaults:
         (fault,) = refused.value.faults
         assert fault.column.startswith("입금액")
 
+    def test_name_the_day_where_a_layout_was_kept_that_reads_none(self) -> None:
+        with pytest.raises(StatementUnsound) as refused:
+            deposits(rows=[HEAD, row()], layout=Layout("odd", day_format="%m-%d-%d"))
+        assert [fault.column for fault in refused.value.faults] == ["거래일시"]
+
     def test_are_told_up_to_a_bound(self) -> None:
         rows = [HEAD, *[row("?") for _ in range(FAULTS_MAX + 9)]]
         with pytest.raises(StatementUnsound) as refused:
