@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Integer, bindparam, select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock, secrets
@@ -66,21 +66,39 @@ def heard(*, control_session: Session, gateway: str, event: Heard, now: datetime
     """
     if event.order_id is None:
         return False
-    account = control_session.scalar(
-        select(VirtualAccount)
-        .where(VirtualAccount.gateway == gateway, VirtualAccount.order_id == event.order_id)
-        .with_for_update()
-    )
+    account = control_session.scalar(_named(gateway, event.order_id).with_for_update())
     if account is None:
         return False
-    if account.secret_sealed is not None and event.kind == "account_deposited":
-        known = secrets.decrypt(account.secret_sealed)
-        if not hmac.compare_digest(known.encode(), (event.secret or "").encode()):
-            raise NewsForged("No gateway of that name calls in here.")
+    sealed = account.secret_sealed if event.kind == "account_deposited" else None
+    if sealed is not None and not _is_secret(sealed, event):
+        raise NewsForged("No gateway of that name calls in here.")
     account.look_at = account.heard_at = now
     account.attempts, account.retry_at = 0, None
     notify(control_session, "transfers")
     return True
+
+
+def knows_secret(*, control_session: Session, gateway: str, event: Heard) -> bool:
+    """This function will tell whether news is from somebody who knows the account's secret."""
+    if event.order_id is None:
+        return False
+    account = control_session.scalar(_named(gateway, event.order_id))
+    return (
+        account is not None
+        and account.secret_sealed is not None
+        and _is_secret(account.secret_sealed, event)
+    )
+
+
+def _named(gateway: str, order_id: str) -> Select[VirtualAccount]:
+    return select(VirtualAccount).where(
+        VirtualAccount.gateway == gateway, VirtualAccount.order_id == order_id
+    )
+
+
+def _is_secret(sealed: str, event: Heard) -> bool:
+    known = secrets.decrypt(sealed)
+    return hmac.compare_digest(known.encode(), (event.secret or "").encode())
 
 
 def due(now: datetime) -> ColumnElement[bool]:

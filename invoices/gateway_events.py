@@ -6,10 +6,11 @@ What a webhook says is never believed: it only tells where to look.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -26,7 +27,8 @@ from invoices.gateways.port import GatewayEvent as Heard
 from invoices.models import GatewayEvent, Payment, PaymentAttempt
 
 LISTENER = Actor("gateway")
-
+# Longer than any gateway goes on telling.
+UNSIGNED_KEPT_DAYS = 30
 
 # A charge that we know the outcome of, accounts that are looked at on their own, and cards.
 _TOLD_ELSEWHERE = frozenset(
@@ -51,11 +53,20 @@ class NotConfirmed(Unavailable):
 def store(*, control_session: Session, gateway: str, event: Heard, now: datetime) -> bool:
     """This function will keep an event; True when it is new, False for a repeated delivery.
 
-    One about a virtual account has that looked at, at once.
+    One about a virtual account has that looked at, at once. What is not signed anybody can send:
+    of that only what is about something of ours is kept, once until it was looked at.
 
     Raises: NewsForged when the sender does not know the account's secret: then nothing is kept.
     """
-    account_deposits.heard(control_session=control_session, gateway=gateway, event=event, now=now)
+    of_account = account_deposits.heard(
+        control_session=control_session, gateway=gateway, event=event, now=now
+    )
+    if event.trust != Trust.SIGNED and not (
+        of_account or _is_ours(control_session, gateway, event)
+    ):
+        return False
+    if event.trust == Trust.UNSIGNED and _waits_already(control_session, gateway, event):
+        return False
     written = control_session.scalar(
         postgresql.insert(GatewayEvent)
         .values(
@@ -73,6 +84,61 @@ def store(*, control_session: Session, gateway: str, event: Heard, now: datetime
     if written is not None:
         notify(control_session, "gateway_events")
     return written is not None
+
+
+def proven(*, control_session: Session, gateway: str, event: Heard) -> bool:
+    """This function will tell whether a sender proved who it is: by a signature, or a secret."""
+    return event.trust == Trust.SIGNED or (
+        event.trust == Trust.SECRET
+        and account_deposits.knows_secret(
+            control_session=control_session, gateway=gateway, event=event
+        )
+    )
+
+
+def _is_ours(control_session: Session, gateway: str, event: Heard) -> bool:
+    """An order and its account are written down before a gateway hears of either."""
+    known = []
+    if event.order_id:
+        known.append(exists().where(_at(PaymentAttempt, gateway, order_id=event.order_id)))
+    if event.gateway_payment_id:
+        there = {"gateway_payment_id": event.gateway_payment_id}
+        open_one = PaymentAttempt.state.in_(payment.UNDER_WAY)
+        known.append(exists().where(_at(PaymentAttempt, gateway, **there), open_one))
+        known.append(exists().where(_at(Payment, gateway, **there)))
+    return bool(known) and bool(control_session.scalar(select(or_(*known))))
+
+
+def _waits_already(control_session: Session, gateway: str, event: Heard) -> bool:
+    """The gateway is asked about it after now, for nobody has taken it up yet."""
+    waiting = exists().where(
+        _at(
+            GatewayEvent,
+            gateway,
+            kind=event.kind.value,
+            order_id=event.order_id,
+            gateway_payment_id=event.gateway_payment_id,
+        ),
+        GatewayEvent.applied_at.is_(None),
+        GatewayEvent.lease_until.is_(None),
+        GatewayEvent.attempts < settings().work_attempts_max,
+    )
+    return bool(control_session.scalar(select(waiting)))
+
+
+def _at(model: Any, gateway: str, **named: str | None) -> ColumnElement[bool]:
+    same = [getattr(model, name).is_not_distinct_from(value) for name, value in named.items()]
+    return and_(model.gateway == gateway, *same)
+
+
+def erase_unsigned(*, control_session: Session, now: datetime) -> None:
+    """This function will delete what strangers could have sent, once it was looked at long ago."""
+    control_session.execute(
+        delete(GatewayEvent).where(
+            GatewayEvent.trust != Trust.SIGNED.value,
+            GatewayEvent.applied_at < now - timedelta(days=UNSIGNED_KEPT_DAYS),
+        )
+    )
 
 
 def due() -> ColumnElement[bool]:

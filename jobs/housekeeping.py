@@ -12,7 +12,7 @@ from app.base.audit import AccessEntry
 from app.base.config import settings
 from app.base.db import control_session, usage_session
 from app.base.messages import Message
-from invoices import bundles
+from invoices import bundles, gateway_events
 from invoices.models import CardRegistration, DocumentBundle
 from jobs.models import Slot
 from tenants import events, exports, visits
@@ -36,6 +36,7 @@ def keep_house(_due_at: datetime, now: datetime) -> None:
         forget_events,
         forget_messages,
         forget_card_registrations,
+        forget_gateway_events,
         forget_slots,
         expire_exports,
         expire_bundles,
@@ -94,6 +95,12 @@ def forget_card_registrations(now: datetime) -> None:
                 CardRegistration.begun_at < now - timedelta(days=CARD_REGISTRATION_DAYS),
             )
         )
+
+
+def forget_gateway_events(now: datetime) -> None:
+    """This function will delete what gateways told unsigned and what was looked at long ago."""
+    with control_session() as session:
+        gateway_events.erase_unsigned(control_session=session, now=now)
 
 
 def forget_slots(now: datetime) -> None:

@@ -110,4 +110,6 @@ def _payment_of(subject: Mapping[str, Any]) -> str | None:
 def _order_of(subject: Mapping[str, Any]) -> str | None:
     metadata = subject.get("metadata")
     found = metadata.get("order_id") if isinstance(metadata, dict) else None
-    return found if isinstance(found, str) and found else None
+    # Others who use the same account write there what they like.
+    usable = isinstance(found, str) and 0 < len(found) <= _ID_LENGTH_MAX
+    return found if usable else None

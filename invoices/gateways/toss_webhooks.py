@@ -48,12 +48,14 @@ def parse(
     try:
         told = reading.mapping(json.loads(raw_body))
         kind = told.get("eventType")
+        if kind is not None and not isinstance(kind, str):
+            raise ValueError("no usable type")
         if kind in _SIGNED:
             _verify(security_key=security_key, headers=headers, raw_body=raw_body, now=now)
             return _event(raw_body, told, kind=_SIGNED[kind], trust=Trust.SIGNED)
         if kind is None:
             return _deposit(raw_body, told)
-        return _hint(raw_body, told, str(kind))
+        return _hint(raw_body, told, kind)
     # Nested without end is as unreadable as broken.
     except (ValueError, RecursionError, GatewayUnavailable) as error:
         raise Invalid("The webhook's body is not readable.") from error

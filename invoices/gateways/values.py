@@ -30,6 +30,10 @@ class GatewayUnavailable(Unavailable):
     """The gateway could not be asked, or its answer made no sense; no money is involved."""
 
 
+# Of whatever a webhook names: longer than any id of any gateway, and fit for an index.
+NAMED_LENGTH_MAX = 255
+
+
 class Capability(StrEnum):
     """What a gateway can do; conformance cases are skipped by these and by nothing else."""
 
@@ -180,7 +184,10 @@ class Refunded:
 
 @dataclass(frozen=True, slots=True)
 class GatewayEvent:
-    """A webhook, checked. `event_id` is the same in every delivery of the same event."""
+    """A webhook, checked. `event_id` is the same in every delivery of the same event.
+
+    Raises: Invalid for a name that no database takes, or that is too long for any gateway's.
+    """
 
     event_id: str
     kind: EventKind
@@ -191,6 +198,22 @@ class GatewayEvent:
     # With trust SECRET: what the sender knows and a stranger does not. Compared in constant time
     # with what was stored when the payment began, before anything is believed.
     secret: str | None = field(default=None, repr=False)
+    # The token of the payment method that it is about; it is compared, and never stored.
+    method: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        named = (self.gateway_payment_id, self.order_id, self.secret, self.method)
+        if not self.event_id or not all(_is_storable(name) for name in (self.event_id, *named)):
+            raise Invalid("The webhook names something that can't be stored.")
+
+
+def _is_storable(name: object) -> bool:
+    if name is None:
+        return True
+    if not isinstance(name, str) or len(name) > NAMED_LENGTH_MAX or "\0" in name:
+        return False
+    # Half of a pair of code units is a text in JSON, and in no database.
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,7 +354,7 @@ class TestNews:
         assert (account.state, account.heard_at) == ("waiting", None)
         assert payments(control_session, invoice) == []
 
-    def test_of_another_order_is_kept_as_any_other(self, control_session: Session) -> None:
+    def test_of_another_order_is_nobodys_and_not_kept(self, control_session: Session) -> None:
         event = GatewayEvent(
             event_id="e9",
             kind=EventKind.ACCOUNT_DEPOSITED,
@@ -363,6 +363,6 @@ class TestNews:
             order_id="nobodys-order",
             secret="x",
         )
-        assert gateway_events.store(
+        assert not gateway_events.store(
             control_session=control_session, gateway="sandbox", event=event, now=NOW
         )

@@ -13,8 +13,8 @@ from app.base.config import settings
 from app.base.db import control_session
 from app.base.messages import Message
 from app.base.sessions import WebSession
-from invoices import bundles
-from invoices.models import DocumentBundle
+from invoices import bundles, gateway_events
+from invoices.models import DocumentBundle, GatewayEvent
 from jobs.housekeeping import keep_house
 from jobs.models import Slot
 from tenants import exports
@@ -139,3 +139,31 @@ def test_an_export_and_a_bundle_lose_their_files_when_their_term_is_over(now: da
     assert states == ("expired", "expired")
     assert files.is_empty(prefix=exports.prefix(tenant.id))
     assert files.is_empty(prefix=bundles.PREFIX)
+
+
+def test_what_anybody_could_have_sent_goes_once_it_was_looked_at(now: datetime) -> None:
+    old = now - (gateway_events.UNSIGNED_KEPT_DAYS + 1) * DAY
+    with control_session() as session:
+        for trust, received_at, applied_at in (
+            ("unsigned", old, old),
+            ("secret", old, old),
+            ("unsigned", old, None),
+            ("unsigned", now, now),
+            ("signed", old, old),
+        ):
+            session.add(
+                GatewayEvent(
+                    gateway="toss-main",
+                    event_id=f"{trust} {received_at} {applied_at}",
+                    kind="other",
+                    trust=trust,
+                    received_at=received_at,
+                    applied_at=applied_at,
+                )
+            )
+    keep_house(now, now)
+    with control_session() as session:
+        kept = session.execute(select(GatewayEvent.trust, GatewayEvent.applied_at)).all()
+    assert sorted(kept, key=str) == sorted(
+        [("unsigned", None), ("unsigned", now), ("signed", old)], key=str
+    )
