@@ -23,7 +23,7 @@ from invoices.gateways.bare import BareGateway
 from invoices.gateways.port import Capability, EventKind
 from invoices.gateways.portone_declines import class_of
 from invoices.gateways.portone_wire import Refused, Wire, part
-from invoices.gateways.reading import moment, rows, text, whole
+from invoices.gateways.reading import moment, rows, text
 
 SCRIPT = "https://cdn.portone.io/v2/browser-sdk.js"
 # Where the script opens its own pages.
@@ -260,7 +260,6 @@ class PortOneGateway(BareGateway):
                 body=body,
                 idempotency_key=idempotency_key,
             )
-            return self._given_back(gateway_payment_id, answer)
         except Refused as refusal:
             return port.Declined(
                 decline_class=class_of(kind=refusal.kind),
@@ -270,30 +269,22 @@ class PortOneGateway(BareGateway):
             )
         except port.GatewayUnavailable as error:
             return port.Unknown(error.message)
+        # From here on money may have left: whatever can't be read now, nothing was declined.
+        try:
+            return self._given_back(gateway_payment_id, answer)
+        except Refused as refusal:
+            return port.Unknown(f"PortOne gave back and can't be read: {refusal.message}")
+        except port.GatewayUnavailable as error:
+            return port.Unknown(error.message)
 
     def _given_back(self, payment_id: str, answer: Mapping[str, Any]) -> port.RefundResult:
-        """What remained after this very cancellation, whatever was cancelled since."""
+        """Its answer names no currency and nothing that remains, so the payment is read too."""
         given = answer.get("cancellation")
         if not isinstance(given, dict) or given.get("status") != "SUCCEEDED":
             status = given.get("status") if isinstance(given, dict) else None
             return port.Unknown(f"PortOne calls the cancellation {status!r}.")
         row = self._wire.ask("GET", f"/payments/{part(payment_id)}", query=self._store())
-        paid = portone_wire.payment(row)
-        if not isinstance(paid, port.Succeeded):
-            return port.Unknown("PortOne cancelled a payment that it does not call paid.")
-        gone = 0
-        for each in rows(row, "cancellations"):
-            if each.get("status") == "SUCCEEDED":
-                gone += whole(each, "totalAmount")
-            if each.get("id") == given.get("id"):
-                break
-        return port.Refunded(
-            gateway_refund_id=text(given, "id"),
-            gateway_payment_id=payment_id,
-            amount=Money(whole(given, "totalAmount"), paid.amount.currency),
-            remaining=Money(paid.amount.amount_minor - gone, paid.amount.currency),
-            refunded_at=moment(given, "cancelledAt"),
-        )
+        return portone_wire.refunded(row, given=given)
 
     def lookup(
         self, *, order_id: str | None = None, gateway_payment_id: str | None = None

@@ -125,6 +125,30 @@ def payment(row: Mapping[str, Any]) -> port.Succeeded | port.Declined | port.Unk
     )
 
 
+def refunded(row: Mapping[str, Any], *, given: Mapping[str, Any]) -> port.RefundResult:
+    """This function will read a cancellation beside its payment.
+
+    What remained is told as it was after this very one, whatever was cancelled since.
+    """
+    paid = payment(row)
+    if not isinstance(paid, port.Succeeded):
+        return port.Unknown("PortOne cancelled a payment that it does not call paid.")
+    gone = 0
+    for each in reading.rows(row, "cancellations"):
+        if each.get("status") == "SUCCEEDED":
+            gone += reading.whole(each, "totalAmount")
+        if each.get("id") == given.get("id"):
+            break
+    currency = paid.amount.currency
+    return port.Refunded(
+        gateway_refund_id=reading.text(given, "id"),
+        gateway_payment_id=paid.gateway_payment_id,
+        amount=Money(reading.whole(given, "totalAmount"), currency),
+        remaining=Money(paid.amount.amount_minor - gone, currency),
+        refunded_at=reading.moment(given, "cancelledAt"),
+    )
+
+
 def masked(method: object) -> str:
     """This function will name a method as people know it: the wallet and the card's last digits."""
     if not isinstance(method, dict):

@@ -21,6 +21,7 @@ from invoices.gateways.port import (
     DeclineClass,
     Declined,
     EventKind,
+    Refunded,
     RegistrationRefused,
     Succeeded,
     Unknown,
@@ -169,6 +170,26 @@ class TestAnAnswerThatIsNotTheWholeTruth:
         refusal = portone_wire.Refused({"type": "PG_PROVIDER", "pgCode": "-780"})
         found = stage.till.gateway._refused(refusal, order_id=buying.order_id, amount=buying.amount)
         assert found == paid
+
+    @pytest.mark.parametrize("why", ["PAYMENT_NOT_FOUND", "INVALID_REQUEST", "FORBIDDEN"])
+    def test_money_that_went_back_is_never_called_refused(self, stage: Stage, why: str) -> None:
+        """The cancellation was taken, and the payment can't be read at once afterwards."""
+        paid = purchase(stage.till).at(stage.till.gateway)
+        assert isinstance(paid, Succeeded)
+        asked = {
+            "gateway_payment_id": paid.gateway_payment_id,
+            "amount": Money(1_000, paid.amount.currency),
+            "reason": "a test",
+            "idempotency_key": f"refund-{uuid.uuid4().hex}",
+        }
+        stage.portone.tell("next-lookup", type=why)
+        assert isinstance(stage.till.gateway.refund(**asked), Unknown)
+        given = stage.till.gateway.refund(**asked)
+        assert isinstance(given, Refunded)
+        assert given.remaining == paid.amount - given.amount
+        found = stage.till.gateway.lookup(gateway_payment_id=paid.gateway_payment_id)
+        assert isinstance(found, Succeeded)
+        assert found.refunded == given.amount
 
     def test_a_wrong_secret_says_nothing_about_a_charge(self, stage: Stage) -> None:
         buying = purchase(stage.till)

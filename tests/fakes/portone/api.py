@@ -117,6 +117,8 @@ def cancel(payment_id: str) -> Response:
 def show_payment(payment_id: str) -> Response:
     """This function will show a payment."""
     _check_store(request.args.get("storeId"))
+    if simulator().lookup_refusals:
+        raise Refused(refusal(404, simulator().lookup_refusals.pop(0)))
     row = simulator().book.get("payments", payment_id)
     if row is None:
         raise Refused(refusal(404, "PAYMENT_NOT_FOUND"))

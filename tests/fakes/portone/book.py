@@ -41,6 +41,8 @@ class Simulator:
         self.stopping = threading.Event()
         # What the next charges do instead of what their card says, first come first.
         self.faults: list[dict[str, str]] = []
+        # What the next look-ups are refused for.
+        self.lookup_refusals: list[str] = []
         self.webhooks_held = False
         self.newest_first = False
         self._hang_seconds = hang_seconds

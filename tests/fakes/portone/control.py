@@ -38,6 +38,13 @@ def next_charge() -> Response:
     return answer(Reply(202, fault))
 
 
+@control.post("/next-lookup")
+def next_lookup() -> Response:
+    """This function will have the next look-up of a payment refused for that reason."""
+    simulator().lookup_refusals.append(str(_told().get("type", "PAYMENT_NOT_FOUND")))
+    return answer(Reply(202, {}))
+
+
 @control.post("/keys/forget")
 def forget_keys() -> Response:
     """This function will end the window of every idempotency key."""
