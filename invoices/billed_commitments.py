@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, Row, String, cast, func, select
 from sqlalchemy.orm import Session, aliased
 
+from app.base import bulk
 from invoices import schedule, vat_lines
 from invoices.commitments import Asked, ToppedUp
 from invoices.models import BilledSpan, Invoice, InvoiceLine
@@ -162,7 +163,7 @@ def _changed(
         )
         .join(InvoiceLine, InvoiceLine.id == StoredTotal.line_id)
         .join(Invoice, Invoice.id == StoredTotal.invoice_id)
-        .where(StoredTotal.subscription_id.in_(subscription_ids), StoredTotal.revision > 0)
+        .where(bulk.among(StoredTotal.subscription_id, subscription_ids), StoredTotal.revision > 0)
     ).all()
     return [
         (
@@ -187,7 +188,10 @@ def _topped(control_session: Session, subscription_ids: Collection[UUID]) -> Seq
         )
         .join(InvoiceLine, InvoiceLine.id == BilledSpan.line_id)
         .join(Invoice, Invoice.id == BilledSpan.invoice_id)
-        .where(BilledSpan.subscription_id.in_(subscription_ids), InvoiceLine.kind == "commitment")
+        .where(
+            bulk.among(BilledSpan.subscription_id, subscription_ids),
+            InvoiceLine.kind == "commitment",
+        )
         .order_by(BilledSpan.span, BilledSpan.id)
     ).all()
 
@@ -202,7 +206,7 @@ def _anew(control_session: Session, subscription_ids: Collection[UUID]) -> Seque
         )
         .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
         .where(
-            Invoice.subscription_id.in_(subscription_ids),
+            bulk.among(Invoice.subscription_id, subscription_ids),
             InvoiceLine.kind == "adjustment",
             _RULE == "topped_up_anew",
         )

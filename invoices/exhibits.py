@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from app.base import bulk
 from invoices import (
     billed_commitments,
     coupon_uses,
@@ -217,7 +218,9 @@ def _read_items(
     )
     found.items = {item.item_id: item for items in by_subscription.values() for item in items}
     rows = control_session.execute(
-        select(Subscription.id, Subscription.timezone).where(Subscription.id.in_(subscription_ids))
+        select(Subscription.id, Subscription.timezone).where(
+            bulk.among(Subscription.id, subscription_ids)
+        )
     )
     found.timezones = {row.id: row.timezone for row in rows}
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.base import bulk
 from invoices import billed_commitments, catalogue, vat_lines
 from invoices.amending import ONCE
 from invoices.charges import Offered
@@ -209,7 +210,7 @@ def billed_amounts(
         )
         .join(InvoiceLine, InvoiceLine.id == BilledSpan.line_id)
         .where(
-            BilledSpan.subscription_id.in_(subscription_ids),
+            bulk.among(BilledSpan.subscription_id, subscription_ids),
             BilledSpan.state != "void",
             InvoiceLine.kind != "commitment",
         )

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.base import clock, ids
+from app.base import bulk, clock, ids
 from invoices import composing, facts, items, periods, rating, schedule
 from invoices.charges import Offered
 from invoices.models import Subscription
@@ -125,7 +125,7 @@ def _compare(
     rows = control_session.execute(
         select(Subscription, Tenant)
         .join(Tenant, Tenant.id == Subscription.tenant_id)
-        .where(Subscription.id.in_(subscription_ids))
+        .where(bulk.among(Subscription.id, subscription_ids))
         .order_by(Tenant.name, Tenant.id)
     ).all()
     held, prices = items.of_subscriptions(

@@ -102,7 +102,7 @@ def _look(step: Step, session: Session, now: datetime) -> None:
     """One step that cannot be asked keeps no other from being asked."""
     try:
         due = step.due(session, now)
-    except SQLAlchemyError as error:
+    except Exception as error:
         log.warning("sweep.failed", step=step.name, error=type(error).__name__)
         return
     metrics.STEP_DUE.labels(step=step.name).set(int(due))

@@ -91,8 +91,7 @@ def fill(database: str, *, subscriptions: int, events: int, analysed: bool = Tru
     """
     with installation.administrator(database=database) as connection:
         connection.execute("ANALYZE")
-        if not analysed:
-            _never_analyse(connection)
+        before = _sizes(connection)
     _publish()
     with installation.administrator(database=database) as connection:
         connection.execute(
@@ -110,16 +109,39 @@ def fill(database: str, *, subscriptions: int, events: int, analysed: bool = Tru
         connection.execute("VACUUM (ANALYZE) event")
     _roll_up()
     with installation.administrator(database=database) as connection:
-        connection.execute("VACUUM (ANALYZE)" if analysed else "CHECKPOINT")
+        connection.execute("VACUUM (ANALYZE)")
+        if not analysed:
+            _forget_statistics(connection, before)
 
 
-def _never_analyse(connection: psycopg.Connection) -> None:
-    for (table,) in connection.execute(
-        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r'"
+def _sizes(connection: psycopg.Connection) -> list[tuple[str, int, float]]:
+    """What the planner believes of each table: its pages and rows."""
+    return connection.execute(
+        "SELECT relname, relpages, reltuples FROM pg_class WHERE relkind = 'r'"
         " AND relnamespace = 'public'::regnamespace"
-    ).fetchall():
+    ).fetchall()
+
+
+def _forget_statistics(
+    connection: psycopg.Connection, before: Sequence[tuple[str, int, float]]
+) -> None:
+    """This function will have the planner believe what it did before, and nobody tell it better.
+
+    The tables themselves stay as they are after a VACUUM: only the statistics are old.
+    """
+    for table, pages, rows in before:
         connection.execute(
             sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(table))
+        )
+        connection.execute(
+            "SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', %s::text,"
+            " 'relpages', %s::integer, 'reltuples', %s::real)",
+            (table, pages, rows),
+        )
+        connection.execute(
+            "SELECT pg_clear_attribute_stats('public', %s, attname, false) FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            (table, table),
         )
 
 

@@ -14,8 +14,10 @@ import redis
 from sqlalchemy import select
 
 from app.base import clock
-from app.base.db import control_session
+from app.base.db import APP_ROLE, control_session
 from app.base.messages import Message, _queue
+from jobs import dispatcher, wakeups
+from jobs.models import Slot
 from tests.conftest import Scenario, administrator
 from tests.jobs.catcher import Catcher, catching
 from tests.jobs.running import end, machinery, process
@@ -81,6 +83,18 @@ class TestDispatcher:
                     " 'somebody@customer.example', 'en', 'silent', 't', 'h', false, now())"
                 )
             eventually(lambda: caught.subjects() == ["silent"], log)
+
+    @pytest.mark.usefixtures("valkey")
+    def test_a_step_that_cannot_be_asked_keeps_no_other_from_being_asked(
+        self, scenario: Scenario
+    ) -> None:
+        write_mail("behind the broken step")
+        with administrator(scenario.database) as connection:
+            connection.execute(f"REVOKE SELECT ON {Slot.__tablename__} FROM {APP_ROLE}")
+        dispatcher.sweep()
+        woken = {job.args[0] for job in wakeups.queue("default").jobs}
+        assert "messages" in woken
+        assert "timetable" not in woken
 
     def test_listens_again_after_postgresql_dropped_it(
         self, scenario: Scenario, catcher: tuple[Catcher, dict[str, str]], log: Path
