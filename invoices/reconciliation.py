@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.base import clock, ids
 from app.base.config import settings
 from app.base.db import notify
-from app.base.errors import Conflict, TenantryError
+from app.base.errors import Conflict, Invalid, TenantryError
 from invoices import reconciliation_bookings as bookings
 from invoices import reconciliation_matching as matching
 from invoices import reconciliation_missing as missing
@@ -38,10 +38,16 @@ from invoices.models import (
 from invoices.reconciliation_differences import is_open, of_line, raise_one
 
 LATE_AT_ONCE = 500
+# Before any gateway was: a slip of the keyboard, whose week before may not even exist.
+FIRST_DAY = date(2000, 1, 1)
 
 
 class TellsNothing(Conflict):
     """The gateway has no books that it shows."""
+
+
+class TooLongAgo(Invalid):
+    """No gateway was there that day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,10 @@ def tells(code: str) -> bool:
 def ask(*, control_session: Session, gateway: str, day: date, now: datetime) -> UUID:
     """This function will have a day of an account held against our books, again if need be.
 
-    Raises: NoSuchGateway, TellsNothing.
+    Raises: NoSuchGateway, TellsNothing, TooLongAgo.
     """
+    if day < FIRST_DAY:
+        raise TooLongAgo("No gateway's books go back that far.", field="day")
     if not tells(gateway):
         raise TellsNothing("This gateway does not show its books.")
     anew = {"asked_at": now, "done_at": None, "attempts": 0, "retry_at": None}

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.base import ids, states
+from app.base import audit, ids, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
@@ -100,6 +100,15 @@ def import_statement(
     control_session.add(statement)
     control_session.flush()
     statement.new_count = _keep(control_session, statement.id, found)
+    audit.append(
+        control_session=control_session,
+        actor=Actor.staff(staff_id),
+        action="statement.imported",
+        subject_kind="bank_statement",
+        subject_id=statement.id,
+        now=now,
+        details={"deposits": len(found), "new": statement.new_count},
+    )
     if statement.new_count:
         notify(control_session, "transfers")
     return Imported(statement.id, statement.new_count, len(found) - statement.new_count)

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.base import ids
+from app.base import audit, ids
+from app.base.audit import Actor
 from app.base.errors import Invalid
 from invoices import statements
 from invoices.models import StatementLayout
@@ -48,6 +49,7 @@ def save(
     headings: dict[str, str],
     day_format: str,
     currency: str,
+    actor: Actor,
     now: datetime,
 ) -> Layout:
     """This function will keep a layout under a name; one of that name is replaced.
@@ -75,6 +77,15 @@ def save(
         postgresql.insert(StatementLayout)
         .values(id=ids.uuid7(), name=title, **values)
         .on_conflict_do_update(index_elements=["name"], set_=values)
+    )
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action="statement_layout.saved",
+        subject_kind="statement_layout",
+        subject_id=title,
+        now=now,
+        details={"columns": columns, "day_format": shape, "currency": currency},
     )
     return Layout(title, columns, shape, currency)
 

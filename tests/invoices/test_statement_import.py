@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from app.base.audit import SYSTEM
 from app.base.errors import Invalid
 from app.base.states import IllegalMove
 from invoices import statement_import, statement_layouts, statements
@@ -216,6 +217,7 @@ class TestLayouts:
             "headings": {"day": "거래일", "amount": "찾으신금액, 맡기신금액", "payer": "기재내용"},
             "day_format": "",
             "currency": "KRW",
+            "actor": SYSTEM,
             "now": NOW,
         }
         return statement_layouts.save(control_session=session, **(values | changed))

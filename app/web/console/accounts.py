@@ -10,7 +10,7 @@ from email_validator import EmailNotValidError, validate_email
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import func, select
 
-from app.base import accounts, clock
+from app.base import accounts, audit, clock
 from app.base.accounts import Staff
 from app.base.audit import Actor
 from app.base.config import settings
@@ -272,6 +272,14 @@ def invite_again(staff_id: UUID) -> Any:
     if staff is None or staff.disabled_at is not None:
         raise NotFound("There is no such account.")
     _mail_link(staff, kind="staff_invited", hours=INVITATION_HOURS, path="welcome")
+    audit.append(
+        control_session=control(),
+        actor=g.actor,
+        action="staff.invited_again",
+        subject_kind="staff",
+        subject_id=staff.id,
+        now=clock.now(),
+    )
     control().commit()
     flash(gettext("The invitation is on its way."), "good")
     return see_other(url_for("console_accounts.people"))

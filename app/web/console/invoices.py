@@ -320,7 +320,7 @@ def void(invoice_id: UUID) -> Any:
 
 
 @console_invoices.post("/<uuid:invoice_id>/statement")
-@staff_required()
+@staff_required("sales", *FINANCE)
 def statement(invoice_id: UUID) -> Any:
     """This function will have the statement of items of an invoice made, both copies."""
     return _act(

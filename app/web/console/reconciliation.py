@@ -10,7 +10,7 @@ from flask import Blueprint, flash, g, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.base import clock
+from app.base import audit, clock
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.web.auth import current_staff, see_other, staff_required
@@ -177,6 +177,14 @@ def ask() -> Any:
     try:
         day = _day(request.form.get("day", ""))
         asked = reconciliation.ask_all(control_session=control(), day=day, now=now)
+        audit.append(
+            control_session=control(),
+            actor=g.actor,
+            action="reconciliation.asked",
+            subject_kind="reconciliation_day",
+            subject_id=day.isoformat(),
+            now=now,
+        )
     except (Invalid, Conflict) as error:
         control().rollback()
         return _page(error=error, failed="ask"), error.status

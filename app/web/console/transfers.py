@@ -180,6 +180,7 @@ def save_layout() -> Any:
             headings={name: request.form.get(name, "")[:400] for name in statements.FIELDS},
             day_format=request.form.get("day_format", "")[:40],
             currency=request.form.get("currency", ""),
+            actor=g.actor,
             now=clock.now(),
         )
         return gettext("The layout is kept. Choose it as you import.")

@@ -101,7 +101,7 @@ class TestAskingForADay:
             assert [(each.gateway, str(each.day)) for each in days] == [("sandbox", "2026-03-09")]
             assert reconciliation.accounts(control_session=session) == ["sandbox"]
 
-    @pytest.mark.parametrize("day", ["", "yesterday", "2026-03-11"])
+    @pytest.mark.parametrize("day", ["", "yesterday", "2026-03-11", "0001-01-01"])
     def test_of_no_day_is_refused(self, client: Any, day: str) -> None:
         sign_in_staff(client, role="finance")
         assert send(client, PAGE, {"day": day}, to=f"{PAGE}/ask").status_code == 422
