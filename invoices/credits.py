@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, text, true, update
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk, ids
@@ -240,13 +240,24 @@ def is_on_account() -> ColumnElement[bool]:
 
 
 def on_account(
-    *, control_session: Session, tenant_id: UUID, currency: str, up_to_minor: int
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    currency: str,
+    up_to_minor: int,
+    among: ColumnElement[bool] | None = None,
 ) -> list[tuple[CreditGrant, int]]:
-    """This function will lock a customer's money, oldest first, and say how much of each to use."""
+    """This function will lock a customer's money, oldest first, and say how much of each to use.
+
+    `among`: a condition that says of which.
+    """
     rows = control_session.scalars(
         select(CreditGrant)
         .where(
-            CreditGrant.tenant_id == tenant_id, CreditGrant.currency == currency, is_on_account()
+            CreditGrant.tenant_id == tenant_id,
+            CreditGrant.currency == currency,
+            is_on_account(),
+            true() if among is None else among,
         )
         .order_by(CreditGrant.granted_at, CreditGrant.id)
         .with_for_update()

@@ -2,7 +2,8 @@
 
 Paid by card: the card slip, and no tax invoice (VAT Act §33 ②). Paid by transfer: a cash receipt
 where the customer asked for one, else a tax invoice that says received (영수), at once. Paid in
-part by card and in part otherwise: a person's business, since neither may cover the whole.
+part by card and in part otherwise: a person's business, since neither may cover the whole. Credit
+that a card slip proves already counts as paid by that card (`vat_slips`).
 
 Unpaid when its deadline comes: a tax invoice that claims (청구); a later payment adds none. The
 deadline is the 10th of the month after the supply (§34); a holiday moves it later, which nobody
@@ -24,7 +25,7 @@ from sqlalchemy.orm import Session
 from app.base import audit
 from app.base.audit import Actor
 from app.base.config import settings
-from invoices import cash_receipts, tax_invoices, vat_deadlines
+from invoices import cash_receipts, tax_invoices, vat_deadlines, vat_slips
 from invoices.models import CashReceipt, Invoice, Payment, PaymentAttempt, VatEvidence
 from invoices.payment_standing import stands
 from invoices.periods import months_after
@@ -98,7 +99,8 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
         )
     )
     wish = cash_receipts.of_invoice(control_session=control_session, invoice_id=invoice_id)
-    evidence = _evidence(invoice, payments, wish, now)
+    kept_minor = vat_slips.from_credit(control_session=control_session, invoice_id=invoice_id)
+    evidence = _evidence(invoice, payments, kept_minor, wish, now)
     control_session.add(evidence)
     invoice.evidence_at = now
     control_session.flush()
@@ -130,19 +132,30 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
 
 
 def _evidence(
-    invoice: Invoice, payments: list[Payment], wish: CashReceipt | None, now: datetime
+    invoice: Invoice,
+    payments: list[Payment],
+    kept_minor: int,
+    wish: CashReceipt | None,
+    now: datetime,
 ) -> VatEvidence:
+    """`kept_minor` of it was paid with credit that card slips of other supplies prove already."""
     evidence = VatEvidence(
         tenant_id=invoice.tenant_id, invoice_id=invoice.id, kind="tax_invoice", chosen_at=now
     )
     kinds = {payment.kind for payment in payments}
-    if kinds == {"card"} and invoice.state == "paid":
-        evidence.kind, evidence.payment_id = "card_slip", payments[-1].id
+    if slip := _slip(invoice, payments, kept_minor):
+        evidence.kind, evidence.payment_id = "card_slip", slip.id
     elif "card" in kinds:
         evidence.kind = "by_hand"
         evidence.reason = (
             "a card slip proves a part of it, and the rest was not paid by card: "
             "a tax invoice may name that rest alone, and is issued by a person"
+        )
+    elif kept_minor:
+        evidence.kind = "by_hand"
+        evidence.reason = (
+            "a card slip of another supply proves a part of it, which was paid with credit: "
+            "a tax invoice may name the rest alone, and is issued by a person"
         )
     elif _takes_cash_receipt(invoice, kinds, wish):
         evidence.kind, evidence.payment_id = "cash_receipt", payments[-1].id
@@ -152,6 +165,15 @@ def _evidence(
         abroad = invoice.buyer["country"] != "KR"
         evidence.kind, evidence.reason = "none_foreign" if abroad else "by_hand", reason
     return evidence
+
+
+def _slip(invoice: Invoice, payments: list[Payment], kept_minor: int) -> Payment | None:
+    """The payment whose card slip proves all of a supply, its own card's before credit."""
+    by_card = [payment for payment in payments if payment.kind == "card"]
+    proved = sum(payment.settled_minor for payment in by_card) + kept_minor
+    if invoice.state != "paid" or proved < sum(payment.settled_minor for payment in payments):
+        return None
+    return next(reversed(by_card or payments), None)
 
 
 def _takes_cash_receipt(invoice: Invoice, kinds: set[str], wish: CashReceipt | None) -> bool:

@@ -17,17 +17,16 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Boolean, Select, func, literal_column, select
+from sqlalchemy import Boolean, Select, literal_column, select
 from sqlalchemy.orm import Session
 
 from app.base import audit
 from app.base.audit import Actor
 from app.base.errors import Conflict, Invalid
 from app.base.money import Rounding, round_minor
-from invoices import vat, vat_lines
+from invoices import vat, vat_lines, vat_slips
 from invoices.discounts import deal_out
-from invoices.models import Invoice, PaperByHand, Payment, Refund, VatEvidence
-from invoices.payment_standing import stands
+from invoices.models import Invoice, PaperByHand, VatEvidence
 
 # A person's, and nobody said what became of it; or something was credited after they did.
 WAITS = """
@@ -86,8 +85,8 @@ def notes(*, control_session: Session, invoice_id: UUID) -> Sequence[PaperByHand
 def parts(*, control_session: Session, invoice: Invoice) -> list[Part]:
     """This function will say which papers prove a supply as it stands, and over how much.
 
-    One for each way in which VAT treats its lines. What card slips prove already is taken off all
-    of them, in proportion to what each comes to.
+    One for each way in which VAT treats its lines. What credit notes took of it and what card slips
+    prove already is taken off all of them, in proportion to what each comes to.
     """
     supplies: dict[str, int] = defaultdict(int)
     for line in vat_lines.supplies(lines=invoice.lines, buyer=invoice.buyer):
@@ -96,28 +95,15 @@ def parts(*, control_session: Session, invoice: Invoice) -> list[Part]:
     taxes = {vat.TAXABLE: invoice.tax_minor}
     charged = [each for each in vat.TREATMENTS if supplies[each] + taxes.get(each, 0) > 0]
     whole = [supplies[each] + taxes.get(each, 0) for each in charged]
-    by_card = _by_card(control_session, invoice.id)
-    rest = max(invoice.total_minor - invoice.credited_minor - by_card, 0)
+    left = vat_slips.left_of(control_session=control_session, invoice_id=invoice.id)
+    by_card = vat_slips.proved(control_session=control_session, invoice_id=invoice.id)
+    rest = max(left - by_card, 0)
     found = []
     for treatment, total, share in zip(charged, whole, deal_out(rest, whole), strict=True):
         tax = round_minor(Decimal(taxes.get(treatment, 0)) * share / total, Rounding.HALF_UP)
         if share:
             found.append(Part(treatment, share - tax, tax))
     return found
-
-
-def _by_card(control_session: Session, invoice_id: UUID) -> int:
-    """What went through a card and did not go back: its slip proves that much."""
-    mine = (Payment.invoice_id == invoice_id, Payment.kind == "card")
-    came = control_session.scalar(
-        select(func.coalesce(func.sum(Payment.settled_minor), 0)).where(*mine, stands())
-    )
-    went = control_session.scalar(
-        select(func.coalesce(func.sum(Refund.amount_minor), 0))
-        .join(Payment, Payment.id == Refund.payment_id)
-        .where(*mine, Refund.state != "closed", Refund.sent_from.is_distinct_from("manual"))
-    )
-    return int(came or 0) - int(went or 0)
 
 
 def note(

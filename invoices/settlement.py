@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, ids, states
@@ -19,7 +19,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, NotFound
 from app.base.money import Money
-from invoices import credits, dunning, ledger, receipt
+from invoices import credits, dunning, ledger, receipt, vat_slips
 from invoices.models import (
     INVOICE,
     CreditGrant,
@@ -190,7 +190,9 @@ def use_credit(
 ) -> Payment | None:
     """This function will settle an open invoice, locked, by the money its customer has with us.
 
-    None when there is none. Nothing is used while a charge is under way: it may cover all.
+    None when there is none. Nothing is used while a charge is under way: it may cover all. Money
+    that a card slip may prove already settles no supply that another paper proves: it waits for
+    the next one.
     """
     if not invoice.open_minor or charge_under_way(control_session, invoice.id):
         return None
@@ -200,6 +202,7 @@ def use_credit(
         tenant_id=invoice.tenant_id,
         currency=invoice.currency,
         up_to_minor=invoice.open_minor,
+        among=~vat_slips.may_carry_proof() if _proved_otherwise(control_session, invoice) else None,
     )
     amount = sum(used for _, used in uses)
     if not amount:
@@ -224,6 +227,11 @@ def use_credit(
     return payment
 
 
+def _proved_otherwise(control_session: Session, invoice: Invoice) -> bool:
+    mine = select(Invoice.id).where(Invoice.id == invoice.id, vat_slips.is_proved_otherwise())
+    return control_session.scalar(mine) is not None
+
+
 def charge_under_way(control_session: Session, invoice_id: UUID) -> bool:
     """This function will tell whether money for an invoice may be moving by card."""
     return bool(
@@ -245,6 +253,7 @@ def credit_due() -> ColumnElement[bool]:
             CreditGrant.tenant_id == Invoice.tenant_id,
             CreditGrant.currency == Invoice.currency,
             credits.is_on_account(),
+            or_(~vat_slips.is_proved_otherwise(), ~vat_slips.may_carry_proof()),
         ),
         ~exists().where(
             PaymentAttempt.invoice_id == Invoice.id, PaymentAttempt.state.in_(UNDER_WAY)

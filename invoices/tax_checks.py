@@ -59,11 +59,24 @@ _AMENDED_WITHIN = """
       AND NOT EXISTS (SELECT FROM cash_receipt c WHERE c.cause_id = n.id)
 """
 
+_PROVED_TWICE = """
+    SELECT 'vat_evidence', e.id,
+        format('%s of its supply was paid with credit that a card slip proves already',
+            sum(u.amount_minor))
+    FROM vat_evidence e JOIN credit_use u ON u.invoice_id = e.invoice_id AND u.state = 'used'
+    JOIN credit_grant g ON g.id = u.grant_id
+    WHERE e.kind IN ('tax_invoice', 'cash_receipt') AND u.payment_id IS NOT NULL
+      AND (EXISTS (SELECT FROM payment p WHERE p.id = g.payment_id AND p.kind = 'card')
+        OR EXISTS (SELECT FROM credit_note n JOIN vat_evidence x ON x.invoice_id = n.invoice_id
+            WHERE n.id = g.credit_note_id AND x.kind = 'card_slip'))
+    GROUP BY e.id
+"""
+
 ONE_EVIDENCE = Invariant(
     code="I14",
     name="one evidence for a supply",
     says="a supply has one VAT evidence, and its tax papers and their amendments agree with it",
-    sql=f"{_ONE_EVIDENCE} UNION ALL {_AMENDED_WITHIN}",
+    sql=" UNION ALL ".join((_ONE_EVIDENCE, _AMENDED_WITHIN, _PROVED_TWICE)),
 )
 
 # A tax paper whose fate is unknown is looked up within the day, as a charge is.

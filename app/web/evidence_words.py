@@ -14,6 +14,13 @@ PAPERS = {
 # What the room says, as a sentence for people.
 _WHY = (
     (
+        re.compile(r"a card slip of another supply proves a part of it, .*"),
+        lazy(
+            "A card slip of another supply proves a part of it, which was paid with credit. A tax"
+            " invoice may name the rest alone."
+        ),
+    ),
+    (
         re.compile(r"a card slip proves a part of it, .*"),
         lazy(
             "A card slip proves a part of it; the rest was not paid by card. A tax invoice may name"

@@ -32,7 +32,9 @@ class CreditNote(Keyed, Base):
     """What is taken back of an issued invoice, in part or in whole, under a number of its own.
 
     `open_minor` of it was still owed, `refund_minor` goes back as money, and `kept_minor` stays as
-    the customer's credit. While `evidence_at` is empty the tax paper that follows it is due.
+    the customer's credit. While `evidence_at` is empty the tax paper that follows it is due;
+    `evidence_error` says why none can be made, until a person has seen to it. `covered_by` is the
+    amendment by hand that had taken it off the papers before.
     """
 
     __tablename__ = "credit_note"
@@ -69,6 +71,8 @@ class CreditNote(Keyed, Base):
     approved_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
     content_sha256: Mapped[str]
     evidence_at: Mapped[datetime | None]
+    evidence_error: Mapped[str | None]
+    covered_by: Mapped[UUID | None]
 
 
 class Refund(Keyed, Leased, Base):

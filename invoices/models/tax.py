@@ -73,13 +73,15 @@ class PaperByHand(Keyed, Base):
     """What a person says of a supply whose evidence is none that we can make.
 
     The paper that they issued elsewhere, by its number and day, or in `note` why there is none to
-    issue. Notes stay; the newest one counts.
+    issue. Notes stay; the newest one counts. With `credit_note_id` it is of the one paper that was
+    to follow that credit note, whatever the supply's evidence is.
     """
 
     __tablename__ = "paper_by_hand"
     __table_args__ = (
         CheckConstraint("(number IS NULL) = (issued_on IS NULL)", name="issued"),
         Index(None, "evidence_id", "noted_at"),
+        Index(None, "credit_note_id"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
@@ -89,6 +91,7 @@ class PaperByHand(Keyed, Base):
     note: Mapped[str]
     noted_at: Mapped[datetime]
     noted_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    credit_note_id: Mapped[UUID | None] = mapped_column(ForeignKey("credit_note.id"))
 
 
 # Somebody or something still has to do with it. What the offline issuer has issued is all there is.
@@ -104,7 +107,8 @@ class TaxInvoice(Keyed, Leased, Base):
 
     `issue_id` is the number that the issuer gives it: 작성일 + registration no. + serial, or the
     agent's. An amending one (수정세금계산서) names the one that it `amends`. Only an issuer that
-    transmits may ever bring one to `sent` or `accepted`.
+    transmits may ever bring one to `sent` or `accepted`; what the offline issuer made a person
+    hands in, and says so: `handed_in_number` is the approval number that they were given.
     """
 
     __tablename__ = "tax_invoice"
@@ -125,6 +129,11 @@ class TaxInvoice(Keyed, Leased, Base):
             "issuer <> 'offline' OR (sent_at IS NULL AND accepted_at IS NULL"
             " AND (issue_id IS NULL) = (xml_sha256 IS NULL))",
             name="offline",
+        ),
+        CheckConstraint(
+            "num_nulls(handed_in_at, handed_in_on, handed_in_number, handed_in_by) IN (0, 4)"
+            " AND (handed_in_at IS NULL OR issuer = 'offline')",
+            name="handed_in",
         ),
         CheckConstraint("state <> 'accepted' OR accepted_at IS NOT NULL", name="accepted"),
         CheckConstraint("(state = 'cancelled') = (cancelled_at IS NOT NULL)", name="cancelled"),
@@ -149,12 +158,19 @@ class TaxInvoice(Keyed, Leased, Base):
         Index(
             "ix_tax_invoice_offline",
             "written_on",
-            postgresql_where="issuer = 'offline' AND state IN ('issued', 'amended')",
+            postgresql_where=(
+                "issuer = 'offline' AND state IN ('issued', 'amended') AND handed_in_at IS NULL"
+            ),
         ),
         Index(
             "ix_tax_invoice_look",
             "look_at",
             postgresql_where="look_at IS NOT NULL OR cancel_reason IS NOT NULL",
+        ),
+        Index(
+            "ix_tax_invoice_less_by_hand",
+            "invoice_id",
+            postgresql_where="amendment IN ('03', '05')",
         ),
         Index("ix_tax_invoice_failed", "written_on", postgresql_where="state = 'failed'"),
     )
@@ -190,6 +206,10 @@ class TaxInvoice(Keyed, Leased, Base):
     issued_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     accepted_at: Mapped[datetime | None]
+    handed_in_at: Mapped[datetime | None]
+    handed_in_on: Mapped[date | None]
+    handed_in_number: Mapped[str | None] = mapped_column(unique=True)
+    handed_in_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
     cancelled_at: Mapped[datetime | None]
     look_at: Mapped[datetime | None]
     # Asked to be taken back: why, and by which credit note, which amends it if it's too late.

@@ -119,6 +119,23 @@ class TestI14OneEvidenceForASupply:
         )
         assert_named("I14", "tax_invoice", row.id, f"leave {-row.total_minor} of it")
 
+    def test_names_a_supply_paid_with_money_that_a_card_slip_proves(self, books: Books) -> None:
+        row = self.issued(books)
+        books.unguard("payment", "ck_payment_attempt")
+        books.plant(
+            "WITH kept AS (INSERT INTO credit_grant (id, tenant_id, currency, amount_minor,"
+            " used_minor, lapsed_minor, source, priority, granted_at, granted_by, note, paid_for,"
+            " payment_id) SELECT uuidv7(), tenant_id, currency, 7, 7, 0, 'overpayment', 0, paid_at,"
+            " '', '', true, id FROM payment WHERE id = %(payment)s RETURNING id),"
+            " card AS (UPDATE payment SET kind = 'card' WHERE id = %(payment)s)"
+            " INSERT INTO credit_use (id, grant_id, invoice_id, payment_id, amount_minor, state,"
+            " used_at) SELECT uuidv7(), kept.id, %(invoice)s, %(payment)s, 7, 'used', now()"
+            " FROM kept",
+            payment=books.payment,
+            invoice=books.paid,
+        )
+        assert_named("I14", "vat_evidence", row.evidence_id, "7 of its supply was paid with credit")
+
     def test_i8_names_signed_xml_that_is_gone(self, books: Books) -> None:
         row = self.issued(books)
         files.delete(prefix=paper_files.prefix_of(row.tenant_id), sha256=str(row.xml_sha256))
