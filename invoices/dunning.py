@@ -209,17 +209,35 @@ def open_again(
     now: datetime,
     why: str | None = None,
 ) -> bool:
-    """This function will open what was shut for debts if none is left, and tell whether it did."""
-    tenant = control_session.get_one(Tenant, tenant_id)
+    """This function will open what was shut for debts if none is left, and tell whether it did.
+
+    It asks under the tenant's lock: of two payments at once the later one sees the other's. What
+    else shut a tenant stays shut; but it is no debtor any more when that ends.
+
+    Raises: NoSuchTenant.
+    """
+    tenant = lifecycle.locked_beside_payments(control_session, tenant_id)
     blocked = tenant.state == "past_due" or (
         tenant.state == "suspended" and tenant.suspend_reason == "unpaid"
     )
-    if not blocked or dunning_debts.owes(
+    if not (blocked or tenant.past_due_at) or dunning_debts.owes(
         control_session=control_session, tenant_id=tenant_id, now=now
     ):
         return False
+    if not blocked:
+        tenant.past_due_at = tenant.suspend_after = None
+        return False
     return lifecycle.unblock(
         control_session=control_session, tenant_id=tenant_id, actor=actor, now=now, why=why
+    )
+
+
+def settled(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that a tenant is shut out for debts it has not."""
+    return and_(
+        (Tenant.state == "past_due")
+        | ((Tenant.state == "suspended") & (Tenant.suspend_reason == "unpaid")),
+        ~exists().where(Invoice.tenant_id == Tenant.id, dunning_debts.owed(now)),
     )
 
 
@@ -237,9 +255,26 @@ def mark_overdue(*, control_session: Session, now: datetime, limit: int) -> int:
     owing = control_session.scalars(
         select(Tenant.id).where(overdue(now)).order_by(Tenant.id).limit(limit)
     ).all()
-    return sum(
-        lifecycle.mark_past_due(
-            control_session=control_session, tenant_id=tenant_id, actor=DUNNING, now=now
+    return sum(_mark(control_session, tenant_id, now) for tenant_id in owing)
+
+
+def _mark(control_session: Session, tenant_id: UUID, now: datetime) -> bool:
+    """Looked at again under the lock: a payment, a hold or a waiver may have come first."""
+    lifecycle.locked(control_session, tenant_id)
+    if (
+        control_session.scalar(select(Tenant.id).where(Tenant.id == tenant_id, overdue(now)))
+        is None
+    ):
+        return False
+    return lifecycle.mark_past_due(
+        control_session=control_session, tenant_id=tenant_id, actor=DUNNING, now=now
+    )
+
+
+def shut_without_debts(*, control_session: Session, now: datetime, limit: int) -> list[UUID]:
+    """This function will list the tenants that are shut out and owe nothing, for `open_again`."""
+    return list(
+        control_session.scalars(
+            select(Tenant.id).where(settled(now)).order_by(Tenant.id).limit(limit)
         )
-        for tenant_id in owing
     )

@@ -1,8 +1,13 @@
-"""Dunning: debtors are marked past due, warned once more, and shut out after their grace."""
+"""Dunning: debtors are marked past due, warned once more, and shut out after their grace.
+
+A payment opens their doors itself; whoever is left outside without a debt is let in here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 from sqlalchemy import exists, select
@@ -21,9 +26,10 @@ TENANTS_AT_ONCE = 200
 
 
 def due(session: Session, now: datetime) -> bool:
-    """This function will tell whether a debtor is to be marked, warned or shut out."""
+    """This function will tell whether a debtor is to be marked, warned or shut out, or let in."""
     debtors = dunning.overdue(now) | dunning_warnings.due(now) | dunning_warnings.ripe(now)
-    return bool(session.scalar(select(exists().where(Tenant.id.is_not(None), debtors))))
+    concerned = debtors | dunning.settled(now)
+    return bool(session.scalar(select(exists().where(Tenant.id.is_not(None), concerned))))
 
 
 def work() -> int:
@@ -33,28 +39,49 @@ def work() -> int:
         marked = dunning.mark_overdue(control_session=session, now=now, limit=TENANTS_AT_ONCE)
     with control_session() as session:
         warned = dunning_warnings.warn(control_session=session, now=now, limit=TENANTS_AT_ONCE)
-    return marked + warned + _shut_out(now)
+    return marked + warned + _shut_out(now) + _let_in(now)
 
 
 def _shut_out(now: datetime) -> int:
-    """Each in a transaction of its own; returns how many were, so a spared one never spins."""
+    """Returns how many were, so a spared one never spins."""
     with control_session() as session:
         ripe = dunning_warnings.due_for_suspension(
             control_session=session, now=now, limit=TENANTS_AT_ONCE
         )
-    shut = 0
-    for tenant_id in ripe:
+    return _each(
+        ripe,
+        lambda session, tenant_id: dunning_warnings.suspend(
+            control_session=session, tenant_id=tenant_id, now=now
+        ),
+    )
+
+
+def _let_in(now: datetime) -> int:
+    with control_session() as session:
+        outside = dunning.shut_without_debts(
+            control_session=session, now=now, limit=TENANTS_AT_ONCE
+        )
+    return _each(
+        outside,
+        lambda session, tenant_id: dunning.open_again(
+            control_session=session, tenant_id=tenant_id, actor=dunning.DUNNING, now=now
+        ),
+    )
+
+
+def _each(tenant_ids: Sequence[UUID], act: Callable[[Session, UUID], bool]) -> int:
+    """Each in a transaction of its own; returns how many it concerned."""
+    done = 0
+    for tenant_id in tenant_ids:
         if stopping.asked():
             break
         try:
             with control_session() as session:
-                shut += dunning_warnings.suspend(
-                    control_session=session, tenant_id=tenant_id, now=now
-                )
+                done += act(session, tenant_id)
         except Exception:
             # The others have their turn; this one is looked at again at the next sweep.
             log.exception("debtor.failed", tenant_id=str(tenant_id))
-    return shut
+    return done
 
 
 STEP = Step("dunning", "default", due, work)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
@@ -120,7 +120,7 @@ def unblock(
 
     Raises: NoSuchTenant.
     """
-    tenant = locked(control_session, tenant_id)
+    tenant = locked_beside_payments(control_session, tenant_id)
     paid_for = tenant.state == "past_due" or (
         tenant.state == "suspended" and tenant.suspend_reason == "unpaid"
     )
@@ -138,6 +138,7 @@ def unblock(
         now=now,
         why=why,
         values=_OPEN_AGAIN | ({"past_due_at": None} if paid_for else {}),
+        key_share=True,
     )
     return True
 
@@ -373,7 +374,25 @@ def locked(control_session: Session, tenant_id: UUID) -> Tenant:
 
     Raises: NoSuchTenant.
     """
-    tenant = control_session.get(Tenant, tenant_id, with_for_update=True, populate_existing=True)
+    return _locked(control_session, tenant_id, True)
+
+
+def locked_beside_payments(control_session: Session, tenant_id: UUID) -> Tenant:
+    """This function will return a tenant, read anew under a lock that holds off all but references.
+
+    Each of two payments at once has written rows that name the tenant before either asks whether
+    its doors open: under the full lock they would wait for each other.
+
+    Raises: NoSuchTenant.
+    """
+    return _locked(control_session, tenant_id, {"key_share": True})
+
+
+def _locked(
+    control_session: Session, tenant_id: UUID, lock: Literal[True] | dict[str, bool]
+) -> Tenant:
+    control_session.flush()
+    tenant = control_session.get(Tenant, tenant_id, with_for_update=lock, populate_existing=True)
     if tenant is None:
         raise NoSuchTenant("There is no such tenant.")
     return tenant

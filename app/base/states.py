@@ -92,16 +92,19 @@ def move(
     now: datetime,
     why: str | None = None,
     values: Mapping[str, Any] | None = None,
+    key_share: bool = False,
 ) -> None:
     """This function will lock a row, check the move, make it and append who, when and why.
 
     The row is read again under its lock, so a decision taken on an old copy is refused.
     `values` are columns written in the same statement, where a CHECK pairs them with the state.
+    `key_share` lets others go on writing rows that name this one: for whoever would otherwise wait
+    for them while they wait for it.
 
     Raises: IllegalMove when the state it is in now does not lead there.
     """
     control_session.flush()
-    control_session.refresh(row, with_for_update=True)
+    control_session.refresh(row, with_for_update={"key_share": True} if key_share else True)
     came_from = row.state
     if to not in machine.moves[came_from]:
         raise IllegalMove(f"This {machine.name} is {came_from}; it can't become {to}.")

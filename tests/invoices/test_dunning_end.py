@@ -15,8 +15,10 @@ from app.base.messages import Message
 from invoices import dunning, dunning_holds, dunning_rules, dunning_warnings, payment_methods
 from invoices.dunning_rules import Exceptions
 from invoices.models import Invoice, PaymentAttempt, Subscription
+from tenants import lifecycle
 from tenants.models import Tenant
 from tests.factories import NOW, make_card, make_catalogue, make_invoice, make_staff, make_tenant
+from tests.invoices.test_settlement import receive
 
 DAY = timedelta(days=1)
 LATE = NOW + (settings().payment_term_days + 1) * DAY
@@ -120,6 +122,25 @@ class TestTheFinalWarning:
         assert tenant_of(control_session, invoice).suspend_after is None
         assert not suspend(control_session, invoice, LATE + 90 * DAY)
         assert warn(control_session, LATE + 90 * DAY) == 0
+
+
+class TestADebtorWhomStaffShutOut:
+    def test_is_no_debtor_any_more_once_it_paid_and_staff_lets_it_in(
+        self, control_session: Session
+    ) -> None:
+        invoice = owing(control_session, converted_at=NOW)
+        mark(control_session, LATE)
+        by = {
+            "control_session": control_session,
+            "tenant_id": invoice.tenant_id,
+            "actor": Actor.staff(make_staff(control_session).id),
+            "now": LATE,
+        }
+        lifecycle.suspend(reason="staff", **by)
+        receive(control_session, invoice, invoice.open_minor)
+        assert tenant_of(control_session, invoice).state == "suspended"
+        assert lifecycle.unblock(**by)
+        assert tenant_of(control_session, invoice).state == "active"
 
 
 class TestAHold:
