@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.base.invariants import Invariant
 from invoices.billing_checks import BILLED_ONCE, NUMBERS_RUN_ON, SUMS_ADD_UP
+from invoices.dunning_checks import DOORS_FOLLOW_DEBTS
 from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE, REFUNDS_FIT
 from invoices.paper_checks import changed_papers
 from invoices.reconciliation_checks import REPORT_IS_LEDGER
@@ -304,4 +305,5 @@ INVARIANTS = (
     ),
     ACCOUNTS_STAND,
     ONE_EVIDENCE,
+    DOORS_FOLLOW_DEBTS,
 )
