@@ -12,6 +12,7 @@ import redis
 from pydantic import ValidationError
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.base import installation, secrets
 from app.base.config import Settings, faults, settings
@@ -127,11 +128,22 @@ def _control() -> Iterator[Finding]:
                     text("SELECT has_table_privilege(:table, :act)"), {"table": table, "act": act}
                 ):
                     yield Finding(f"the runtime role may {act} {table}", SETUP)
+        yield from _talkative_log(session)
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - loaded by this check alone
 
     head = ScriptDirectory.from_config(installation.alembic_config()).get_current_head()
     if revision != head:
         yield Finding(f"control schema is {revision}, newest is {head}", SETUP)
+
+
+def _talkative_log(session: Session) -> Iterator[Finding]:
+    """A server that logs the details of an error logs the row that it refused, people and all."""
+    if session.scalar(text("SHOW log_error_verbosity")) != "terse":
+        yield Finding(
+            "PostgreSQL's log holds personal data: the rows that were refused.",
+            "ALTER SYSTEM SET log_error_verbosity = 'terse'; SELECT pg_reload_conf();",
+            fatal=False,
+        )
 
 
 def _usage() -> Iterator[Finding]:

@@ -69,6 +69,16 @@ class TestDoctor:
         assert found.returncode == 1
         assert "Valkey does not answer" in found.stdout
 
+    def test_tells_of_a_log_that_holds_people_and_works_all_the_same(
+        self, scenario: Scenario
+    ) -> None:
+        name = scenario.database
+        with administrator() as connection:
+            connection.execute(f"ALTER DATABASE {name} SET log_error_verbosity = 'default'")
+        found = scenario.flask("doctor")
+        assert "PostgreSQL's log holds personal data" in found.stdout
+        assert found.returncode == 0
+
     def test_names_a_schema_left_behind(self, scenario: Scenario) -> None:
         with administrator(scenario.database) as connection:
             connection.execute("UPDATE alembic_version SET version_num = '0000'")

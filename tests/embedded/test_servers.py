@@ -111,6 +111,21 @@ class TestPostgres:
                     host=host, port=postgres.port, user="postgres", dbname="postgres", passfile=""
                 )
 
+    def test_writes_no_row_and_no_statement_to_its_log(self, postgres: EmbeddedPostgres) -> None:
+        with psycopg.connect(postgres.start(), autocommit=True) as connection:
+            connection.execute("CREATE TABLE person (email text UNIQUE)")
+            for add in (
+                ("INSERT INTO person VALUES (%s)", ["somebody@customer.example"]),
+                ("INSERT INTO person VALUES ('somebody@customer.example')", []),
+            ):
+                for _again in range(2):
+                    with contextlib.suppress(psycopg.errors.UniqueViolation):
+                        connection.execute(*add)
+        postgres.stop()
+        log = postgres.secrets.with_name("postgres.log").read_text()
+        assert log.count('violates unique constraint "person_email_key"') == 3
+        assert "somebody" not in log
+
     def test_keeps_the_password_to_its_owner(self, postgres: EmbeddedPostgres) -> None:
         postgres.start()
         assert stat.S_IMODE(postgres.secrets.stat().st_mode) == 0o600

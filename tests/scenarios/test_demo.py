@@ -148,6 +148,7 @@ def assert_logs_name_nobody(played: Played) -> None:
     # They do tell of the work, so their silence about people means something.
     assert logs["web.log"].count('"event": "request"') > 200
     assert "step.worked" in logs["worker.log"]
+    assert "ready to accept connections" in logs["postgres.log"]
     spellings = list(personal())
     assert len(spellings) > 100
     found = [(name, word) for name, text in logs.items() for word in spellings if word in text]
