@@ -52,6 +52,7 @@ def lay_out(
         created_at=before.created_at if before else now,
         carried_minor=composed.carried_minor,
         released_minor=before.released_minor if before else None,
+        run_release_id=before.run_release_id if before else None,
         lines=_lines(composed.lines, composed.taxes.lines_minor),
     )
 

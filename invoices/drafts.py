@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select, text
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk
@@ -60,6 +60,7 @@ class StandingDraft:
     created_at: datetime
     was_held: bool
     released_minor: int | None
+    run_release_id: UUID | None
 
 
 def take_back(
@@ -77,13 +78,15 @@ def take_back(
         Invoice.subscription_id,
         Invoice.supplied_on,
         Invoice.created_at,
-        Invoice.held.is_not(None).label("was_held"),
+        func.coalesce(Invoice.held["rule"].astext != OF_ITS_RUN, False).label("was_held"),
         Invoice.released_minor,
+        Invoice.run_release_id,
     ).where(bulk.among(Invoice.subscription_id, subscription_ids), Invoice.state == "draft")
-    rows = control_session.execute(query.with_for_update()).all()
+    # In one order everywhere: who lets a run go locks its drafts as well.
+    rows = control_session.execute(query.order_by(Invoice.id).with_for_update()).all()
     for row in rows:
         found[row.subscription_id][row.supplied_on] = StandingDraft(
-            row.id, row.created_at, row.was_held, row.released_minor
+            row.id, row.created_at, row.was_held, row.released_minor, row.run_release_id
         )
     if rows:
         invoice_ids = [row.id for row in rows]

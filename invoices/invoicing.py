@@ -141,7 +141,9 @@ def bill(
     if not found:
         return outcome
     composed, nexts = compose_due(found=found, blocked=outcome.blocked, now=now)
-    issue = judging.judge(control_session=control_session, composed=composed, now=now)
+    issue = judging.judge(
+        control_session=control_session, composed=composed, blocked=outcome.blocked, now=now
+    )
     sheets = [sheet for _, each in composed for sheet in each]
     outcome.issued = issuing.write(
         control_session=control_session, sheets=sheets, issue=issue, now=now

@@ -110,6 +110,7 @@ def _number(control_session: Session, sheets: Sequence[Sheet], now: datetime) ->
         sheet.issued_at = now
         sheet.due_on = due_on
         sheet.issue_at = sheet.held = None
+        sheet.gathers = False
         if sheet.total_minor:
             sheet.collect_at = now
         else:

@@ -6,10 +6,9 @@ A subscription's bills are issued in order: behind one that waits, all later one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -17,14 +16,13 @@ from sqlalchemy.orm import Session
 
 from app.base import audit, bulk, clock
 from app.base.config import settings
-from invoices import braking, drafts, periods, runs
+from invoices import braking, drafts, periods, runs, whole_runs
 from invoices.braking import Brake
 from invoices.models import Invoice, InvoiceLine
 from invoices.sheets import Sheet
 from invoices.subscribers import Subscriber
 
 Composed = Sequence[tuple[Subscriber, Sequence[Sheet]]]
-RunKey = tuple[date, str]
 JUDGE = audit.Actor.job("invoicing")
 
 
@@ -34,28 +32,45 @@ class _Known:
 
     before: dict[UUID, list[int]]
     lines_today: dict[UUID, int]
-    released: dict[RunKey, datetime]
-    too_large: frozenset[RunKey]
+    let_go: dict[UUID, int]
 
 
-def judge(*, control_session: Session, composed: Composed, now: datetime) -> list[UUID]:
+def judge(
+    *,
+    control_session: Session,
+    composed: Composed,
+    blocked: Collection[UUID] = (),
+    now: datetime,
+) -> list[UUID]:
     """This function will name the bills to issue now, and write on the others what they wait for.
 
-    Whatever the brake holds that was not held before is written down in the audit trail.
+    Whatever the brake holds that was not held before is written down in the audit trail. `blocked`
+    are the subscriptions of which a bill could not be composed.
     """
     known = _known(control_session, composed, now)
-    issue: list[UUID] = []
+    passed: list[tuple[Subscriber, list[Sheet]]] = []
     for subscriber, sheets in composed:
+        passing: list[Sheet] = []
+        passed.append((subscriber, passing))
         for sheet in sheets:
             _weigh(sheet, subscriber, known, now)
             if sheet.held or sheet.issue_at:
                 _note_held(control_session, sheet, subscriber, now)
                 break
-            issue.append(sheet.id)
+            passing.append(sheet)
             # It is one of the bills before the next one, and of today's.
             known.before[subscriber.tenant_id].insert(0, sheet.total_minor)
             known.lines_today[subscriber.subscription_id] += len(sheet.lines)
-    return issue
+    if settings().run_release_limit:
+        whole_runs.keep_back(
+            control_session=control_session,
+            sheets=[sheet for _, each in composed for sheet in each],
+            passed=passed,
+            let_go=known.let_go,
+            done=[s.subscription_id for s, _ in composed if s.subscription_id not in blocked],
+            now=now,
+        )
+    return [sheet.id for _, passing in passed for sheet in passing]
 
 
 def brake(currency: str) -> Brake:
@@ -70,9 +85,6 @@ def brake(currency: str) -> Brake:
 
 def _weigh(sheet: Sheet, subscriber: Subscriber, known: _Known, now: datetime) -> None:
     """This function will write on one bill what it waits for, if it waits."""
-    run = (sheet.supplied_on, sheet.currency)
-    let_go = known.released.get(run)
-    grace_ends_at = drafts.grace_ends_at(sheet.supplied_on, subscriber.timezone)
     reason = None
     if sheet.released_minor != sheet.total_minor:
         reason = braking.reason(
@@ -84,19 +96,17 @@ def _weigh(sheet: Sheet, subscriber: Subscriber, known: _Known, now: datetime) -
         )
     if reason is not None:
         sheet.held = reason
-    elif let_go is not None and sheet.created_at <= let_go:
-        return
-    elif now < grace_ends_at:
-        sheet.issue_at = grace_ends_at
-    elif run in known.too_large:
-        sheet.held = {"rule": drafts.OF_ITS_RUN}
+    elif sheet.run_release_id not in known.let_go:
+        grace_ends_at = drafts.grace_ends_at(sheet.supplied_on, subscriber.timezone)
+        if now < grace_ends_at:
+            sheet.issue_at = grace_ends_at
 
 
 def _note_held(
     control_session: Session, sheet: Sheet, subscriber: Subscriber, now: datetime
 ) -> None:
     stood = subscriber.drafts.get(sheet.supplied_on)
-    if sheet.held is None or sheet.held["rule"] == drafts.OF_ITS_RUN or (stood and stood.was_held):
+    if sheet.held is None or (stood and stood.was_held):
         return
     audit.append(
         control_session=control_session,
@@ -112,19 +122,13 @@ def _note_held(
 
 def _known(control_session: Session, composed: Composed, now: datetime) -> _Known:
     sheets = [sheet for _, each in composed for sheet in each]
-    days = {sheet.supplied_on for sheet in sheets}
     floors = {currency: brake(currency).floor_minor for currency in {s.currency for s in sheets}}
     large = {s.tenant_id: s.currency for s in sheets if s.total_minor > floors[s.currency]}
-    released, too_large = {}, frozenset[RunKey]()
-    if settings().run_release_limit:
-        too_large = _too_large(control_session, sheets)
-    if settings().run_release_limit or settings().invoice_grace_hours:
-        released = runs.released(control_session=control_session, days=days)
+    releases = {sheet.run_release_id for sheet in sheets if sheet.run_release_id is not None}
     return _Known(
         before=totals_before(control_session=control_session, tenants=large),
         lines_today=_lines_today(control_session, {s.tenant_id for s in sheets}, now),
-        released=released,
-        too_large=too_large,
+        let_go=runs.released(control_session=control_session, release_ids=releases),
     )
 
 
@@ -172,21 +176,3 @@ def _lines_today(control_session: Session, tenant_ids: set[UUID], now: datetime)
     found: dict[UUID, int] = defaultdict(int)
     found.update(rows.all())
     return found
-
-
-def _too_large(control_session: Session, sheets: Sequence[Sheet]) -> frozenset[RunKey]:
-    """This function will name the runs whose drafts, with these, come to more than the limit."""
-    sums: dict[RunKey, Decimal] = defaultdict(Decimal)
-    for sheet in sheets:
-        sums[sheet.supplied_on, sheet.currency] += sheet.total_minor
-    for run, total_minor in runs.totals(
-        control_session=control_session, days={day for day, _ in sums}
-    ).items():
-        if run in sums:
-            sums[run] += total_minor
-    limits = {currency: runs.limit_minor(currency) for _, currency in sums}
-    return frozenset(
-        run
-        for run, total in sums.items()
-        if (limit := limits[run[1]]) is not None and total > limit
-    )

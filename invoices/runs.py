@@ -1,4 +1,4 @@
-"""Runs: the drafts of one day and currency, and who lets them go before their grace is over."""
+"""Runs: the bills of one day and currency, and who lets them go before their grace is over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk
@@ -38,7 +38,9 @@ class RunChanged(Conflict):
 class Run:
     """The drafts of one day and currency; `asked` is the release that waits for a second person.
 
-    What the brake holds is counted in `held` and left out of `total_minor`.
+    What the brake holds is counted in `held` and left out of `total_minor`; `issued_minor` is what
+    went out before; one that `gathers` has bills to come and waits for them, until `issue_at` at
+    the latest.
     """
 
     bill_on: date
@@ -46,13 +48,15 @@ class Run:
     invoices: int
     held: int
     total_minor: int
+    issued_minor: int
     issue_at: datetime | None
+    gathers: bool
     needs_second: bool
     asked: RunRelease | None
 
 
 def limit_minor(currency: str) -> int | None:
-    """This function will return above what a day's drafts need a second person, if anything."""
+    """This function will return above what a day's bills need a second person, if anything."""
     return minor_of(settings().run_release_limit, currency)
 
 
@@ -72,11 +76,13 @@ def standing(*, control_session: Session) -> list[Run]:
             func.count().filter(_held_by_itself()),
             func.coalesce(func.sum(Invoice.total_minor).filter(~_held_by_itself()), 0),
             func.min(Invoice.issue_at),
+            func.bool_or(Invoice.gathers),
         )
         .where(Invoice.state == "draft")
         .group_by(Invoice.supplied_on, Invoice.currency)
         .order_by(Invoice.supplied_on, Invoice.currency)
     ).all()
+    sent = issued(control_session=control_session, days={row[0] for row in rows})
     asked = {
         (each.bill_on, each.currency): each
         for each in control_session.scalars(
@@ -96,11 +102,15 @@ def standing(*, control_session: Session) -> list[Run]:
             invoices=invoices,
             held=held,
             total_minor=int(total_minor),
+            issued_minor=sent.get((bill_on, currency), 0),
             issue_at=issue_at,
-            needs_second=_needs_second(currency, int(total_minor)),
+            gathers=gathers,
+            needs_second=_needs_second(
+                currency, int(total_minor) + sent.get((bill_on, currency), 0)
+            ),
             asked=asked.get((bill_on, currency)),
         )
-        for bill_on, currency, invoices, held, total_minor, issue_at in rows
+        for bill_on, currency, invoices, held, total_minor, issue_at, gathers in rows
     ]
 
 
@@ -109,24 +119,45 @@ def ask(
 ) -> RunRelease:
     """This function will let the drafts of a run go, or ask a second person to, above the limit.
 
-    Bills that the brake holds stay held.
+    It speaks of the drafts that stand now; what of the run went out before counts towards the
+    limit. Bills that the brake holds stay held.
 
     Raises: NothingToRelease.
     """
-    invoices, total_minor = _sum(control_session, _of_run(bill_on, currency))
-    if not invoices:
+    drafts = control_session.execute(
+        select(Invoice.id, Invoice.total_minor)
+        .where(
+            Invoice.state == "draft",
+            Invoice.supplied_on == bill_on,
+            Invoice.currency == currency,
+            ~_held_by_itself(),
+            ~_let_go_by_two(),
+        )
+        # As `drafts.take_back` does, so that neither waits for the other for ever.
+        .order_by(Invoice.id)
+        .with_for_update(of=Invoice)
+    ).all()
+    if not drafts:
         raise NothingToRelease("There is no draft of that day any more.")
+    total_minor = sum(draft.total_minor for draft in drafts)
+    sent = issued(control_session=control_session, days=[bill_on]).get((bill_on, currency), 0)
     release = RunRelease(
         bill_on=bill_on,
         currency=currency,
-        invoices=invoices,
+        invoices=len(drafts),
         total_minor=total_minor,
-        needs_second=_needs_second(currency, total_minor),
+        needs_second=_needs_second(currency, total_minor + sent),
         asked_by=staff_id,
         asked_at=now,
     )
     control_session.add(release)
     control_session.flush()
+    control_session.execute(
+        update(Invoice)
+        .where(bulk.among(Invoice.id, [draft.id for draft in drafts]))
+        .values(run_release_id=release.id)
+        .execution_options(synchronize_session=False)
+    )
     _note(control_session, release, "asked", Actor.staff(staff_id), now)
     if not release.needs_second:
         _let_go(control_session, release, now)
@@ -145,8 +176,10 @@ def approve(
         raise NothingToRelease("Nobody asked for this release any more.")
     if release.asked_by == staff_id:
         raise SecondPersonNeeded("You asked for this release: somebody else has to agree to it.")
-    _, total_minor = _sum(control_session, _covered(release))
-    if total_minor > release.total_minor:
+    total_minor = control_session.scalar(
+        select(func.coalesce(func.sum(Invoice.total_minor), 0)).where(_covered(release))
+    )
+    if int(total_minor or 0) > release.total_minor:
         raise RunChanged("The run comes to more than was asked for. Ask for its release again.")
     release.approved_by, release.approved_at = staff_id, now
     control_session.flush()
@@ -160,37 +193,28 @@ def _needs_second(currency: str, total_minor: int) -> bool:
     return limit is not None and total_minor > limit
 
 
-def _sum(control_session: Session, condition: ColumnElement[bool]) -> tuple[int, int]:
-    row = control_session.execute(
-        select(func.count(), func.coalesce(func.sum(Invoice.total_minor), 0)).where(condition)
-    ).one()
-    return int(row[0]), int(row[1])
-
-
-def _of_run(bill_on: date, currency: str) -> ColumnElement[bool]:
-    return and_(
-        Invoice.state == "draft",
-        Invoice.supplied_on == bill_on,
-        Invoice.currency == currency,
-        ~_held_by_itself(),
-    )
-
-
 def _held_by_itself() -> ColumnElement[bool]:
     """The brake holds it, whatever becomes of its run."""
     return func.coalesce(Invoice.held["rule"].astext, OF_ITS_RUN) != OF_ITS_RUN
 
 
+def _let_go_by_two() -> ColumnElement[bool]:
+    """It is on its way: two people agreed to it."""
+    return exists().where(
+        RunRelease.id == Invoice.run_release_id, RunRelease.approved_at.is_not(None)
+    )
+
+
 def _covered(release: RunRelease) -> ColumnElement[bool]:
-    """A release covers what was written when it was asked for, not what came later."""
-    return and_(_of_run(release.bill_on, release.currency), Invoice.created_at <= release.asked_at)
+    """A release covers the drafts that it was asked for, not what was written later."""
+    return and_(Invoice.state == "draft", Invoice.run_release_id == release.id, ~_held_by_itself())
 
 
 def _let_go(control_session: Session, release: RunRelease, now: datetime) -> None:
     control_session.execute(
         update(Invoice)
         .where(_covered(release))
-        .values(issue_at=now, held=None)
+        .values(issue_at=now, held=None, gathers=False)
         .execution_options(synchronize_session=False)
     )
     control_session.expire_all()
@@ -216,24 +240,41 @@ def _note(
     )
 
 
-def totals(*, control_session: Session, days: Collection[date]) -> dict[RunKey, int]:
+def drafted(*, control_session: Session, days: Collection[date]) -> dict[RunKey, int]:
     """This function will add up the drafts of some days, by currency."""
+    return _sums(control_session, days, and_(Invoice.state == "draft", ~_held_by_itself()))
+
+
+def issued(*, control_session: Session, days: Collection[date]) -> dict[RunKey, int]:
+    """This function will add up what of some days is issued, by currency."""
+    return _sums(control_session, days, Invoice.state.not_in(("draft", "void")))
+
+
+def _sums(
+    control_session: Session, days: Collection[date], condition: ColumnElement[bool]
+) -> dict[RunKey, int]:
     rows = control_session.execute(
         select(Invoice.supplied_on, Invoice.currency, func.sum(Invoice.total_minor))
-        .where(Invoice.state == "draft", bulk.among(Invoice.supplied_on, days), ~_held_by_itself())
+        .where(bulk.among(Invoice.supplied_on, days), condition)
         .group_by(Invoice.supplied_on, Invoice.currency)
     )
     return {(day, currency): int(total) for day, currency, total in rows}
 
 
-def released(*, control_session: Session, days: Collection[date]) -> dict[RunKey, datetime]:
-    """This function will tell which runs people let go, and drafts of until when that covers."""
+def released(*, control_session: Session, release_ids: Collection[UUID]) -> dict[UUID, int]:
+    """This function will tell by how many people releases let their drafts go: one or two.
+
+    Those that still wait for a second person are not among them.
+    """
+    if not release_ids:
+        return {}
     rows = control_session.execute(
-        select(RunRelease.bill_on, RunRelease.currency, func.max(RunRelease.asked_at))
-        .where(
-            bulk.among(RunRelease.bill_on, days),
-            or_(~RunRelease.needs_second, RunRelease.approved_at.is_not(None)),
+        select(RunRelease.id, RunRelease.needs_second).where(
+            bulk.among(RunRelease.id, release_ids), _is_effective()
         )
-        .group_by(RunRelease.bill_on, RunRelease.currency)
     )
-    return {(day, currency): asked_at for day, currency, asked_at in rows}
+    return {release_id: 2 if needs_second else 1 for release_id, needs_second in rows}
+
+
+def _is_effective() -> ColumnElement[bool]:
+    return or_(~RunRelease.needs_second, RunRelease.approved_at.is_not(None))

@@ -63,6 +63,8 @@ class Sheet:
     issue_at: datetime | None = None
     held: dict[str, Any] | None = None
     released_minor: int | None = None
+    gathers: bool = False
+    run_release_id: UUID | None = None
     issued_at: datetime | None = None
     due_on: date | None = None
     content_sha256: str | None = None

@@ -11,10 +11,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, Row, and_, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Date, Row, and_, cast, exists, func, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app.base import bulk, clock
+from app.base.config import settings
 from invoices import (
     billed_commitments,
     composing,
@@ -128,7 +129,7 @@ def bill_due(now: datetime) -> ColumnElement[bool]:
 
     A tenant whose database is being destroyed, or is gone, is not billed any more.
     """
-    return _come(Subscription.next_bill_on, now)
+    return _come(Subscription, Subscription.next_bill_on, now)
 
 
 def correction_due(now: datetime) -> ColumnElement[bool]:
@@ -136,22 +137,60 @@ def correction_due(now: datetime) -> ColumnElement[bool]:
 
     That goes on after a subscription's end, as long as the usage billed last may change.
     """
-    return _come(Subscription.next_correction_on, now)
+    return _come(Subscription, Subscription.next_correction_on, now)
 
 
-def _come(day: InstrumentedAttribute[date | None], now: datetime) -> ColumnElement[bool]:
+def _come(
+    of: type[Subscription], day: InstrumentedAttribute[date | None], now: datetime
+) -> ColumnElement[bool]:
     live = aliased(Tenant)
     return and_(
         day <= (now + _FURTHEST_AHEAD).date(),
-        day <= cast(func.timezone(Subscription.timezone, now), Date),
-        exists().where(live.id == Subscription.tenant_id, live.state.in_(LIVE_STATES)),
+        day <= cast(func.timezone(of.timezone, now), Date),
+        exists().where(live.id == of.tenant_id, live.state.in_(LIVE_STATES)),
     )
 
 
 def draft_due(now: datetime) -> ColumnElement[bool]:
-    """This function will return the condition that a subscription's draft is to be issued."""
-    return Subscription.id.in_(
-        select(Invoice.subscription_id).where(Invoice.state == "draft", Invoice.issue_at <= now)
+    """This function will return the condition that a subscription's draft is to be issued.
+
+    One that waits for the others of its day is as soon as none of them is to come any more.
+    """
+    due = Invoice.issue_at <= now
+    if settings().run_release_limit:
+        standing = (Invoice.supplied_on, Invoice.currency)
+        gathering = select(*standing).where(Invoice.state == "draft", Invoice.gathers)
+        day = gathering.distinct().subquery()
+        whole = select(day).where(
+            ~to_compose(bill_on=day.c.supplied_on, currency=day.c.currency, now=now)
+        )
+        due = or_(due, and_(Invoice.gathers, tuple_(*standing).in_(whole)))
+    return Subscription.id.in_(select(Invoice.subscription_id).where(Invoice.state == "draft", due))
+
+
+def to_compose(
+    *,
+    bill_on: ColumnElement[date],
+    currency: ColumnElement[str],
+    now: datetime,
+    but: Collection[UUID] = (),
+) -> ColumnElement[bool]:
+    """This function will return the condition that bills of a day and currency are still to come.
+
+    Of those who lack readings or failed only who is due on that very day counts: nobody waits day
+    after day for the same one.
+    """
+    other = aliased(Subscription)
+    stuck = or_(
+        func.coalesce(other.blocked_reason, "") != "",
+        other.last_error.is_not(None),
+        other.attempts >= settings().work_attempts_max,
+    )
+    return exists().where(
+        other.currency == currency,
+        _come(other, other.next_bill_on, now),
+        or_(other.next_bill_on == bill_on, and_(other.next_bill_on < bill_on, ~stuck)),
+        ~bulk.among(other.id, but),
     )
 
 

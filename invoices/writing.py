@@ -19,6 +19,7 @@ _INVOICE = (
     *("id", "attempts", "state", "tenant_id", "subscription_id", "series", "year", "number"),
     *("number_text", "period", "currency", "subtotal_minor", "tax_minor", "total_minor"),
     *("seller", "buyer", "supplied_on", "created_at", "issue_at", "held", "released_minor"),
+    *("gathers", "run_release_id"),
     *("issued_at", "due_on", "content_sha256", "paid_at", "collect_at"),
 )
 _LINE = (
@@ -115,6 +116,8 @@ def _invoice_row(sheet: Sheet, seller: str) -> Row:
         sheet.issue_at,
         sheet.held and fingerprints.canonical_json(sheet.held),
         sheet.released_minor,
+        sheet.gathers,
+        sheet.run_release_id,
         sheet.issued_at,
         sheet.due_on,
         sheet.content_sha256,

@@ -75,8 +75,10 @@ class Settings(BaseSettings):
     brake_factor: Decimal = Decimal(3)
     brake_floor: str = "KRW=1000000,USD=1000,EUR=1000,JPY=100000"
     brake_lines_per_day: int = 1_000
-    # Drafts of one day that come to more need a second person to release them, e.g. "KRW=50000000".
+    # Bills of one day that come to more need a second person to release them, e.g. "KRW=50000000".
     run_release_limit: str = ""
+    # Where there is a limit, a bill waits for the others of its day; for so many hours at most.
+    run_wait_hours: int = 6
     billing_day: int = 0
     customer_may: str = "plan,quantity,addons,cancel"
     paper_language: Literal["ko", "en"] = "ko"

@@ -178,6 +178,9 @@ class Invoice(Keyed, Leased, Base):
             "state IN ('draft', 'void') OR (issue_at IS NULL AND held IS NULL)", name="not_waiting"
         ),
         CheckConstraint("held IS NULL OR issue_at IS NULL", name="held"),
+        CheckConstraint(
+            "NOT gathers OR (state IN ('draft', 'void') AND issue_at IS NOT NULL)", name="gathers"
+        ),
         Index(None, "tenant_id", "issued_at"),
         Index("ix_invoice_draft", "subscription_id", postgresql_where="state = 'draft'"),
         Index(
@@ -188,6 +191,18 @@ class Invoice(Keyed, Leased, Base):
             postgresql_where="state = 'draft'",
         ),
         Index("ix_invoice_issue_at", "issue_at", postgresql_where="state = 'draft'"),
+        Index(
+            "ix_invoice_run",
+            "supplied_on",
+            "currency",
+            postgresql_include=("total_minor",),
+            postgresql_where="state NOT IN ('draft', 'void')",
+        ),
+        Index(
+            "ix_invoice_run_release_id",
+            "run_release_id",
+            postgresql_where="run_release_id IS NOT NULL",
+        ),
         # Finance's lists and their totals are read from these two without touching the rows.
         Index("ix_invoice_issued_at", "issued_at", "id", postgresql_include=_LISTED),
         Index("ix_invoice_state", "state", "issued_at", "id", postgresql_include=_LISTED[1:]),
@@ -222,6 +237,10 @@ class Invoice(Keyed, Leased, Base):
     # Why the brake stopped it, with the figures it compared.
     held: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     released_minor: Mapped[int | None]  # the total that a person let pass
+    # It waits for the other bills of its day, until `issue_at` at the latest.
+    gathers: Mapped[bool] = mapped_column(default=False, server_default="false")
+    # The release of its run that somebody asked for while it stood as a draft.
+    run_release_id: Mapped[UUID | None] = mapped_column(ForeignKey("run_release.id"))
     issued_at: Mapped[datetime | None]
     due_on: Mapped[date | None]
     content_sha256: Mapped[str | None]

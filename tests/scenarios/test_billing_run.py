@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,7 @@ from structlog.testing import capture_logs
 
 from app.base.db import control_session
 from app.base.invariants import offences
+from invoices import rehearsal
 from invoices.checks import INVARIANTS
 from invoices.models import BilledSpan, Invoice, NumberSeries, Subscription, SubscriptionItem
 from jobs import invoicing as step
@@ -73,15 +76,23 @@ def wrong() -> list[str]:
         return found
 
 
+Billers = Callable[[Sequence[float | None]], list[int]]
+
+
 @pytest.fixture
-def billers(
-    scenario: Scenario, set_clock: Callable[[datetime], None]
-) -> Iterator[Callable[[Sequence[float | None]], list[int]]]:
-    """Starts billing processes at once, each killed before its n-th statement, if one is named.
+def billers(scenario: Scenario, set_clock: Callable[[datetime], None]) -> Iterator[Billers]:
+    """Starts billing processes at once, each killed before its n-th statement, if one is named."""
+    set_clock(TODAY)
+    with billing(scenario) as start:
+        yield start
+
+
+@contextmanager
+def billing(scenario: Scenario, **environment: str) -> Iterator[Billers]:
+    """Billing processes with these settings.
 
     Leases of no length let both take the same subscriptions all the time, the worst that can be.
     """
-    set_clock(TODAY)
     process = processes.start(
         *("-m", "tests.scenarios.killed_biller"),
         environment={
@@ -90,6 +101,7 @@ def billers(
             "TENANTRY_WORK_ATTEMPTS_MAX": "1000000",
             "TENANTRY_INVOICING_CHUNK": "2",
             "TENANTRY_LOG_LEVEL": "ERROR",
+            **environment,
         },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -103,24 +115,22 @@ def billers(
         requests.flush()
         return list(json.loads(answers.readline()))
 
-    yield start
-    requests.close()
-    process.wait(timeout=60)
-    answers.close()
+    try:
+        yield start
+    finally:
+        requests.close()
+        process.wait(timeout=60)
+        answers.close()
 
 
 class TestTwoBillingRunsAtOnce:
-    def test_bill_each_month_of_each_subscription_once(
-        self, billers: Callable[[Sequence[float | None]], list[int]]
-    ) -> None:
+    def test_bill_each_month_of_each_subscription_once(self, billers: Billers) -> None:
         with control_session() as session:
             subscribe(session, 12)
         assert billers([None, None]) == [0, 0]
         assert wrong() == []
 
-    def test_killed_anywhere_miss_nothing_and_bill_nothing_twice(
-        self, billers: Callable[[Sequence[float | None]], list[int]]
-    ) -> None:
+    def test_killed_anywhere_miss_nothing_and_bill_nothing_twice(self, billers: Billers) -> None:
         killed = 0
         for schedule in crashes.schedules(SCHEDULES):
             made = crashes.make(schedule.seed)
@@ -131,6 +141,47 @@ class TestTwoBillingRunsAtOnce:
             assert crashes.differences(wanted) == [], schedule
         assert list(crashes.broken_rules()) == []
         assert killed > SCHEDULES
+
+
+class TestTwoBillingRunsUnderALimit:
+    @pytest.fixture
+    def days(self, scenario: Scenario, set_clock: Callable[[datetime], None]) -> dict[date, int]:
+        """Twelve customers with four bills each; what each of the days comes to."""
+        set_clock(TODAY)
+        with control_session() as session:
+            subscribe(session, 12)
+            found = rehearsal.rehearse(control_session=session, as_of=TODAY.date())
+        sums: dict[date, int] = defaultdict(int)
+        for bill in found.bills:
+            sums[bill.bill_on] += bill.total_minor
+        assert len(found.bills) == 12 * BILLS
+        return sums
+
+    @pytest.mark.parametrize("deaths", [[None, None], [31, 47], [90, 0.8], [160, 175]])
+    def test_issue_nothing_of_a_day_that_comes_to_more(
+        self, scenario: Scenario, days: dict[date, int], deaths: list[float | None]
+    ) -> None:
+        limit = {"TENANTRY_RUN_RELEASE_LIMIT": f"KRW={min(days.values()) - 1}"}
+        with billing(scenario, **limit) as start:
+            start(deaths)
+            assert start([None, None]) == [0, 0]
+        with control_session() as session:
+            states = session.scalars(select(Invoice.state)).all()
+            assert states == ["draft"] * 12 * BILLS
+            first = session.scalars(
+                select(Invoice).where(Invoice.supplied_on == START).order_by(Invoice.id)
+            ).all()
+            assert [draft.held for draft in first] == [{"rule": "run"}] * 12
+
+    @pytest.mark.parametrize("deaths", [[None, None], [31, 47], [90, 0.8], [160, 175]])
+    def test_issue_all_of_days_that_come_to_as_much(
+        self, scenario: Scenario, days: dict[date, int], deaths: list[float | None]
+    ) -> None:
+        limit = {"TENANTRY_RUN_RELEASE_LIMIT": f"KRW={max(days.values())}"}
+        with billing(scenario, **limit) as start:
+            start(deaths)
+            assert start([None, None]) == [0, 0]
+        assert wrong() == []
 
 
 class TestOneSubscriptionThatCannotBeBilled:

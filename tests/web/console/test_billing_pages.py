@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
@@ -38,10 +39,22 @@ def with_grace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
 
 
+@pytest.fixture
+def limited(with_grace: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No grace, and two people all the same."""
+    monkeypatch.setenv("TENANTRY_INVOICE_GRACE_HOURS", "0")
+    settings.cache_clear()
+
+
+def bill_these(ids: list[UUID], at: datetime | None = None) -> None:
+    with control_session() as session:
+        invoicing.bill(control_session=session, subscription_ids=ids, now=at or clock.now())
+
+
 def bill_all(at: datetime | None = None) -> None:
     with control_session() as session:
         ids = list(session.scalars(select(Subscription.id)))
-        invoicing.bill(control_session=session, subscription_ids=ids, now=at or clock.now())
+    bill_these(ids, at)
 
 
 def spiking() -> None:
@@ -123,6 +136,30 @@ class TestReleasingARun:
         bill_all()
         with control_session() as session:
             assert set(session.scalars(select(Invoice.state))) == {"issued"}
+
+    @pytest.mark.parametrize(
+        ("language", "gathers", "sent"),
+        [
+            ("ko", "그날의 다른 청구가 모두 계산되면 자동 발행", "이미 ₩209,000 발행"),
+            ("en", "when the other bills of that day are composed", "after ₩209,000 issued"),
+        ],
+    )
+    def test_of_which_bills_are_to_come_or_went_out_says_so(
+        self, client: Any, limited: None, language: str, gathers: str, sent: str
+    ) -> None:
+        newcomers(3)
+        with control_session() as session:
+            ids = list(session.scalars(select(Subscription.id).order_by(Subscription.id)))
+        bill_these(ids[:1])
+        sign_in_staff(client, "finance")
+        page = client.get(PAGE, query_string={"lang": language}).text
+        assert gathers in page
+        assert sent not in page
+        bill_these(ids[:1], at=NOW + timedelta(hours=7))
+        bill_these(ids[1:])
+        page = client.get(PAGE, query_string={"lang": language}).text
+        assert gathers not in page
+        assert sent in page
 
     def test_is_not_for_those_who_read(self, client: Any, with_grace: None) -> None:
         newcomers(1)
