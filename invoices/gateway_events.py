@@ -18,7 +18,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Unavailable
-from invoices import account_deposits, payment, reconciliation
+from invoices import account_deposits, payment, reconciliation, revoked_methods
 from invoices import reconciliation_matching as matching
 from invoices import reconciliation_money_back as money_back
 from invoices.gateways import registry
@@ -30,7 +30,8 @@ LISTENER = Actor("gateway")
 # Longer than any gateway goes on telling.
 UNSIGNED_KEPT_DAYS = 30
 
-# A charge that we know the outcome of, accounts that are looked at on their own, and cards.
+# A charge that we know the outcome of, accounts that are looked at on their own, and methods that
+# are not ours.
 _TOLD_ELSEWHERE = frozenset(
     {
         EventKind.PAYMENT_SUCCEEDED,
@@ -61,9 +62,9 @@ def store(*, control_session: Session, gateway: str, event: Heard, now: datetime
     of_account = account_deposits.heard(
         control_session=control_session, gateway=gateway, event=event, now=now
     )
-    if event.trust != Trust.SIGNED and not (
-        of_account or _is_ours(control_session, gateway, event)
-    ):
+    method_id = revoked_methods.named(control_session=control_session, gateway=gateway, event=event)
+    ours = of_account or method_id is not None or _is_ours(control_session, gateway, event)
+    if event.trust != Trust.SIGNED and not ours:
         return False
     if event.trust == Trust.UNSIGNED and _waits_already(control_session, gateway, event):
         return False
@@ -76,6 +77,7 @@ def store(*, control_session: Session, gateway: str, event: Heard, now: datetime
             trust=event.trust.value,
             order_id=event.order_id,
             gateway_payment_id=event.gateway_payment_id,
+            method_id=method_id,
             received_at=now,
         )
         .on_conflict_do_nothing(index_elements=["gateway", "event_id"])
@@ -88,11 +90,12 @@ def store(*, control_session: Session, gateway: str, event: Heard, now: datetime
 
 def proven(*, control_session: Session, gateway: str, event: Heard) -> bool:
     """This function will tell whether a sender proved who it is: by a signature, or a secret."""
-    return event.trust == Trust.SIGNED or (
-        event.trust == Trust.SECRET
-        and account_deposits.knows_secret(
-            control_session=control_session, gateway=gateway, event=event
-        )
+    if event.trust != Trust.SECRET:
+        return event.trust == Trust.SIGNED
+    if revoked_methods.named(control_session=control_session, gateway=gateway, event=event):
+        return True
+    return account_deposits.knows_secret(
+        control_session=control_session, gateway=gateway, event=event
     )
 
 
@@ -148,9 +151,13 @@ def due() -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be asked about an event: an attempt still open, or a payment that we have."""
+    """What is to be asked about an event: an attempt still open, or a payment that we have.
+
+    Or a payment method: whether it can still be charged.
+    """
 
     order: payment.Order | None = None
+    method: revoked_methods.Question | None = None
     gateway: str = ""
     gateway_payment_id: str = ""
 
@@ -162,6 +169,11 @@ def begin(*, control_session: Session, event_id: UUID) -> Question | None:
     gateway says that something happened to it.
     """
     event = control_session.get_one(GatewayEvent, event_id)
+    if event.method_id is not None:
+        method = revoked_methods.ask(
+            control_session=control_session, method_id=event.method_id, trust=event.trust
+        )
+        return Question(method=method) if method is not None else None
     attempt_id = control_session.scalar(
         select(PaymentAttempt.id).where(
             PaymentAttempt.gateway == event.gateway,
@@ -189,8 +201,13 @@ def _names(event: GatewayEvent) -> ColumnElement[bool]:
     )
 
 
-def look(*, question: Question) -> LookupResult:
-    """This function will ask the gateway itself, moving no money. Call it in no transaction."""
+def look(*, question: Question) -> LookupResult | bool:
+    """This function will ask the gateway itself, moving no money. Call it in no transaction.
+
+    Of a method it says whether it can still be charged. Raises: GatewayUnavailable, of that alone.
+    """
+    if question.method is not None:
+        return revoked_methods.stands(question=question.method)
     if question.order is not None:
         return payment.look(order=question.order)
     at = registry.gateway(question.gateway)
@@ -204,7 +221,7 @@ def record(
     control_session: Session,
     event_id: UUID,
     question: Question | None,
-    result: LookupResult | None,
+    result: LookupResult | bool | None,
     now: datetime,
 ) -> None:
     """This function will settle the attempt if the gateway confirms the money, and the event.
@@ -228,7 +245,13 @@ def record(
     lost_patience = event.attempts >= settings().work_attempts_max - 1
     if question is not None and isinstance(result, Unknown) and not lost_patience:
         raise NotConfirmed(f"The gateway does not confirm its own message yet: {result.reason}")
-    _learn(control_session, event, result, now)
+    if event.method_id is not None:
+        if result is False:
+            revoked_methods.gone(
+                control_session=control_session, method_id=event.method_id, actor=LISTENER, now=now
+            )
+    elif not isinstance(result, bool):
+        _learn(control_session, event, result, now)
     event.applied_at = now
 
 

@@ -153,6 +153,7 @@ def complete_registration(
         gateway=registration.gateway,
         customer_key=registration.customer_key,
         token_sealed=secrets.encrypt(registered.token),
+        named_digest=secrets.hash_token(registered.named or registered.token),
         masked=registered.masked,
         brand=registered.brand,
         is_default=True,
@@ -240,13 +241,14 @@ def revoke(
 ) -> PaymentMethod:
     """This function will stop using a method; the newest other one becomes the default.
 
-    The caller tells the gateway after its commit, by `forget_at_gateway`.
+    The gateway is told by a job, until it confirms that it has forgotten the method too.
 
     Raises: NoSuchMethod.
     """
     method = control_session.get(PaymentMethod, method_id, with_for_update=True)
     if method is None or method.tenant_id != tenant_id or method.revoked_at is not None:
         raise NoSuchMethod("There is no such payment method.")
+    notify(control_session, "payment_methods")
     method.revoked_at, method.is_default = now, False
     control_session.flush()
     remaining = methods(control_session=control_session, tenant_id=tenant_id)
@@ -257,6 +259,18 @@ def revoke(
     return method
 
 
+def to_forget() -> ColumnElement[bool]:
+    """This function will return the condition that a gateway is to forget a method yet.
+
+    Of tenants that are destroyed no token is left, and nothing can be told of it.
+    """
+    return and_(
+        PaymentMethod.revoked_at.is_not(None),
+        PaymentMethod.forgotten_at.is_(None),
+        PaymentMethod.token_sealed != "",
+    )
+
+
 def forget_at_gateway(*, method: PaymentMethod) -> None:
     """This function will make a revoked method unchargeable at the gateway; in no transaction.
 
@@ -265,6 +279,13 @@ def forget_at_gateway(*, method: PaymentMethod) -> None:
     gateway(method.gateway).revoke(
         token=secrets.decrypt(method.token_sealed), customer_key=method.customer_key
     )
+
+
+def forgotten(*, control_session: Session, method_id: UUID, now: datetime) -> None:
+    """This function will write down that the gateway has forgotten a revoked method."""
+    method = control_session.get_one(PaymentMethod, method_id, with_for_update=True)
+    if method.forgotten_at is None:
+        method.forgotten_at = now
 
 
 def _note(

@@ -292,6 +292,7 @@ def _forget(control_session: Session, tenant_id: UUID, now: datetime) -> None:
         .where(of(PaymentMethod.tenant_id))
         .values(
             token_sealed="",
+            named_digest=None,
             masked="",
             is_default=False,
             revoked_at=func.coalesce(PaymentMethod.revoked_at, now),

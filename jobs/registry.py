@@ -26,6 +26,7 @@ STEP_MODULES = (
     "refunds",
     "dunning",
     "gateway_events",
+    "payment_methods",
     "transfers",
     "reconciliation",
     "business_status",

@@ -110,19 +110,30 @@ def complete_registration(registration_id: str) -> Response:
 @api.post("/methods/revoke")
 def revoke_method() -> Response:
     """This function will make a method unchargeable. Twice is fine."""
-    body = _body()
-    token = _text(body, "token", 200)
     book = sandbox().book
     with book.lock:
-        method = book.get("methods", token)
-        if method is None or method["customer_key"] != body.get("customer_key"):
-            raise Refused(404, "method_not_found", "There is no such payment method.")
+        method = _method()
         if not method["revoked_at"]:
             now = _now()
             gone = {**method, "revoked_at": now.isoformat()}
-            told = payments.event_row(payments.new_id("evt"), "method.revoked", {}, now)
+            data = {"method": method["id"]}
+            told = payments.event_row(payments.new_id("evt"), "method.revoked", data, now)
             book.write([("methods", gone), ("events", told)])
     return _json(Reply(200, {"revoked": True}))
+
+
+@api.post("/methods/show")
+def show_method() -> Response:
+    """This function will say whether a method can be charged; its token stands in no address."""
+    return _json(Reply(200, {"revoked": _method()["revoked_at"] is not None}))
+
+
+def _method() -> dict[str, Any]:
+    body = _body()
+    method = sandbox().book.get("methods", _text(body, "token", 200))
+    if method is None or method["customer_key"] != body.get("customer_key"):
+        raise Refused(404, "method_not_found", "There is no such payment method.")
+    return method
 
 
 @api.post("/charges")

@@ -33,6 +33,9 @@ class BareGateway:
     def revoke(self, *, token: str, customer_key: str) -> None:
         raise self._refusal(port.Capability.REVOKE)
 
+    def method_stands(self, *, token: str, customer_key: str) -> bool:
+        raise self._refusal(port.Capability.LOOKUP_METHOD)
+
     def prepare(
         self,
         *,

@@ -132,6 +132,12 @@ class Gateway(Protocol):
         Raises: GatewayUnavailable.
         """
 
+    def method_stands(self, *, token: str, customer_key: str) -> bool:
+        """This function will tell whether the gateway would still charge the method.
+
+        With Capability.LOOKUP_METHOD. Raises: GatewayUnavailable.
+        """
+
     def prepare(
         self,
         *,

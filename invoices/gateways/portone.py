@@ -62,6 +62,7 @@ class PortOneGateway(BareGateway):
         {
             Capability.REGISTER,
             Capability.REVOKE,
+            Capability.LOOKUP_METHOD,
             Capability.CHARGE,
             Capability.REFUND,
             Capability.REFUND_IN_PART,
@@ -168,6 +169,16 @@ class PortOneGateway(BareGateway):
         except Refused as refusal:
             if class_of(kind=refusal.kind) is not port.DeclineClass.NEW_METHOD_NEEDED:
                 raise _unexpected(refusal) from refusal
+
+    def method_stands(self, *, token: str, customer_key: str) -> bool:
+        """This function will ask PortOne whether the billing key was deleted."""
+        try:
+            info = self._wire.ask("GET", f"/billing-keys/{part(token)}", query=self._store())
+        except Refused as refusal:
+            if class_of(kind=refusal.kind) is not port.DeclineClass.NEW_METHOD_NEEDED:
+                raise _unexpected(refusal) from refusal
+            return False
+        return info.get("status") == "ISSUED"
 
     def charge(
         self,
@@ -354,6 +365,7 @@ class PortOneGateway(BareGateway):
                 occurred_at=moment(told, "timestamp"),
                 gateway_payment_id=payment_id,
                 order_id=payment_id,
+                method=data.get("billingKey"),
             )
             elsewhere = data.get("storeId", self._store_id) != self._store_id
         except (

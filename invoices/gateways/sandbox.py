@@ -40,6 +40,7 @@ class SandboxGateway(BareGateway):
         {
             Capability.REGISTER,
             Capability.REVOKE,
+            Capability.LOOKUP_METHOD,
             Capability.CHARGE,
             Capability.REFUND,
             Capability.REFUND_IN_PART,
@@ -124,6 +125,18 @@ class SandboxGateway(BareGateway):
         except Refused as refusal:
             if refusal.code != "method_not_found":
                 raise unexpected(refusal) from refusal
+
+    def method_stands(self, *, token: str, customer_key: str) -> bool:
+        """This function will ask the gateway whether the method was revoked."""
+        try:
+            shown = self._client.ask(
+                "POST", "/v1/methods/show", body={"token": token, "customer_key": customer_key}
+            )
+        except Refused as refusal:
+            if refusal.code != "method_not_found":
+                raise unexpected(refusal) from refusal
+            return False
+        return shown.get("revoked") is False
 
     def charge(
         self,
@@ -299,6 +312,7 @@ class SandboxGateway(BareGateway):
                 gateway_payment_id=data.get("payment_id"),
                 order_id=data.get("order_id"),
                 secret=data.get("secret"),
+                method=data.get("method"),
             )
         # Nested without end is as unreadable as broken; both are signed, neither is an event.
         except (

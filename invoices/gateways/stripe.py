@@ -77,6 +77,7 @@ class StripeGateway(BareGateway):
         {
             Capability.REGISTER,
             Capability.REVOKE,
+            Capability.LOOKUP_METHOD,
             Capability.PREPARE,
             Capability.CHARGE,
             Capability.REFUND,
@@ -183,6 +184,18 @@ class StripeGateway(BareGateway):
             # Neither is said by a code: one never was, the other belongs to nobody any more.
             if refusal.status not in (400, 404) or refusal.code not in {*_METHOD_GONE, ""}:
                 raise _unexpected(refusal) from refusal
+
+    def method_stands(self, *, token: str, customer_key: str) -> bool:
+        """This function will ask Stripe whose card it is: a detached one is nobody's any more."""
+        known = Token.read(token)
+        try:
+            with answered():
+                method = plain(self._stripe.payment_methods.retrieve(known.method_id))
+        except Refused as refusal:
+            if refusal.code not in _METHOD_GONE:
+                raise _unexpected(refusal) from refusal
+            return False
+        return method.get("customer") == known.customer_id
 
     def prepare(
         self,
@@ -359,6 +372,7 @@ def registered(
         kind="card",
         masked=stripe_reading.masked(method),
         brand=str(card.get("display_brand") or card.get("brand") or "card"),
+        named=token.method_id,
         expires=f"{card['exp_year']}-{card['exp_month']:02}" if card.get("exp_year") else None,
     )
 

@@ -55,6 +55,7 @@ def parse(
             occurred_at=datetime.fromtimestamp(told["created"], UTC),
             gateway_payment_id=_payment_of(subject),
             order_id=_order_of(subject),
+            method=_method_of(subject),
         )
     # Nested without end is as unreadable as broken; both are signed, neither is an event.
     except (
@@ -104,6 +105,11 @@ def _payment_of(subject: Mapping[str, Any]) -> str | None:
         found = subject.get("id")
     if isinstance(found, dict):
         found = found.get("id")
+    return found if isinstance(found, str) else None
+
+
+def _method_of(subject: Mapping[str, Any]) -> str | None:
+    found = subject.get("id") if subject.get("object") == "payment_method" else None
     return found if isinstance(found, str) else None
 
 

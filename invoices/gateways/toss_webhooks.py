@@ -111,7 +111,7 @@ def _hint(raw_body: bytes, told: Mapping[str, Any], event_type: str) -> GatewayE
         case "CANCEL_STATUS_CHANGED":
             kind = EventKind.PAYMENT_REFUNDED
         case "BILLING_DELETED":
-            kind = EventKind.METHOD_REVOKED
+            return _revoked(raw_body, told, data)
         case _:
             kind = EventKind.OTHER
     return _event(
@@ -124,6 +124,19 @@ def _hint(raw_body: bytes, told: Mapping[str, Any], event_type: str) -> GatewayE
     )
 
 
+def _revoked(raw_body: bytes, told: Mapping[str, Any], data: Mapping[str, Any]) -> GatewayEvent:
+    """Nobody can ask Toss about a billing key; but nobody else knows it either."""
+    billing_key = reading.text(data, "billingKey")
+    return _event(
+        raw_body,
+        told,
+        kind=EventKind.METHOD_REVOKED,
+        trust=Trust.SECRET,
+        secret=billing_key,
+        method=billing_key,
+    )
+
+
 def _event(
     raw_body: bytes,
     told: Mapping[str, Any],
@@ -133,6 +146,7 @@ def _event(
     payment_id: str | None = None,
     order_id: str | None = None,
     secret: str | None = None,
+    method: str | None = None,
 ) -> GatewayEvent:
     return GatewayEvent(
         # Toss names no event; a repeated delivery repeats the body, its time of birth included.
@@ -143,6 +157,7 @@ def _event(
         gateway_payment_id=payment_id,
         order_id=order_id,
         secret=secret,
+        method=method,
     )
 
 

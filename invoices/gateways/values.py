@@ -39,6 +39,8 @@ class Capability(StrEnum):
 
     REGISTER = "register"
     REVOKE = "revoke"
+    # Says whether a method can still be charged; without it such news is believed if proven.
+    LOOKUP_METHOD = "lookup_method"
     CHARGE = "charge"
     REFUND = "refund"
     REFUND_IN_PART = "refund_in_part"
@@ -129,6 +131,8 @@ class RegisteredMethod:
     masked: str  # as people know it: "**** **** **** 4242"
     brand: str
     expires: str | None = None  # "2031-04"
+    # What webhooks call it, where that is not the token itself.
+    named: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ class GatewayEvent:
     # With trust SECRET: what the sender knows and a stranger does not. Compared in constant time
     # with what was stored when the payment began, before anything is believed.
     secret: str | None = field(default=None, repr=False)
-    # The token of the payment method that it is about; it is compared, and never stored.
+    # What the payment method that it is about was called when it was registered; never stored.
     method: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

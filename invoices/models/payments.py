@@ -38,8 +38,12 @@ class CardRegistration(Keyed, Base):
     completed_at: Mapped[datetime | None]
 
 
-class PaymentMethod(Keyed, Base):
-    """A registered way to pay; the gateway's token is encrypted, card data never comes here."""
+class PaymentMethod(Keyed, Leased, Base):
+    """A registered way to pay; the gateway's token is encrypted, card data never comes here.
+
+    One that is revoked here is due until its gateway has forgotten it too. `named_digest` is the
+    hash of what the gateway's messages call it.
+    """
 
     __tablename__ = "payment_method"
     __table_args__ = (
@@ -48,6 +52,12 @@ class PaymentMethod(Keyed, Base):
             "tenant_id",
             unique=True,
             postgresql_where="revoked_at IS NULL AND is_default",
+        ),
+        Index("ix_payment_method_named", "gateway", "named_digest"),
+        Index(
+            "ix_payment_method_to_forget",
+            "revoked_at",
+            postgresql_where="revoked_at IS NOT NULL AND forgotten_at IS NULL",
         ),
     )
 
@@ -60,6 +70,8 @@ class PaymentMethod(Keyed, Base):
     is_default: Mapped[bool] = mapped_column(default=True)
     registered_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    named_digest: Mapped[str | None]
+    forgotten_at: Mapped[datetime | None]
 
 
 class PaymentAttempt(Keyed, Leased, Base):
@@ -187,5 +199,6 @@ class GatewayEvent(Keyed, Leased, Base):
     trust: Mapped[str]  # signed | secret | unsigned
     order_id: Mapped[str | None]
     gateway_payment_id: Mapped[str | None]
+    method_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_method.id"))
     received_at: Mapped[datetime]
     applied_at: Mapped[datetime | None]

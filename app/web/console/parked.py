@@ -17,11 +17,13 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import NotFound
 from app.web.i18n import lazy
+from invoices import payment_methods
 from invoices.models import (
     CashReceipt,
     Document,
     DocumentBundle,
     GatewayEvent,
+    PaymentMethod,
     ReconciliationDay,
     TaxInvoice,
     tax_invoice_is_open,
@@ -117,6 +119,12 @@ KINDS = {
         "gateway_events",
         GatewayEvent.applied_at.is_(None),
         has_tenant=False,
+    ),
+    "payment_methods": Kind(
+        PaymentMethod,
+        lazy("Having a gateway forget a card"),
+        "payment_methods",
+        payment_methods.to_forget(),
     ),
     "reconciliation": Kind(
         ReconciliationDay,

@@ -141,7 +141,7 @@ def _registered_words() -> str:
 @portal_required
 def remove_card(method_id: UUID) -> Any:
     """This function will stop using a card, here at once and at the gateway as soon as it hears."""
-    method = payment_methods.revoke(
+    payment_methods.revoke(
         control_session=control(),
         tenant_id=g.tenant.id,
         method_id=method_id,
@@ -149,10 +149,5 @@ def remove_card(method_id: UUID) -> Any:
         now=clock.now(),
     )
     control().commit()
-    try:
-        payment_methods.forget_at_gateway(method=method)
-    except Unavailable:
-        # It is never charged from here again; the gateway's own copy is only dead weight there.
-        log.warning("card_not_forgotten_at_gateway", method_id=str(method.id))
     flash(gettext("The card is removed and will not be charged any more."), "good")
     return see_other(url_for("portal.payment"))

@@ -62,6 +62,10 @@ _CALLS: dict[Capability, Callable[[Gateway], Any]] = {
         customer_key="customer-1", return_url="http://127.0.0.1/", language="ko"
     ),
     Capability.REVOKE: lambda at: at.revoke(token="t", customer_key="customer-1"),  # noqa: S106
+    Capability.LOOKUP_METHOD: lambda at: at.method_stands(
+        token="t",  # noqa: S106
+        customer_key="customer-1",
+    ),
     Capability.REFUND: lambda at: at.refund(
         gateway_payment_id="p", amount=None, reason="r", idempotency_key="k"
     ),
@@ -120,6 +124,7 @@ class DeclaredCases(Cases):
         for finer, coarser in {
             Capability.CHARGE: Capability.REGISTER,
             Capability.PREPARE: Capability.LOOKUP_BY_PAYMENT,
+            Capability.LOOKUP_METHOD: Capability.REVOKE,
             Capability.REFUND_IN_PART: Capability.REFUND,
             Capability.SIGNED_WEBHOOKS: Capability.WEBHOOKS,
             Capability.CHARGE_WEBHOOKS: Capability.WEBHOOKS,

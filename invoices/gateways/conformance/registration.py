@@ -67,6 +67,14 @@ class RegistrationCases(Cases):
         with pytest.raises(RegistrationRefused):
             till.gateway.complete_registration(customer_key="customer-1", params={})
 
+    @needs(Capability.LOOKUP_METHOD)
+    def test_stands_until_it_is_revoked(self, till: Till) -> None:
+        method = purchase(till).method
+        named = {"token": method.token, "customer_key": method.customer_key}
+        assert till.gateway.method_stands(**named) is True
+        till.gateway.revoke(**named)
+        assert till.gateway.method_stands(**named) is False
+
     @needs(Capability.REVOKE, *CHARGES)
     def test_revoked_can_be_revoked_again_but_not_charged(self, till: Till) -> None:
         buying = purchase(till)

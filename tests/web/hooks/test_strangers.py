@@ -25,6 +25,7 @@ from tests.factories import NOW, make_invoice, make_tenant
 from tests.web.hooks.test_gateway_hooks import signed
 
 SECRET = "ps_known_to_toss_and_us"
+BILLING_KEY = "a-billing-key-of-ours"
 KEYS = {
     "toss": {"client_key": "test_ck_x", "secret_key": "test_sk_x"},
     "sandbox": {"secret_key": "sk", "webhook_secret": "whsec_dGVuYW50cnktd2ViaG9vay10ZXN0cw=="},
@@ -50,7 +51,8 @@ def toss(app: Any) -> Iterator[Any]:
             tenant_id=tenant.id,
             gateway="toss-main",
             customer_key="c",
-            token_sealed=secrets.encrypt("t"),
+            token_sealed=secrets.encrypt(BILLING_KEY),
+            named_digest=secrets.hash_token(BILLING_KEY),
             masked="**** 4242",
             brand="현대",
             registered_at=NOW,
@@ -179,6 +181,22 @@ class TestAnUnsignedMessage:
         assert elsewhere.status_code == 200
         monkeypatch.setattr(strangers, "_minute", lambda: 2)
         assert post(client, bodies[4]).status_code == 200
+
+    def test_that_names_a_billing_key_ends_it(
+        self, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(strangers, "UNSIGNED_PER_MINUTE_MAX", 0)
+        for key, answer in (("guessed", 429), (BILLING_KEY, 200)):
+            told = {"eventType": "BILLING_DELETED", "createdAt": NOW.isoformat()}
+            body = json.dumps({**told, "data": {"billingKey": key}}).encode()
+            assert post(client, body).status_code == answer
+        while step.work():
+            continue
+        with transaction() as session:
+            method = session.scalars(select(PaymentMethod)).one()
+            assert method.revoked_at is not None
+            event = session.scalars(select(GatewayEvent)).one()
+            assert BILLING_KEY not in repr(vars(event))
 
     def test_with_the_accounts_secret_has_it_looked_at(self, client: Any) -> None:
         assert post(client, deposit("account-of-ours", "guessed")).status_code == 404
