@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,24 @@ class Adjustment:
     total: UsageTotal
 
 
+@dataclass(frozen=True, slots=True)
+class Corrects:
+    """The part of an item's time, billed before, that a line puts right: what it came to and does.
+
+    `total` is what it is priced from now; a minimum agreed upon has none.
+    """
+
+    span: Span
+    was_minor: int
+    is_minor: int
+    total: UsageTotal | None = None
+
+    @property
+    def key(self) -> tuple[UUID, datetime]:
+        """What the line that is put right is known by."""
+        return self.span.item.item_id, self.span.start
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillLine:
     """One line of a bill, ready to be written; `span` is what of an item's time it takes."""
@@ -47,6 +66,7 @@ class BillLine:
     use: Use | None = None
     discount: Discount | None = None
     adjustment: Adjustment | None = None
+    corrects: Corrects | None = None
 
 
 def names_of(charge: Charge) -> tuple[str, str]:

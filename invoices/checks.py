@@ -177,7 +177,8 @@ _COUPONS_USED_ONCE = """
     UNION ALL
     SELECT 'invoice_line', l.id, 'a discount that no coupon of the customer accounts for'
     FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
-    WHERE l.kind = 'discount' AND l.evidence ->> 'rule' <> 'discount_returned'
+    WHERE l.kind = 'discount'
+      AND l.evidence ->> 'rule' NOT IN ('discount_returned', 'discount_corrected')
       AND i.state <> 'void' AND NOT EXISTS (
         SELECT FROM coupon_use u JOIN coupon_redemption r ON r.id = u.redemption_id
         WHERE u.line_id = l.id AND u.state = 'used' AND r.tenant_id = i.tenant_id)
@@ -188,6 +189,13 @@ _COUPONS_USED_ONCE = """
       AND -(l.amount_minor + coalesce((l.evidence #>> '{vat,included,1}')::bigint, 0)) <> (
         SELECT sum((share ->> 'amount_minor')::bigint)
         FROM jsonb_array_elements(l.evidence -> 'lines') share)
+    UNION ALL
+    SELECT 'invoice_line', l.id, 'a corrected discount that is not what its coupons changed'
+    FROM invoice_line l
+    WHERE l.kind = 'discount' AND l.evidence ->> 'rule' = 'discount_corrected'
+      AND -(l.amount_minor + coalesce((l.evidence #>> '{vat,included,1}')::bigint, 0)) <> (
+        SELECT sum((each #>> '{is,amount_minor}')::bigint - (each #>> '{was,amount_minor}')::bigint)
+        FROM jsonb_array_elements(l.evidence -> 'coupons') each)
 """
 
 _UNKNOWN_RESOLVED = """

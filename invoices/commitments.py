@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from invoices.bill_lines import CORRECTED, BillLine, named, names_of, plain
+from invoices.bill_lines import CORRECTED, BillLine, Corrects, named, names_of, plain
 from invoices.schedule import Span
 
 
@@ -127,4 +127,5 @@ def anew(
             charge=item.charge.code,
             names=named(CORRECTED, names_of(item.charge)),
             price_id=item.price_id,
+            corrects=Corrects(was.span, was.asked_minor, is_.asked_minor),
         )

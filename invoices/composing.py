@@ -16,10 +16,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from invoices import commitments, discounts, rating, vat
-from invoices.bill_lines import BillLine, named, names_of, plain
+from invoices import commitments, corrected_discounts, discounts, rating, vat
+from invoices.bill_lines import BillLine, Corrects, named, names_of, plain
 from invoices.charges import Offered
 from invoices.commitments import Asked, ToppedUp, reached, tops_up
+from invoices.corrected_discounts import Corrected, Discounted, LineKey
 from invoices.discounts import Redeemed, Repriced
 from invoices.rating import Facts, RatedLine
 from invoices.schedule import DueBill, Span
@@ -28,6 +29,7 @@ from invoices.spending import Grant, Use, spend
 _UNUSED = ("미사용 기간 환급: {name}", "Unused time: {name}")
 _DISCOUNT = ("할인: {name}", "Discount: {name}")
 _RETURNED = ("미사용 기간 할인 차감: {name}", "Discount on unused time: {name}")
+_DISCOUNTED_ANEW = ("할인 정산: {name}", "Correction of discount: {name}")
 _CARRIED = ("다음 청구로 이월", "Carried over to the next bill")
 NO_VAT = vat.Terms()
 _PREPAID = {
@@ -75,7 +77,8 @@ class Account:
     `facts` finds what a span is rated from; `billed` are the spans of earlier bills with their
     amounts; `given` what coupons took off those that may be given back, by item and end; `grants`,
     `coupons` and `adjustments` are shortened as bills use them up. `topped` are the commitments
-    that were billed, where late usage may change what they asked for.
+    that were billed, where late usage may change what they asked for; `discounted` are the bills of
+    what is corrected, as coupons left them.
     """
 
     currency: str
@@ -88,6 +91,7 @@ class Account:
     grants: list[Grant] = field(default_factory=list)
     adjustments: list[BillLine] = field(default_factory=list)
     topped: list[ToppedUp] = field(default_factory=list)
+    discounted: dict[LineKey, Discounted] = field(default_factory=dict)
 
 
 def compose(*, bill: DueBill, account: Account) -> Composed:
@@ -103,7 +107,8 @@ def compose(*, bill: DueBill, account: Account) -> Composed:
     lines += account.adjustments
     account.adjustments.clear()
     lines += commitments.anew(changed=changed, topped=account.topped, currency=account.currency)
-    lines += _returned(lines, account) + _discounted(lines, bill, account)
+    lines += _returned(lines, account) + _discounted_anew(lines, account)
+    lines += _discounted(lines, bill, account)
     supplies = vat.supplies(lines=_parts(lines, account), terms=account.terms)
     subtotal = sum(supply.amount_minor for supply in supplies)
     settling = []
@@ -221,6 +226,34 @@ def _returned(lines: Sequence[BillLine], account: Account) -> list[BillLine]:
     return found
 
 
+def _discounted_anew(lines: Sequence[BillLine], account: Account) -> list[BillLine]:
+    """What is corrected had coupons on its bill: they go with it, in the order of its lines."""
+    found = [
+        (account.discounted[line.corrects.key], line.corrects, position, line)
+        for position, line in enumerate(lines, start=1)
+        if line.corrects is not None and line.corrects.key in account.discounted
+    ]
+    found.sort(key=lambda each: (each[0].bill_on, each[0].made_at, each[0].places[each[1].key]))
+    made = []
+    for discounted, corrects, position, line in found:
+        corrected = replace(
+            _discountable(position, line, corrects.span, account),
+            amount_minor=corrects.is_minor,
+            without=_without_of(corrects, account),
+        )
+        evidence = corrected_discounts.correct(
+            corrected=Corrected(key=corrects.key, was_minor=corrects.was_minor, line=corrected),
+            discounted=discounted,
+            currency=account.currency,
+        )
+        if evidence is not None:
+            amount_minor = evidence["was_minor"] - evidence["is_minor"]
+            off = plain("discount", amount_minor, line.period, account.currency, evidence)
+            names = named(_DISCOUNTED_ANEW, names_of(corrects.span.item.charge))
+            made.append(replace(off, charge=line.charge, names=names))
+    return made
+
+
 def _discounted(lines: Sequence[BillLine], bill: DueBill, account: Account) -> list[BillLine]:
     """This function will take the tenant's coupons off, and note on each that it is used."""
     if not account.coupons:
@@ -248,20 +281,6 @@ def _discounted(lines: Sequence[BillLine], bill: DueBill, account: Account) -> l
 
 def _discountable(position: int, line: BillLine, span: Span, account: Account) -> discounts.Line:
     item = span.item
-
-    def without(free: Decimal) -> Repriced:
-        rated = rating.rate(
-            price_id=item.price_id,
-            charge=item.charge,
-            currency=account.currency,
-            stretch=span.stretch,
-            quantity=item.quantity,
-            facts=account.facts(span),
-            free=free,
-        )
-        evidence = rated.evidence
-        return Repriced(rated.amount_minor, Decimal(evidence["free"]), evidence["steps"])
-
     return discounts.Line(
         position=position,
         plan=account.prices[item.price_id].plan_code,
@@ -270,8 +289,36 @@ def _discountable(position: int, line: BillLine, span: Span, account: Account) -
         starts_on=line.period.start,
         recurring=item.charge.kind == "recurring",
         held=item.charge.by_time,
-        without=without if line.kind == "charge" else None,
+        without=_without(span, account.facts, account) if line.kind == "charge" else None,
     )
+
+
+def _without_of(corrects: Corrects, account: Account) -> Callable[[Decimal], Repriced] | None:
+    if corrects.total is None:
+        return None
+    facts = Facts(total=corrects.total)
+    return _without(corrects.span, lambda _span: facts, account)
+
+
+def _without(
+    span: Span, facts: Callable[[Span], Facts], account: Account
+) -> Callable[[Decimal], Repriced]:
+    """This function will return how a span is priced again with so many units fewer."""
+
+    def without(free: Decimal) -> Repriced:
+        rated = rating.rate(
+            price_id=span.item.price_id,
+            charge=span.item.charge,
+            currency=account.currency,
+            stretch=span.stretch,
+            quantity=span.item.quantity,
+            facts=facts(span),
+            free=free,
+        )
+        evidence = rated.evidence
+        return Repriced(rated.amount_minor, Decimal(evidence["free"]), evidence["steps"])
+
+    return without
 
 
 def _line(line: RatedLine, span: Span, names: tuple[str, str], account: Account) -> BillLine:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk, ids
@@ -89,6 +89,7 @@ def redeemed_of(row: CouponRedemption, used_from: date | None) -> Redeemed:
         starts_on=row.starts_on,
         ends_on=row.ends_on,
         used_from=used_from,
+        since=row.redeemed_at,
     )
 
 
@@ -181,6 +182,18 @@ def give_back(*, control_session: Session, invoice_id: UUID) -> None:
         .where(CouponUse.invoice_id == invoice_id, CouponUse.state == "used")
         .values(state="void")
         .execution_options(synchronize_session=False)
+    )
+
+
+def corrected_by(redemption: CouponRedemption) -> ColumnElement[bool]:
+    """This function will return the condition that a correction of a bill goes with a coupon."""
+    named = {"coupons": [{"redemption": str(redemption.id)}]}
+    return exists().where(
+        InvoiceLine.invoice_id == Invoice.id,
+        Invoice.tenant_id == redemption.tenant_id,
+        Invoice.state != "void",
+        InvoiceLine.kind == "discount",
+        InvoiceLine.evidence.contains(named),
     )
 
 

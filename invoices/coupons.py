@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock
 from app.base.audit import Actor
 from app.base.errors import Conflict, Invalid, NotFound
-from invoices import coupon_terms
+from invoices import coupon_terms, coupon_uses
 from invoices.coupon_terms import CouponUnsound
 from invoices.discounts import Coupon
 from invoices.models import (
@@ -195,7 +195,7 @@ def release(
     redemption.state, redemption.released_at = "released", now
     redemption.ends_on = clock.today(now, tenant.timezone)
     used = exists().where(CouponUse.redemption_id == redemption_id, CouponUse.state == "used")
-    if not control_session.scalar(select(used)):
+    if not control_session.scalar(select(or_(used, coupon_uses.corrected_by(redemption)))):
         redemption.counted = False
         offer = control_session.get_one(
             CouponOffer,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, localcontext
 from typing import Any
 from uuid import UUID
@@ -60,7 +60,8 @@ class Redeemed:
     """A coupon that a tenant has, good for bills of `[starts_on, ends_on)`.
 
     `used_from` is where its months began: the day of the first bill that it took something off,
-    of months free the first day that was free. None before its first use.
+    of months free the first day that was free. None before its first use. `since` is when it was
+    redeemed: no bill that was made before had it.
     """
 
     redemption_id: UUID
@@ -68,6 +69,7 @@ class Redeemed:
     starts_on: date
     ends_on: date | None = None
     used_from: date | None = None
+    since: datetime | None = None
 
     def lasts_until(self) -> date | None:
         """This function will return the day its months are over, if they began and do end."""
@@ -143,10 +145,10 @@ def discount(
     """
     left = _Left({line.position: max(0, line.amount_minor) for line in lines})
     found: list[Discount] = []
-    for each in sorted(redeemed, key=_order):
+    for each in sorted(redeemed, key=order):
         if not each.good_on(bill_on) or each.coupon.currency not in (None, currency):
             continue
-        scope = [line for line in lines if _covers(each.coupon, line) and left.minor[line.position]]
+        scope = [line for line in lines if covers(each.coupon, line) and left.minor[line.position]]
         taken = _TAKE[each.coupon.kind](each, scope, left, bill_on)
         if taken is not None:
             found.append(taken)
@@ -200,11 +202,11 @@ def recompute(evidence: Mapping[str, Any]) -> int:
         shares = bases
     elif evidence["rule"] == "free_units":
         shares = [
-            _saved(share["base_minor"], share["full_minor"], share["without_minor"])
+            saved(share["base_minor"], share["full_minor"], share["without_minor"])
             for share in evidence["lines"]
         ]
     elif evidence["rule"] == "percentage":
-        shares = deal_out(_percent_of(Decimal(evidence["percent"]), sum(bases)), bases)
+        shares = deal_out(percent_of(Decimal(evidence["percent"]), sum(bases)), bases)
     else:
         shares = deal_out(min(evidence["off_minor"], sum(bases)), bases)
     if shares != given:
@@ -212,12 +214,14 @@ def recompute(evidence: Mapping[str, Any]) -> int:
     return -sum(shares)
 
 
-def _order(redeemed: Redeemed) -> tuple[int, int, date, UUID]:
+def order(redeemed: Redeemed) -> tuple[int, int, date, UUID]:
+    """This function will return what coupons are sorted by to take effect in their order."""
     coupon = redeemed.coupon
     return coupon.priority, KINDS.index(coupon.kind), redeemed.starts_on, redeemed.redemption_id
 
 
-def _covers(coupon: Coupon, line: Line) -> bool:
+def covers(coupon: Coupon, line: Line) -> bool:
+    """This function will tell whether a line is among those that a coupon is for."""
     return (not coupon.plans or line.plan in coupon.plans) and (
         not coupon.charges or line.charge in coupon.charges
     )
@@ -228,12 +232,13 @@ def _by_percentage(
 ) -> Discount | None:
     based = [(line, left.minor[line.position]) for line in scope]
     percent = redeemed.coupon.percent
-    amount_minor = _percent_of(percent, sum(base for _, base in based))
+    amount_minor = percent_of(percent, sum(base for _, base in based))
     terms = {"percent": plain_decimal(percent), "rounding": ROUNDING.value}
     return _dealt(redeemed, based, amount_minor, bill_on, terms)
 
 
-def _percent_of(percent: Decimal, base_minor: int) -> int:
+def percent_of(percent: Decimal, base_minor: int) -> int:
+    """This function will return a percentage of an amount, rounded."""
     with localcontext(prec=_PRECISION):
         return round_minor(base_minor * percent / 100, ROUNDING)
 
@@ -298,13 +303,13 @@ def _by_units(
             continue
         priced = line.without(units)
         base = left.minor[line.position]
-        saved = _saved(base, line.amount_minor, priced.amount_minor)
-        if not saved:
+        off_minor = saved(base, line.amount_minor, priced.amount_minor)
+        if not off_minor:
             continue
         if not line.held:
             once -= priced.taken
         shares.append(
-            _share(line, base, saved)
+            _share(line, base, off_minor)
             | {
                 "units": plain_decimal(priced.taken),
                 "full_minor": line.amount_minor,
@@ -317,8 +322,11 @@ def _by_units(
     return _taken(redeemed, shares, bill_on, {"off_units": plain_decimal(redeemed.coupon.units)})
 
 
-def _saved(base_minor: int, full_minor: int, without_minor: int) -> int:
-    """Fewer units may cost more where volume is cheaper: nobody pays for being given some."""
+def saved(base_minor: int, full_minor: int, without_minor: int) -> int:
+    """This function will return what free units take off a line, of which `base_minor` is left.
+
+    Fewer units may cost more where volume is cheaper: nobody pays for being given some.
+    """
     return max(0, min(base_minor, full_minor - without_minor))
 
 

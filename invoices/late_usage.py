@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session, aliased
 from app.base import bulk, clock
 from app.base.config import settings
 from invoices import facts, periods, rating, schedule
-from invoices.bill_lines import CORRECTED, Adjustment, BillLine, names_of
+from invoices.bill_lines import CORRECTED, Adjustment, BillLine, Corrects, names_of
 from invoices.charges import Offered
 from invoices.facts import WindowKey
 from invoices.fingerprints import plain_decimal
@@ -296,6 +296,7 @@ def line_of(*, span: Span, was: Closed, is_: UsageTotal, price: Offered, currenc
         price_id=item.price_id,
         readings_sha256=is_.sha256,
         adjustment=Adjustment(item.item_id, was.group, was.revision + 1, is_),
+        corrects=Corrects(span, before.amount_minor, after.amount_minor, is_),
     )
 
 

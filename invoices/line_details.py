@@ -25,6 +25,8 @@ _WORDS = {
     ("months_free", "en"): "{coupon} · {months} months free, {first} – {last}",
     ("discount_returned", "ko"): "{invoice}의 할인 중 미사용 기간분",
     ("discount_returned", "en"): "part of the discount on {invoice}",
+    ("discount_corrected", "ko"): "{invoice}에 적용된 {coupons}",
+    ("discount_corrected", "en"): "{coupons}, as on {invoice}",
     ("prepaid", "ko"): "{expires_on} 만료",
     ("prepaid", "en"): "expires on {expires_on}",
 }
@@ -46,6 +48,8 @@ def _facts(evidence: Mapping[str, Any], currency: str) -> dict[str, Any]:
     if evidence["rule"] == "free_units":
         shares = [share["units"] for share in evidence["lines"]]
         facts["taken"] = " + ".join(figure(Decimal(units)) for units in shares)
+    if evidence["rule"] == "discount_corrected":
+        facts["coupons"] = ", ".join(each["coupon"] for each in evidence["coupons"])
     if evidence["rule"] == "months_free":
         facts["first"] = evidence["from"]
         facts["last"] = date.fromisoformat(evidence["until"]) - timedelta(days=1)

@@ -21,6 +21,7 @@ from invoices import (
     composing,
     coupon_uses,
     credits,
+    discounted_bills,
     drafts,
     facts,
     late_usage,
@@ -308,6 +309,10 @@ def _correct(
     for subscription_id, lines in changed.items():
         accounts[subscription_id].adjustments.extend(lines)
         accounts[subscription_id].topped.extend(histories[subscription_id].standing())
+    discounted_bills.lay_on(
+        control_session=control_session, accounts=[accounts[each] for each in changed]
+    )
+    for subscription_id, lines in changed.items():
         agenda = contracts.agendas[subscription_id]
         alone = late_usage.bill_of(bill_on=bill_days[subscription_id], lines=lines)
         if alone is not None and not agenda.bills:

@@ -21,6 +21,7 @@ from invoices import (
     bookings,
     composing,
     differences,
+    discounted_bills,
     exhibits,
     late_usage,
     parties,
@@ -30,6 +31,7 @@ from invoices import (
 )
 from invoices.bill_lines import BillLine
 from invoices.billed_commitments import History, Made
+from invoices.corrected_discounts import Discounted, LineKey
 from invoices.differences import Difference
 from invoices.exhibits import Booked, Exhibits, Sides
 from invoices.issuing import content_sha256
@@ -81,7 +83,36 @@ def find(*, control_session: Session, name: str) -> UUID:
 def verify(*, control_session: Session, invoice_ids: Sequence[UUID]) -> list[Verdict]:
     """This function will work these invoices out again, in bulk."""
     found = exhibits.gather(control_session=control_session, invoice_ids=invoice_ids)
-    return [_verdict(invoice, found) for invoice in found.invoices]
+    corrected = _corrected(control_session, found)
+    return [_verdict(invoice, found, corrected.get(invoice.id, {})) for invoice in found.invoices]
+
+
+def _corrected(control_session: Session, found: Exhibits) -> dict[UUID, dict[LineKey, Discounted]]:
+    """This function will return the bills that invoices correct, as coupons had left them then."""
+    made = {each.id: Made(each.created_at, each.supplied_on, None) for each in found.invoices}
+    keys = {
+        invoice.id: discounted_bills.keys_of(
+            adjustments=found.adjustments_of(invoice),
+            topped=_history(invoice, found).standing(made[invoice.id]),
+        )
+        for invoice in found.invoices
+        if invoice.id in found.adjusted
+    }
+    history = discounted_bills.read(
+        control_session=control_session, keys={key for each in keys.values() for key in each}
+    )
+    standing = {
+        invoice_id: history.standing(each, made[invoice_id]) for invoice_id, each in keys.items()
+    }
+    discounted_bills.coupons_of(
+        control_session=control_session,
+        corrections=[
+            (standing[invoice.id].values(), invoice.lines)
+            for invoice in found.invoices
+            if invoice.id in standing
+        ],
+    )
+    return standing
 
 
 def verify_all(*, control_session: Session) -> Iterator[Verdict]:
@@ -99,13 +130,13 @@ def verify_all(*, control_session: Session) -> Iterator[Verdict]:
         after = chunk[-1]
 
 
-def _verdict(invoice: Invoice, found: Exhibits) -> Verdict:
+def _verdict(invoice: Invoice, found: Exhibits, corrected: dict[LineKey, Discounted]) -> Verdict:
     apart, issued = _as_it_was(invoice, found)
     as_issued = issued is not None and invoice.content_sha256 == content_sha256(
         invoice=issued, lines=invoice.lines
     )
     wrong = list(_of_evidence(invoice, found))
-    composed = _composed(invoice, issued, found)
+    composed = _composed(invoice, issued, found, corrected)
     expected = composed.lines if composed else ()
     pairs, unpaired = _pair(invoice, found, expected)
     for right, line in pairs:
@@ -154,7 +185,10 @@ def _as_it_was(invoice: Invoice, found: Exhibits) -> tuple[str, Invoice | None]:
 
 
 def _composed(
-    invoice: Invoice, issued: Invoice | None, found: Exhibits
+    invoice: Invoice,
+    issued: Invoice | None,
+    found: Exhibits,
+    corrected: dict[LineKey, Discounted],
 ) -> composing.Composed | None:
     spans = [span for span, _ in found.spans[invoice.id]]
     corrections = found.adjustments_of(invoice)
@@ -167,7 +201,7 @@ def _composed(
         return None
     positions = {line.id: line.position for line in invoice.lines}
     uses = sorted(found.uses[invoice.id].items(), key=lambda use: positions.get(use[0], 0))
-    history = found.commitments.get(invoice.subscription_id, History())
+    history = _history(invoice, found)
     made = Made(invoice.created_at, invoice.supplied_on, None)
     account = composing.Account(
         currency=invoice.currency,
@@ -184,8 +218,13 @@ def _composed(
         grants=[use.grant for _, use in uses],
         adjustments=corrections,
         topped=history.standing(made),
+        discounted=corrected,
     )
     return composing.compose(bill=bill, account=account)
+
+
+def _history(invoice: Invoice, found: Exhibits) -> History:
+    return found.commitments.get(invoice.subscription_id, History())
 
 
 def _pair(

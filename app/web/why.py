@@ -99,6 +99,11 @@ def _settled(evidence: dict[str, Any], currency: str) -> Iterator[tuple[str, str
     if evidence.get("rule") == "discount_returned":
         yield gettext("Charged on"), f"{evidence['invoice']}"
         yield gettext("Discount then"), money(evidence["discount_minor"], currency)
+    if evidence.get("rule") == "discount_corrected":
+        yield gettext("Corrects invoice"), str(evidence["invoice"])
+        yield gettext("Coupon"), ", ".join(each["coupon"] for each in evidence["coupons"])
+        yield gettext("Discount then"), money(evidence["was_minor"], currency)
+        yield gettext("Discount now"), money(evidence["is_minor"], currency)
     if "expires_on" in evidence:
         yield gettext("Credit good until"), str(evidence["expires_on"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -69,10 +70,16 @@ def broken_rules(session: Session) -> list[Any]:
     ]
 
 
-def subscribe(control_session: Session, minimum: int = 0) -> Subscription:
+def subscribe(
+    control_session: Session,
+    *,
+    minimum: int = 0,
+    calls: int = 90,
+    before: Callable[[Subscription], None] = lambda _: None,
+) -> Subscription:
     """Calls in two tiers: the first hundred ₩100 each, those beyond ₩10; 90 in the first month.
 
-    With a `minimum` a month of less is topped up to it.
+    With a `minimum` a month of less is topped up to it. `before` is done before that is billed.
     """
     meters.declare(
         control_session=control_session,
@@ -119,6 +126,7 @@ def subscribe(control_session: Session, minimum: int = 0) -> Subscription:
         now=seoul(START),
     )
     made = make_subscription(control_session, starts_on=START, plan_code="calls", now=seoul(START))
-    push(control_session, made, date(2026, 2, 10), 90)
+    push(control_session, made, date(2026, 2, 10), calls)
+    before(made)
     bill(control_session, made, date(2026, 3, 1))
     return made

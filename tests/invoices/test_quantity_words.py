@@ -58,3 +58,19 @@ def test_free_units_are_too(language: str, told: str) -> None:
     }
     detail = plain_detail(evidence=evidence, currency="KRW", language=language)
     assert detail == f"START · {told}"
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("ko", "INV-2026-000001에 적용된 START, SPRING"),
+        ("en", "START, SPRING, as on INV-2026-000001"),
+    ],
+)
+def test_a_corrected_discount_names_its_coupons_and_their_bill(language: str, told: str) -> None:
+    evidence = {
+        "rule": "discount_corrected",
+        "invoice": "INV-2026-000001",
+        "coupons": [{"coupon": "START"}, {"coupon": "SPRING"}],
+    }
+    assert plain_detail(evidence=evidence, currency="KRW", language=language) == told

@@ -13,13 +13,12 @@ from decimal import Decimal
 from random import Random
 from zoneinfo import ZoneInfo
 
+from tests.model.granting import coupons, discounted, gifts
 from tests.model.histories import (
     CURRENCIES,
     DAILY,
     EVENTS,
     Act,
-    Coupon,
-    Gift,
     History,
     Priced,
     PriceTier,
@@ -54,8 +53,8 @@ ROUNDINGS = ("down", "up", "half_up", "half_even")
 LEVELS = ("max", "min", "latest", "weighted_sum")
 # What `drop` knows.
 PARTS = (
-    *("acts", "aftermath", "bounds", "commitments", "corrections", "coupons", "events", "grants"),
-    "groups",
+    *("acts", "aftermath", "bounds", "commitments", "corrections", "coupons", "discounted"),
+    *("events", "grants", "groups"),
     *("included", "late", "outages", "readings", "seconds", "tax"),
 )
 
@@ -88,11 +87,15 @@ def draw(seed: int, drop: Collection[str] = ()) -> History:
         bytes=levels(use, start, days, 10**12),
         events=corrected(fixes, events(use, start, days, currency)),
         unread=unread(time, start, days),
-        gifts=_gifts(money, start, days, currency),
-        coupons=_coupons(money, start, days, plans),
+        gifts=gifts(money, start, days, currency),
+        coupons=coupons(money, start, days, plans),
     )
     if rest.random() < 0.35 and "aftermath" not in drop:
         history = _ended(rest, history, days)
+    # Their own stream too: what was drawn before they were thought of stays as it was.
+    late = Random(f"{seed} late coupons")
+    if late.random() < 0.4 and "discounted" not in drop:
+        history = discounted(late, history, days)
     return _without(history, set(drop))
 
 
@@ -302,59 +305,6 @@ def _acts(
 def _midnight(at: datetime, zone: str) -> datetime:
     day = at.astimezone(ZoneInfo(zone)).date()
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-
-
-def _gifts(money: Random, start: datetime, days: int, currency: str) -> tuple[Gift, ...]:
-    gifts = []
-    for _ in range(money.choice((0, 0, 1, 3))):
-        at = start + timedelta(seconds=money.randrange(days * 43_200))
-        expires_on = (at + timedelta(days=money.randrange(1, days))).date()
-        gifts.append(
-            Gift(
-                at=at,
-                amount=money.choice((100, 20_000, 500_000, 123_456_789)),
-                priority=money.choice((0, 50, 100, 100)),
-                expires_on=expires_on if money.random() < 0.6 else None,
-            )
-        )
-    return tuple(sorted(gifts, key=lambda gift: gift.at))
-
-
-def _coupons(
-    money: Random, start: datetime, days: int, plans: dict[str, tuple[Priced, ...]]
-) -> tuple[Coupon, ...]:
-    codes = sorted({charge.code for plan in plans.values() for charge in plan})
-    coupons = []
-    for number in range(money.choice((0, 0, 1, 2, 4))):
-        kind = money.choice(("free_units", "months_free", "percentage", "percentage", "amount"))
-        at = start + timedelta(seconds=money.randrange(days * 30_000))
-        duration = money.choice(("once", "months", "forever"))
-        if kind == "months_free":
-            duration = "months"
-        coupons.append(
-            Coupon(
-                code=f"coupon{number}",
-                at=at,
-                kind=kind,
-                value=_value(money, kind),
-                starts_on=at.date(),
-                ends_on=at.date() + timedelta(days=days // 2) if money.random() < 0.3 else None,
-                charges=tuple(money.sample(codes, 1)) if money.random() < 0.4 else (),
-                plans=(money.choice("ab"),) if money.random() < 0.2 else (),
-                duration=duration,
-                months=money.randrange(1, 4) if duration == "months" else 0,
-                priority=money.choice((1, 100, 100)),
-            )
-        )
-    return tuple(sorted(coupons, key=lambda coupon: coupon.at))
-
-
-def _value(money: Random, kind: str) -> Decimal:
-    if kind == "percentage":
-        return Decimal(money.choice(("10", "33.3333", "50", "100", "0.5")))
-    if kind == "amount":
-        return Decimal(money.choice((1, 777, 50_000)))
-    return Decimal(money.choice(("1", "2.5", "20")))
 
 
 def _without(history: History, drop: set[str]) -> History:

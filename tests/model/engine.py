@@ -16,6 +16,7 @@ from invoices import items as subscription_items
 from invoices.bill_lines import BillLine
 from invoices.commitments import Asked, ToppedUp
 from invoices.composing import Composed, Given
+from invoices.corrected_discounts import Discounted, LineKey, Share
 from invoices.discounts import Redeemed
 from invoices.late_usage import Closed
 from invoices.rating import Facts, ReadingRow, UsageTotal
@@ -63,6 +64,7 @@ class Run:
         }
         self.used: dict[UUID, int] = defaultdict(int)
         self.used_from: dict[UUID, date] = {}
+        self.discounted: dict[LineKey, Discounted] = {}
         self.composed: list[Composed] = []
         self.readings: dict[str, list[ReadingRow]] = {}
         self.totals: dict[tuple[UUID, datetime], tuple[Span, Closed]] = {}
@@ -100,13 +102,14 @@ class Run:
                 coupons=self._coupons(now),
                 adjustments=lines,
                 topped=self.topped,
+                discounted=self._discounted(now),
             )
             for bill in bills:
                 if any(self._waits(span, account) for span in bill.spans):
                     self.look_on = look
                     return found
                 composed = composing.compose(bill=bill, account=account)
-                carried = self._take(composed, now)
+                carried = self._take(composed, bill.bill_on, now)
                 carry(grants=account.grants, grant_id=carried, amount_minor=composed.carried_minor)
                 found.append(bill_of(bill=bill, composed=composed))
             look = None
@@ -237,6 +240,7 @@ class Run:
                 starts_on=coupon.starts_on,
                 ends_on=coupon.ends_on,
                 used_from=self.used_from.get(UUID(int=number)),
+                since=coupon.at,
             )
             for number, coupon in enumerate(self.history.coupons)
             if coupon.at <= now
@@ -273,7 +277,31 @@ class Run:
                 closed = Closed(ACCOUNT, ACCOUNT, span.item.item_id, group, 0, total, "1")
                 self.totals[key] = span, closed
 
-    def _take(self, composed: Composed, now: datetime) -> UUID:
+    def _discounted(self, now: datetime) -> dict[LineKey, Discounted]:
+        """The bills as coupons left them, as `discounted_bills.lay_on` finds them."""
+        coupons = self._coupons(now)
+        for bill in self.discounted.values():
+            bill.redeemed = coupons
+        return dict(self.discounted)
+
+    def _keep_discounts(self, composed: Composed, bill_on: date, now: datetime) -> None:
+        bill = Discounted("1", bill_on, now)
+        for position, line in enumerate(composed.lines, start=1):
+            if line.span is not None and line.kind in ("charge", "commitment"):
+                bill.places[line.span.item.item_id, line.span.start] = position
+        keys = {position: key for key, position in bill.places.items()}
+        self.discounted |= dict.fromkeys(bill.places, bill)
+        for taken in [line.discount for line in composed.lines if line.discount]:
+            redemption_id = taken.redeemed.redemption_id
+            for share in taken.evidence["lines"]:
+                units = Decimal(share.get("units", 0))
+                of_coupon = bill.shares.setdefault(redemption_id, {})
+                of_coupon[keys[share["line"]]] = Share(share["amount_minor"], units)
+            if taken.redeemed.coupon.kind == "months_free":
+                bill.began[redemption_id] = taken.used_from
+
+    def _take(self, composed: Composed, bill_on: date, now: datetime) -> UUID:
+        self._keep_discounts(composed, bill_on, now)
         self.amounts += commitments.changes(composed.lines)
         for line in composed.lines:
             self._keep(line, now)

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
-from tests.model.bills import Asked, Bill, Line
+from tests.model.bills import Asked, Bill, Billed, Line
+from tests.model.couponing import Coupons
 from tests.model.days import DAY, Days, day_of, midnight, months_later, period_of, position
-from tests.model.histories import CURRENCIES, DAILY, EVENTS, Coupon, Gift, History, Life
+from tests.model.histories import CURRENCIES, DAILY, EVENTS, Gift, History, Life
 from tests.model.reckoning import (
     ZERO,
     beyond_included,
     by_piece,
-    dealt,
     over_days,
     price,
     read,
@@ -26,7 +26,6 @@ from tests.model.reckoning import (
     total,
 )
 
-KINDS = ("free_units", "months_free", "percentage", "amount")
 # How long after its end time that was billed is corrected by what events say since.
 OPEN = timedelta(days=100)
 
@@ -39,7 +38,7 @@ class Account:
         self.asked: dict[Life, list[Asked]] = defaultdict(list)
         self.carried: list[Gift] = []
         self.spent: dict[Gift, int] = defaultdict(int)
-        self.used_from: dict[Coupon, date] = {}
+        self.coupons = Coupons(history, self._amount, self._beyond, self._shown)
         self.look: date | None = None
 
     def visit(self, now: datetime, lives: Sequence[Life]) -> list[Bill]:
@@ -155,7 +154,8 @@ class Account:
         late = [line for _, line in changed]
         shown = [self._shown(each) for each in due]
         period = max(shown or [line.days for line in late if line.amount])
-        late += self._topped_up_anew(changed)
+        moved = [(each, each.amount) for each, _ in changed]
+        late += self._topped_up_anew(changed, moved)
         for each, line in changed:
             each.amount, each.known = each.amount + line.amount, now
         for each in plain:
@@ -168,8 +168,12 @@ class Account:
             self.asked[each.life].append(each)
         lines = [self._line(each) for each in (*plain, *topped)]
         lines += sorted(late, key=lambda line: (line.charge, line.days, line.amount))
-        lines += self._discounts_back(plain)
-        for amount in self._discounts([*plain, *topped], day, now):
+        bill = Billed(day, now, [*plain, *topped])
+        for each in bill.lines:
+            each.bill = bill
+        lines += self.coupons.back(plain, lambda each: self.asked[each.life])
+        lines += self.coupons.corrected(moved, now)
+        for amount in self.coupons.off(bill):
             lines.append(Line("discount", "discount", -amount, period))
         subtotal = sum(line.amount for line in lines)
         if subtotal < 0:
@@ -183,7 +187,7 @@ class Account:
         return Bill(day, tuple(lines), tax, left + tax, max(0, -subtotal))
 
     def _corrected(self, day: date, now: datetime) -> Iterator[tuple[Asked, Line]]:
-        """Events that came or changed since: the difference to what was billed, at list prices."""
+        """Events that came or changed since: the difference to what was billed, before coupons."""
         for each in self._counted():
             known = each.known
             if known is None or each.end <= midnight(day, self.zone) - OPEN:
@@ -192,7 +196,9 @@ class Account:
                 amount = self._amount(each, now) - self._amount(each, known)
                 yield each, Line("adjustment", each.life.charge.code, amount, self._shown(each))
 
-    def _topped_up_anew(self, changed: list[tuple[Asked, Line]]) -> Iterator[Line]:
+    def _topped_up_anew(
+        self, changed: list[tuple[Asked, Line]], moved: list[tuple[Asked, int]]
+    ) -> Iterator[Line]:
         """What changed counts where it was used: a minimum of before asks for less, or more."""
         for each in [each for of_life in self.asked.values() for each in of_life]:
             past, before = midnight(each.period[1], self.zone), each.amount
@@ -203,6 +209,7 @@ class Account:
                     each.reached += line.amount
             each.amount = max(0, each.agreed - each.reached)
             if each.amount != before:
+                moved.append((each, before))
                 charge = each.life.charge.code
                 yield Line("adjustment", charge, each.amount - before, self._shown(each))
 
@@ -251,6 +258,10 @@ class Account:
             return total(self.history.events, charge, each.start, each.end, known=now)
         return Fraction(each.life.quantity), 0
 
+    def _beyond(self, each: Asked, now: datetime) -> Fraction:
+        quantity, _ = self._measured(each, now)
+        return beyond_included(each.life.charge, quantity, self._part(each))
+
     def _reached(self, commitment: Asked) -> int:
         """What the other charges of a commitment's period come to, less what is given back of them.
 
@@ -291,100 +302,3 @@ class Account:
                 self.spent[gift] += amount
                 due -= amount
                 yield amount
-
-    def _discounts_back(self, due: list[Asked]) -> Iterator[Line]:
-        """What is given back had a discount: the same part of it is taken back, rounded down."""
-        for each in due:
-            if each.kind == "credit":
-                (charge,) = [
-                    one
-                    for one in self.asked[each.life]
-                    if one.kind == "charge" and one.end == each.end
-                ]
-                if charge.discount and (back := charge.discount * -each.amount // charge.amount):
-                    yield Line("discount", each.life.charge.code, back, self._shown(each))
-
-    def _discounts(self, lines: list[Asked], day: date, now: datetime) -> Iterator[int]:
-        """Coupon after coupon takes off what the ones before it left of the lines it is for."""
-        left = {each: each.amount for each in lines if each.amount > 0}
-        coupons = [each for each in self.history.coupons if each.at <= now]
-        coupons.sort(key=lambda one: (one.priority, KINDS.index(one.kind), one.starts_on, one.at))
-        for coupon in coupons:
-            if not self._good(coupon, day):
-                continue
-            scope = [
-                each
-                for each in left
-                if left[each]
-                and (not coupon.plans or each.life.plan in coupon.plans)
-                and (not coupon.charges or each.life.charge.code in coupon.charges)
-            ]
-            used_from = day
-            if coupon.kind == "free_units":
-                off = self._free_units(coupon, scope, left, now)
-            elif coupon.kind == "months_free":
-                off, used_from = self._months_free(coupon, scope, left)
-            else:
-                off = self._dealt(coupon, scope, left)
-            if sum(off.values()):
-                self.used_from[coupon] = min(self.used_from.get(coupon, used_from), used_from)
-                for each, amount in off.items():
-                    left[each] -= amount
-                    each.discount += amount
-                yield sum(off.values())
-
-    def _good(self, coupon: Coupon, day: date) -> bool:
-        if day < coupon.starts_on or (coupon.ends_on is not None and day >= coupon.ends_on):
-            return False
-        if coupon not in self.used_from or coupon.kind == "months_free":
-            return True
-        if coupon.duration == "once":
-            return False
-        return coupon.duration == "forever" or day < months_later(
-            self.used_from[coupon], coupon.months
-        )
-
-    def _free_units(
-        self, coupon: Coupon, scope: list[Asked], left: dict[Asked, int], now: datetime
-    ) -> dict[Asked, int]:
-        """Units come off the top; of what is used up by the piece there are only so many."""
-        off, units = {}, Fraction(coupon.value)
-        for each in scope:
-            charge = each.life.charge
-            if charge.kind == "commitment":
-                continue
-            free = units if by_piece(charge) else Fraction(coupon.value)
-            saved = min(left[each], each.amount - self._amount(each, now, free))
-            if free and saved > 0:
-                off[each] = saved
-                if by_piece(charge):
-                    quantity, _ = self._measured(each, now)
-                    units -= min(free, beyond_included(charge, quantity, self._part(each)))
-        return off
-
-    def _months_free(
-        self, coupon: Coupon, scope: list[Asked], left: dict[Asked, int]
-    ) -> tuple[dict[Asked, int], date]:
-        """Free is what recurs and begins within the months, which begin with the first of it."""
-        begun = {
-            each: self._shown(each)[0]
-            for each in scope
-            if each.life.charge.kind == "recurring" and self._shown(each)[0] >= coupon.starts_on
-        }
-        first = self.used_from.get(coupon) or min(begun.values(), default=date.max)
-        if not begun:
-            return {}, first
-        past = months_later(first, coupon.months)
-        return {each: left[each] for each, day in begun.items() if first <= day < past}, first
-
-    def _dealt(
-        self, coupon: Coupon, scope: list[Asked], left: dict[Asked, int]
-    ) -> dict[Asked, int]:
-        """A percentage or an amount of the sum, dealt out: the largest remainders get the rest."""
-        whole = sum(left[each] for each in scope)
-        if coupon.kind == "percentage":
-            amount = rounded(whole * Fraction(coupon.value) / 100, "half_up")
-        else:
-            amount = min(int(coupon.value), whole)
-        shares = dealt(amount, [left[each] for each in scope])
-        return dict(zip(scope, shares, strict=True))

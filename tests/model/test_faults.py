@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from app.base.money import exponent
-from invoices import commitments, late_usage, periods, pricing, proration, rating, schedule
+from invoices import (
+    commitments,
+    corrected_discounts,
+    late_usage,
+    periods,
+    pricing,
+    proration,
+    rating,
+    schedule,
+)
 from invoices.bill_lines import BillLine
 from invoices.charges import Charge
 from invoices.periods import Period
@@ -127,6 +136,15 @@ def _a_minimum_forgets_what_came_late(plant: Plant) -> None:
     plant.setattr(commitments.ToppedUp, "with_", lambda self, _changed: self)
 
 
+def _what_came_late_has_no_coupons(plant: Plant) -> None:
+    plant.setattr(corrected_discounts, "correct", lambda **_: None)
+
+
+def _an_amount_is_had_again_by_what_came_late(plant: Plant) -> None:
+    nothing = corrected_discounts.Share()
+    plant.setattr(corrected_discounts.Discounted, "elsewhere", lambda *_: nothing)
+
+
 FAULTS: list[Callable[[Plant], None]] = [
     _each_part_is_rounded_alone,
     _a_tier_ends_before_its_last_unit,
@@ -140,6 +158,8 @@ FAULTS: list[Callable[[Plant], None]] = [
     _what_came_late_is_forgotten,
     _nobody_looks_when_no_bill_comes,
     _a_minimum_forgets_what_came_late,
+    _what_came_late_has_no_coupons,
+    _an_amount_is_had_again_by_what_came_late,
 ]
 
 

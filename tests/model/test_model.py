@@ -17,7 +17,8 @@ from tests.model.drawing import PARTS, draw
 FOLDER = Path(__file__).parent
 CHUNKS = [range(first, first + 50) for first in range(0, 500, 50)]
 INDEPENDENT = (
-    *("histories", "drawing", "using", "days", "reckoning", "bills", "reference", "lives"),
+    *("histories", "drawing", "using", "granting", "days", "reckoning", "bills", "couponing"),
+    *("reference", "lives"),
 )
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base import config
 from app.base.money import Rounding
+from invoices import verifying
+from invoices.models import Invoice
 from tests.model import stored
 from tests.model.comparing import difference
 from tests.model.drawing import draw
 from tests.model.histories import CURRENCIES
 
-SEEDS = range(10)
+# Beyond the first ones: coupons of every kind, alone and together, over usage that came late.
+SEEDS = (*range(10), 54, 57, 78, 208, 243, 397, 406, 408)
 
 
 @pytest.fixture
@@ -38,3 +42,6 @@ def test_the_run_bills_what_the_model_bills(
     config.settings.cache_clear()
     found = difference(seed, bills=lambda each: stored.bills(each, control_session))
     assert found is None, str(found)
+    issued = control_session.scalars(select(Invoice.id).where(Invoice.issued_at.is_not(None)))
+    verdicts = verifying.verify(control_session=control_session, invoice_ids=issued.all())
+    assert [each for verdict in verdicts for each in verdict.differences] == []
