@@ -46,12 +46,19 @@ def warn(*, control_session: Session, now: datetime, limit: int) -> int:
         .with_for_update(skip_locked=True, of=Tenant)
         .execution_options(populate_existing=True)
     ).all()
-    for tenant in tenants:
-        _warn(control_session, tenant, now)
-    return len(tenants)
+    return sum(
+        warn_one(control_session=control_session, tenant=tenant, now=now) for tenant in tenants
+    )
 
 
-def _warn(control_session: Session, tenant: Tenant, now: datetime) -> None:
+def warn_one(*, control_session: Session, tenant: Tenant, now: datetime) -> bool:
+    """This function will send one debtor, locked, the final warning, and tell whether it did.
+
+    What was held against them may have gone since they were looked for: then nothing is said.
+    """
+    debts = dunning_debts.of_tenant(control_session=control_session, tenant_id=tenant.id, now=now)
+    if not debts:
+        return False
     rules = dunning_rules.rules_of(control_session=control_session, tenant=tenant)
     assert tenant.past_due_at is not None, "the query chose whoever is past due"
     tenant.suspend_after = max(
@@ -68,7 +75,6 @@ def _warn(control_session: Session, tenant: Tenant, now: datetime) -> None:
         details={"suspend_after": tenant.suspend_after.isoformat()},
         now=now,
     )
-    debts = dunning_debts.of_tenant(control_session=control_session, tenant_id=tenant.id, now=now)
     total = sum(debt.open_minor for debt in debts)
     for email in admin_emails(control_session=control_session, tenant_id=tenant.id):
         queue_mail(
@@ -95,6 +101,7 @@ def _warn(control_session: Session, tenant: Tenant, now: datetime) -> None:
             dedupe_key=f"final-warning:{tenant.id}:{tenant.suspend_after:%Y%m%d%H%M%S}:{email}",
             now=now,
         )
+    return True
 
 
 def ripe(now: datetime) -> ColumnElement[bool]:

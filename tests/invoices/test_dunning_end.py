@@ -112,6 +112,19 @@ class TestTheFinalWarning:
         (mail,) = warnings(control_session)
         assert "Your workspace closes" in mail.subject or "closes on" in mail.subject
 
+    def test_is_not_given_for_a_debt_that_went_since_it_was_looked_for(
+        self, control_session: Session
+    ) -> None:
+        invoice = owing(control_session)
+        mark(control_session, LATE)
+        decline(control_session, invoice, "our_fault", LATE)
+        tenant = tenant_of(control_session, invoice)
+        assert not dunning_warnings.warn_one(
+            control_session=control_session, tenant=tenant, now=LATE + GRACE * DAY
+        )
+        assert tenant.suspend_after is None
+        assert warnings(control_session) == []
+
     def test_means_nothing_once_the_charge_failed_by_our_fault(
         self, control_session: Session
     ) -> None:
