@@ -26,10 +26,12 @@ from invoices import (
     ledger,
     numbering,
     settlement,
+    tax_ahead,
 )
 from invoices.ledger import Booking, credit, debit
 from invoices.models import CreditNote, Invoice, Payment, Refund
 from invoices.payment_standing import stands
+from invoices.tax_ahead import Ahead
 
 SERIES = "CRN"
 REASON_LENGTH_MAX = 500
@@ -58,6 +60,14 @@ class Part:
     gateway: str
     gateway_payment_id: str
     amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What credit notes took back so far."""
+
+    total_minor: int
+    tax_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,9 @@ def creditable(*, control_session: Session, invoice: Invoice) -> Money:
 def plan(*, control_session: Session, invoice: Invoice, amount: Money, keep: bool) -> Plan:
     """This function will work out what a credit note over an amount, tax included, would do.
 
-    `keep` leaves what was paid with the customer as credit. Tax is taken back in proportion, so
-    that notes over the whole invoice come to the whole tax.
+    `keep` leaves what was paid with the customer as credit. What its tax papers were amended by
+    already, by hand, comes first, as it stands on them. Of the rest tax is taken back in
+    proportion, so that notes over the whole invoice come to the whole tax.
 
     Raises: NotCreditable, CreditUnsound (field `amount`).
     """
@@ -103,8 +114,8 @@ def plan(*, control_session: Session, invoice: Invoice, amount: Money, keep: boo
             "Enter an amount above zero, and no more than can be taken back.", field="amount"
         )
     taken, taken_tax = _taken(control_session, invoice.id)
-    reached = taken + amount.amount_minor
-    tax_minor = invoice.tax_minor * reached // invoice.total_minor - taken_tax
+    ahead = tax_ahead.of_supply(control_session=control_session, invoice=invoice)
+    tax_minor = _tax(invoice, _Taken(taken, taken_tax), ahead, amount.amount_minor)
     open_minor = min(amount.amount_minor, invoice.open_minor)
     paid_minor = amount.amount_minor - open_minor
     parts = () if keep else _parts(control_session, invoice, paid_minor)
@@ -116,8 +127,22 @@ def plan(*, control_session: Session, invoice: Invoice, amount: Money, keep: boo
         open_minor=open_minor,
         kept_minor=paid_minor - sum(part.amount_minor for part in parts),
         parts=parts,
-        is_whole=reached == invoice.total_minor,
+        is_whole=taken + amount.amount_minor == invoice.total_minor,
     )
+
+
+def _tax(invoice: Invoice, taken: _Taken, ahead: Ahead, amount_minor: int) -> int:
+    """How much of an amount is tax. Never more than is left of it, nor so little that the rest
+    would be more than is left of the supply.
+    """
+    first = min(amount_minor, ahead.total_minor)
+    tax_minor = ahead.tax_minor * first // ahead.total_minor if first else 0
+    rest = amount_minor - first
+    left = invoice.tax_minor - taken.tax_minor - tax_minor
+    left_total = invoice.total_minor - taken.total_minor - first
+    reached = invoice.tax_minor * (taken.total_minor + amount_minor) // invoice.total_minor
+    share = reached - taken.tax_minor - tax_minor
+    return tax_minor + max(rest - (left_total - left), min(share, left, rest), 0)
 
 
 def _taken(control_session: Session, invoice_id: UUID) -> tuple[int, int]:

@@ -31,7 +31,8 @@ from invoices.models import Invoice, PaperByHand, VatEvidence
 # A person's, and nobody said what became of it; or something was credited after they did.
 WAITS = """
     vat_evidence.kind = 'by_hand' AND NOT EXISTS (
-        SELECT FROM paper_by_hand p WHERE p.evidence_id = vat_evidence.id AND NOT EXISTS (
+        SELECT FROM paper_by_hand p WHERE p.evidence_id = vat_evidence.id
+          AND p.credit_note_id IS NULL AND NOT EXISTS (
             SELECT FROM credit_note n
             WHERE n.invoice_id = vat_evidence.invoice_id AND n.issued_at > p.noted_at))
 """
@@ -131,8 +132,7 @@ def note(
     )
     if evidence is None:
         raise NotByHand("This supply's evidence is not made by hand.")
-    numbers, said = " ".join(number.split()), " ".join(words.split())
-    _check(numbers, issued_on, said, today)
+    numbers, said = checked(number=number, issued_on=issued_on, words=words, today=today)
     row = PaperByHand(
         tenant_id=evidence.tenant_id,
         evidence_id=evidence.id,
@@ -158,7 +158,12 @@ def note(
     return row
 
 
-def _check(numbers: str, issued_on: date | None, said: str, today: date) -> None:
+def checked(*, number: str, issued_on: date | None, words: str, today: date) -> tuple[str, str]:
+    """This function will return the numbers and the words of a note, without needless blanks.
+
+    Raises: NoteUnsound.
+    """
+    numbers, said = " ".join(number.split()), " ".join(words.split())
     if len(numbers) > NUMBER_LENGTH_MAX:
         raise NoteUnsound("Enter the numbers in 200 characters at most.", field="number")
     if numbers and issued_on is None:
@@ -169,3 +174,4 @@ def _check(numbers: str, issued_on: date | None, said: str, today: date) -> None
         raise NoteUnsound("It can't have been issued on a day to come.", field="issued_on")
     if not said or len(said) > NOTE_LENGTH_MAX:
         raise NoteUnsound("Say where it was issued, or why there is none to issue.", field="words")
+    return numbers, said

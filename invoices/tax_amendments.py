@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock, states
@@ -29,16 +29,9 @@ from app.base.audit import SYSTEM, Actor
 from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
-from invoices import cash_receipts, tax_invoices, tax_sheets
+from invoices import tax_invoices, tax_sheets
 from invoices.documents.papers import Amendment, Party, TaxInvoicePaper
-from invoices.models import (
-    TAX_INVOICE,
-    CashReceipt,
-    CreditNote,
-    Invoice,
-    TaxInvoice,
-    VatEvidence,
-)
+from invoices.models import TAX_INVOICE, Invoice, TaxInvoice
 from invoices.tax_papers import registry, standard_xml
 from invoices.tax_papers.port import Ability
 from invoices.tax_sheets import Correction, Standing
@@ -86,92 +79,6 @@ def _counts(row: TaxInvoice) -> bool:
     return row.amends_id is None or (row.amendment in corrected and row.sheet_number == 2)
 
 
-def due() -> ColumnElement[bool]:
-    """This function will return the condition that a credit note's tax paper is to follow it now.
-
-    Not while the paper that it amends is on its way: then there is nothing to do but wait.
-    """
-    mine = TaxInvoice.invoice_id == CreditNote.invoice_id
-    on_its_way = exists().where(
-        mine,
-        or_(
-            TaxInvoice.state.in_(("due", "sent")),
-            and_(
-                TaxInvoice.state == "failed",
-                or_(TaxInvoice.issue_id.is_not(None), CreditNote.is_whole.is_(False)),
-            ),
-            TaxInvoice.cancel_reason.is_not(None) & (TaxInvoice.state != "cancelled"),
-            and_(
-                TaxInvoice.state == "issued",
-                TaxInvoice.issuer != "offline",
-                CreditNote.is_whole.is_(False),
-            ),
-        ),
-    )
-    unnumbered = exists().where(
-        CashReceipt.invoice_id == CreditNote.invoice_id,
-        CashReceipt.state.in_(("due", "failed")),
-    )
-    # Taken back before any evidence was chosen: there is none to follow.
-    none_needed = exists().where(
-        Invoice.id == CreditNote.invoice_id,
-        Invoice.state == "credited",
-        Invoice.credited_minor == Invoice.total_minor,
-    )
-    chosen = exists().where(VatEvidence.invoice_id == CreditNote.invoice_id)
-    return and_(
-        CreditNote.evidence_at.is_(None), or_(chosen, none_needed), ~on_its_way, ~unnumbered
-    )
-
-
-def after_credit_note(*, control_session: Session, credit_note: CreditNote, now: datetime) -> bool:
-    """This function will have the supply's evidence follow a credit note, and say whether it has.
-
-    A tax invoice is amended or taken back, a cash receipt cancelled; a card's slip follows by
-    itself, since the refund goes through the card. False while it has to wait: a step comes back.
-
-    Raises: AmendmentWrong, NoCashReceipt where more is taken back than the papers say.
-    """
-    if credit_note.evidence_at is not None:
-        return True
-    invoice = control_session.get_one(Invoice, credit_note.invoice_id)
-    kind = control_session.scalar(
-        select(VatEvidence.kind).where(VatEvidence.invoice_id == invoice.id)
-    )
-    if kind is None:
-        followed = invoice.state == "credited" and invoice.credited_minor == invoice.total_minor
-    elif kind == "tax_invoice":
-        followed = _tax_invoice_follows(control_session, credit_note, now)
-    elif kind == "cash_receipt":
-        followed = cash_receipts.cancel(
-            control_session=control_session,
-            invoice_id=invoice.id,
-            cause_id=credit_note.id,
-            supply_minor=credit_note.subtotal_minor,
-            tax_minor=credit_note.tax_minor,
-            reason=credit_note.reason,
-            now=now,
-        )
-    else:
-        followed = True
-    if followed:
-        credit_note.evidence_at = now
-        control_session.flush()
-    return followed
-
-
-def _tax_invoice_follows(control_session: Session, credit_note: CreditNote, now: datetime) -> bool:
-    correction = Correction(
-        cause_id=credit_note.id,
-        invoice_id=credit_note.invoice_id,
-        supply_minor=credit_note.subtotal_minor,
-        tax_minor=credit_note.tax_minor,
-        on=clock.today(credit_note.issued_at, settings().contract_timezone),
-        reason=credit_note.reason,
-    )
-    return correct(control_session=control_session, correction=correction, now=now)
-
-
 def hindrance(stands: Standing) -> str | None:
     """This function will say why a supply's tax papers can't be amended now; None when they can."""
     basis = stands.basis
@@ -195,15 +102,7 @@ def correct(*, control_session: Session, correction: Correction, now: datetime) 
 
     Raises: AmendmentWrong where more is taken back than there is.
     """
-    settled = select(TaxInvoice.id).where(
-        or_(
-            TaxInvoice.cause_id == correction.cause_id,
-            and_(
-                TaxInvoice.cancel_cause_id == correction.cause_id, TaxInvoice.state == "cancelled"
-            ),
-        )
-    )
-    if control_session.scalar(settled.limit(1)) is not None:
+    if is_corrected(control_session=control_session, cause_id=correction.cause_id):
         return True
     stands = standing(control_session=control_session, invoice_id=correction.invoice_id)
     left = (stands.supply_minor - correction.supply_minor, stands.tax_minor - correction.tax_minor)
@@ -221,6 +120,17 @@ def correct(*, control_session: Session, correction: Correction, now: datetime) 
     reason = Amendment.CONTRACT_ENDED if everything else Amendment.PRICE_CHANGE
     _amend(control_session, stands, reason, correction, now)
     return True
+
+
+def is_corrected(*, control_session: Session, cause_id: UUID) -> bool:
+    """This function will tell whether a credit note has its paper, or took the only one back."""
+    settled = select(TaxInvoice.id).where(
+        or_(
+            TaxInvoice.cause_id == cause_id,
+            and_(TaxInvoice.cancel_cause_id == cause_id, TaxInvoice.state == "cancelled"),
+        )
+    )
+    return control_session.scalar(settled.limit(1)) is not None
 
 
 def _never_made(row: TaxInvoice) -> bool:

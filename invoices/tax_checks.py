@@ -57,6 +57,9 @@ _AMENDED_WITHIN = """
       AND NOT EXISTS (SELECT FROM tax_invoice t
         WHERE t.cause_id = n.id OR (t.cancel_cause_id = n.id AND t.state = 'cancelled'))
       AND NOT EXISTS (SELECT FROM cash_receipt c WHERE c.cause_id = n.id)
+      AND NOT EXISTS (SELECT FROM paper_by_hand p WHERE p.credit_note_id = n.id)
+      AND NOT EXISTS (SELECT FROM tax_invoice t WHERE t.id = n.covered_by
+        AND t.invoice_id = n.invoice_id AND t.amendment IN ('03', '05'))
 """
 
 _PROVED_TWICE = """

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.base import clock, leases
 from app.base.db import control_session
-from app.base.errors import TenantryError
-from invoices import tax_amendments, tax_issuing
+from app.base.errors import TenantryError, Unavailable
+from invoices import tax_following, tax_issuing
 from invoices.models import CreditNote, TaxInvoice
 from invoices.tax_papers.port import BULK_MAX
 from jobs.steps import Step, anything_due, settle_each
@@ -26,7 +26,7 @@ def due(session: Session, now: datetime) -> bool:
     """This function will tell whether a tax invoice is to be issued or looked after."""
     wanted = or_(tax_issuing.due(), tax_issuing.look_due(now))
     return anything_due(session, TaxInvoice, wanted) or bool(
-        session.scalar(select(exists().where(tax_amendments.due())))
+        session.scalar(select(exists().where(tax_following.due())))
     )
 
 
@@ -61,7 +61,7 @@ def _follow_credit_notes() -> int:
     with control_session() as session:
         waiting = session.scalars(
             select(CreditNote.id)
-            .where(tax_amendments.due())
+            .where(tax_following.due())
             .order_by(CreditNote.issued_at)
             .limit(BULK_MAX)
         ).all()
@@ -75,15 +75,22 @@ def _follow_credit_notes() -> int:
                 credit_note_id=str(credit_note_id),
                 error=f"{type(error).__name__}: {error}",
             )
+            if not isinstance(error, Unavailable):
+                _leave_to_person(credit_note_id, error)
     return followed
 
 
 def _follow(credit_note_id: UUID) -> bool:
     with control_session() as session:
         credit_note = session.get(CreditNote, credit_note_id, with_for_update={"skip_locked": True})
-        return credit_note is not None and tax_amendments.after_credit_note(
+        return credit_note is not None and tax_following.after_credit_note(
             control_session=session, credit_note=credit_note, now=clock.now()
         )
+
+
+def _leave_to_person(credit_note_id: UUID, error: TenantryError) -> None:
+    with control_session() as session:
+        tax_following.give_up(control_session=session, credit_note_id=credit_note_id, error=error)
 
 
 def _issue(keys: Sequence[UUID]) -> None:
