@@ -81,6 +81,16 @@ def subscribe(
 
     With a `minimum` a month of less is topped up to it. `before` is done before that is billed.
     """
+    offer_calls(control_session, minimum=minimum)
+    made = make_subscription(control_session, starts_on=START, plan_code="calls", now=seoul(START))
+    push(control_session, made, date(2026, 2, 10), calls)
+    before(made)
+    bill(control_session, made, date(2026, 3, 1))
+    return made
+
+
+def offer_calls(control_session: Session, *, minimum: int = 0) -> None:
+    """A meter of API calls, and the plan `calls` that sells them."""
     meters.declare(
         control_session=control_session,
         definitions=[meter("calls", aggregation="count")],
@@ -125,8 +135,3 @@ def subscribe(
         actor=SYSTEM,
         now=seoul(START),
     )
-    made = make_subscription(control_session, starts_on=START, plan_code="calls", now=seoul(START))
-    push(control_session, made, date(2026, 2, 10), calls)
-    before(made)
-    bill(control_session, made, date(2026, 3, 1))
-    return made

@@ -1,6 +1,7 @@
 """Pushed usage on a PostgreSQL of its own: another server than control's, set up by `flask setup`.
 
-Events come over HTTP through a real gunicorn that knows both addresses.
+Events come over HTTP through a real gunicorn that knows both addresses. What they come to is billed
+from there; the bills themselves need that server no more.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from unittest import mock
 from uuid import UUID
@@ -20,6 +21,8 @@ from uuid import UUID
 import psycopg
 import pytest
 from alembic import command
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from app.base import clock, installation
 from app.base.config import settings
@@ -28,13 +31,18 @@ from app.base.invariants import offences
 from app.cli.bench_ingest import web_server
 from app.embedded import accounts, ports
 from app.embedded.postgres import EmbeddedPostgres
+from invoices.models import Invoice, UsageTotal
+from jobs import invoicing as step
 from tenants import events
 from tenants.checks import INVARIANTS
 from tenants.models import Tenant
 from tests.conftest import Scenario, administrator
+from tests.factories import make_subscription, make_tenant
+from tests.invoices.metered import offer_calls, seoul
 from tests.web.api.calling import event, make_customer, make_key
 
 DATABASE = "elsewhere"
+NOWHERE = "postgresql://postgres@127.0.0.1:1/none"
 
 
 @pytest.fixture(scope="module")
@@ -192,11 +200,119 @@ class TestUsageOnAServerOfItsOwn:
     def test_takes_the_api_along_when_it_is_away_and_no_page(self, apart: Scenario) -> None:
         make_customer()
         key = make_key()
-        nowhere = {"USAGE_DATABASE_URL": "postgresql://postgres@127.0.0.1:1/none"}
-        with reading(nowhere), web_server() as port:
+        with reading({"USAGE_DATABASE_URL": NOWHERE}), web_server() as port:
             with pytest.raises(urllib.error.HTTPError) as refused:
                 post(port, key, [event()])
             with refused.value as answer:
                 assert answer.code == 503
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
                 assert page.status == 200
+
+
+class TestABillFromUsageOnAServerOfItsOwn:
+    @pytest.fixture
+    def copied(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What is written by COPY, and into which database, from now on."""
+        seen: list[str] = []
+        copy = psycopg.Cursor.copy
+
+        def noted(cursor: Any, statement: Any, *more: Any, **options: Any) -> Any:
+            seen.append(f"{cursor.connection.info.dbname}: {statement.as_string(cursor)}")
+            return copy(cursor, statement, *more, **options)
+
+        monkeypatch.setattr(psycopg.Cursor, "copy", noted)
+        return seen
+
+    @pytest.fixture
+    def customer(self, apart: Scenario) -> UUID:
+        """A customer of February on, billed by calls in arrears: ₩100 each, from the 101st ₩10."""
+        with control_session() as session:
+            offer_calls(session)
+            tenant = make_tenant(session, state="active", slug="hanbit")
+            make_subscription(
+                session,
+                tenant=tenant,
+                starts_on=date(2026, 2, 1),
+                plan_code="calls",
+                now=seoul(date(2026, 2, 1)),
+            )
+            return tenant.id
+
+    def push(self, on: date, count: int) -> None:
+        """This function will store so many calls of a day, as the API does."""
+        batch = [event(seoul(on), id=f"{on} {n}") for n in range(count)]
+        with control_session() as control, usage_session() as usage:
+            events.accept(
+                usage_session=usage, control_session=control, events=batch, now=seoul(on, 10)
+            )
+
+    def test_closes_totals_into_control_and_is_verified_without_that_server(
+        self,
+        apart: Scenario,
+        other_server: EmbeddedPostgres,
+        customer: UUID,
+        copied: list[str],
+        set_clock: Callable[[datetime], None],
+    ) -> None:
+        self.push(date(2026, 2, 10), 120)
+        assert (there(other_server, customer), here(apart, customer)) == ((120, 120), (0, 0))
+        set_clock(seoul(date(2026, 3, 1)))
+        assert step.work() == 1
+        with control_session() as session:
+            invoice = session.scalars(select(Invoice)).one()
+            (line,) = invoice.lines
+            closed = session.scalars(select(UsageTotal)).one()
+        assert (invoice.state, line.amount_minor) == ("issued", 100 * 100 + 20 * 10)
+        assert (closed.line_id, closed.quantity, closed.transactions) == (line.id, 120, 120)
+        assert closed.sha256 == line.readings_sha256
+        assert len(closed.sha256) == 64
+        into_control = [each for each in copied if 'COPY "usage_total"' in each]
+        assert [each.partition(":")[0] for each in into_control] == [apart.database]
+
+        away = apart.flask("verify", "--all", USAGE_DATABASE_URL=NOWHERE)
+        assert (away.returncode, away.stdout) == (0, "1 invoices verified, 0 differ\n"), away.stderr
+        with administrator(apart.database) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("UPDATE usage_total SET quantity = quantity - 1")
+        named = apart.flask("verify", "--all", USAGE_DATABASE_URL=NOWHERE)
+        assert named.returncode == 1
+        assert f"{invoice.number_text} DIFFERS" in named.stdout
+
+    def test_is_corrected_by_what_came_there_late(
+        self,
+        apart: Scenario,
+        customer: UUID,
+        set_clock: Callable[[datetime], None],
+    ) -> None:
+        self.push(date(2026, 2, 10), 90)
+        set_clock(seoul(date(2026, 3, 1)))
+        assert step.work() == 1
+        self.push(date(2026, 2, 20), 20)
+        set_clock(seoul(date(2026, 4, 1)))
+        assert step.work() == 1
+        with control_session() as session:
+            _, later = session.scalars(select(Invoice).order_by(Invoice.number)).all()
+            found = [(line.kind, line.amount_minor) for line in later.lines]
+            revisions = session.scalars(
+                select(UsageTotal.quantity).order_by(UsageTotal.starts_at, UsageTotal.revision)
+            ).all()
+        assert found == [("charge", 0), ("adjustment", 10 * 100 + 10 * 10)]
+        assert revisions == [90, 110, 0]
+        assert apart.flask("verify", "--all", USAGE_DATABASE_URL=NOWHERE).returncode == 0
+
+    def test_waits_while_that_server_is_away_and_is_made_when_it_is_back(
+        self,
+        apart: Scenario,
+        customer: UUID,
+        set_clock: Callable[[datetime], None],
+    ) -> None:
+        self.push(date(2026, 2, 10), 3)
+        set_clock(seoul(date(2026, 3, 1)))
+        with reading({"USAGE_DATABASE_URL": NOWHERE}), pytest.raises(OperationalError):
+            step.work()
+        with control_session() as session:
+            assert session.scalars(select(Invoice)).all() == []
+            session.execute(text("UPDATE subscription SET lease_until = NULL, retry_at = NULL"))
+        assert step.work() == 1
+        with control_session() as session:
+            assert session.scalars(select(Invoice.total_minor)).all() == [330]
