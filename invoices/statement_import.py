@@ -1,6 +1,7 @@
 """Bank statements coming in: each deposit once, matched by a job, the rest on finance's work list.
 
-Importing the same file, or another that names the same deposits, changes nothing.
+Importing the same file, or another that names the same deposits, changes nothing. One that was read
+wrongly is discarded as a whole (`statement_discards`), and then imported anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from app.base.db import notify
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
 from app.base.spreadsheet_reading import read_rows
-from invoices import payment, settlement, statements
+from invoices import payment, settlement, statement_discards, statements
 from invoices.dunning_rules import said
 from invoices.models import (
     BANK_TRANSFER,
@@ -73,8 +74,10 @@ def import_statement(
 ) -> Imported:
     """This function will write down the deposits of a statement that are not known yet.
 
-    Raises: StatementUnsound with the faulty cells; TableUnreadable, TableTooLong, NothingInIt.
-    Then nothing was imported.
+    What a discarded import named is taken up again where this one names it too.
+
+    Raises: StatementUnsound with the faulty cells; TableUnreadable, TableTooLong, NothingInIt;
+    ReadOtherwise where the same file was read another way before. Then nothing was imported.
     """
     digest = hashlib.sha256(content).hexdigest()
     rows = read_rows(content=content, rows_max=settings().statement_rows_max)
@@ -83,11 +86,14 @@ def import_statement(
     found = statements.deposits(rows=rows, layout=layout)
     if not found:
         raise NothingInIt("The statement names no deposit.", field="file")
-    known = control_session.scalar(
-        select(BankStatement.id).where(BankStatement.file_sha256 == digest)
+    known = statement_discards.standing(control_session=control_session, file_sha256=digest)
+    if known is not None:
+        statement_discards.check_read_alike(control_session=control_session, found=found)
+    again = statement_discards.take_up(
+        control_session=control_session, found=found, staff_id=staff_id, now=now
     )
     if known is not None:
-        return Imported(known, 0, len(found))
+        return Imported(known, again, len(found) - again)
     statement = BankStatement(
         file_name=" ".join(file_name.replace("\x00", "").split())[-200:] or "–",
         file_sha256=digest,
@@ -99,7 +105,7 @@ def import_statement(
     )
     control_session.add(statement)
     control_session.flush()
-    statement.new_count = _keep(control_session, statement.id, found)
+    statement.new_count = _keep(control_session, statement.id, found) + again
     audit.append(
         control_session=control_session,
         actor=Actor.staff(staff_id),

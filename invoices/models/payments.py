@@ -53,6 +53,13 @@ class PaymentMethod(Keyed, Leased, Base):
             unique=True,
             postgresql_where="revoked_at IS NULL AND is_default",
         ),
+        Index(
+            "uq_payment_method_fallback",
+            "tenant_id",
+            unique=True,
+            postgresql_where="revoked_at IS NULL AND is_fallback",
+        ),
+        CheckConstraint("NOT (is_default AND is_fallback)", name="one_place"),
         Index("ix_payment_method_named", "gateway", "named_digest"),
         Index(
             "ix_payment_method_to_forget",
@@ -68,6 +75,8 @@ class PaymentMethod(Keyed, Leased, Base):
     masked: Mapped[str]
     brand: Mapped[str]
     is_default: Mapped[bool] = mapped_column(default=True)
+    # The customer said that it may be charged where the default one is declined.
+    is_fallback: Mapped[bool] = mapped_column(default=False, server_default="false")
     registered_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     named_digest: Mapped[str | None]

@@ -28,7 +28,7 @@ BANK_TRANSFER = machine(
     "bank_transfer",
     {
         # Matched by a job, or left to a person.
-        "new": ("settled", "open"),
+        "new": ("settled", "open", "ignored"),
         "open": ("settled", "ignored"),
         "ignored": ("open",),
         # Where it was settled with the wrong invoice.
@@ -93,17 +93,29 @@ class StatementLayout(Keyed, Base):
 
 
 class BankStatement(Keyed, Base):
-    """A bank's statement as it was imported; the same file is imported once."""
+    """A bank's statement as it was imported; the same file once, unless that was discarded."""
 
     __tablename__ = "bank_statement"
+    __table_args__ = (
+        Index(
+            "uq_bank_statement_file",
+            "file_sha256",
+            unique=True,
+            postgresql_where="discarded_at IS NULL",
+        ),
+        CheckConstraint("(discarded_at IS NULL) = (discarded_by IS NULL)", name="discarded"),
+    )
 
     file_name: Mapped[str]
-    file_sha256: Mapped[str] = mapped_column(unique=True)
+    file_sha256: Mapped[str]
     layout: Mapped[str]
     deposits_count: Mapped[int]
     new_count: Mapped[int]
     imported_at: Mapped[datetime]
     imported_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    # Read wrongly, as by another bank's layout: none of its deposits counts.
+    discarded_at: Mapped[datetime | None]
+    discarded_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
 
 
 class BankTransfer(Keyed, Leased, Base):

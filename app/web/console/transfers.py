@@ -15,7 +15,7 @@ from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext, lazy, ngettext
 from app.web.refusals import words_of
-from invoices import statement_import, statement_layouts, statements
+from invoices import statement_discards, statement_import, statement_layouts, statements
 from invoices.models import BankStatement, BankTransfer, Invoice
 from invoices.statements import StatementUnsound
 
@@ -166,6 +166,28 @@ def _import() -> str:
         "%(num)d new deposits. What is certain is settled within seconds.",
         done.new,
     )
+
+
+@console_transfers.post("/imports/<uuid:statement_id>/discard")
+@staff_required(*FINANCE)
+def discard(statement_id: UUID) -> Any:
+    """This function will put aside all that an import named that was read wrongly."""
+
+    def act() -> str:
+        aside = statement_discards.discard(
+            control_session=control(),
+            statement_id=statement_id,
+            why=request.form.get("why", ""),
+            staff_id=g.staff.id,
+            now=clock.now(),
+        )
+        return ngettext(
+            "Discarded: %(num)d deposit was set aside. The file can be imported again.",
+            "Discarded: %(num)d deposits were set aside. The file can be imported again.",
+            aside,
+        )
+
+    return _act(f"discard-{statement_id}", act)
 
 
 @console_transfers.post("/layouts")

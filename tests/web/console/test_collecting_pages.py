@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -16,6 +17,7 @@ from app.base.db import control_session
 from app.base.money import Money
 from invoices import card_links, catalogue, dunning, plan_moves, reversals, settlement
 from invoices.models import (
+    BankStatement,
     BankTransfer,
     DunningHold,
     DunningRule,
@@ -164,9 +166,9 @@ class TestADepositThatWentBack:
 
 
 class TestStatements:
-    def bring(self, client: Any, text: str) -> Any:
+    def bring(self, client: Any, text: str, layout: str = "usual") -> Any:
         page = "/console/transfers"
-        fields = {"layout": "usual", "file": (io.BytesIO(text.encode("cp949")), "3월.csv")}
+        fields = {"layout": layout, "file": (io.BytesIO(text.encode("cp949")), "3월.csv")}
         return send(client, page, fields, to=f"{page}/import")
 
     def test_are_imported_and_the_rest_settled_by_hand(self, client: Any, debt: Invoice) -> None:
@@ -200,6 +202,43 @@ class TestStatements:
         assert refused.status_code == 422
         assert 'id="file-error"' in refused.text
         assert "내용이 비어 있어요" in refused.text
+
+    def test_read_wrongly_are_discarded_and_imported_anew(self, client: Any, debt: Invoice) -> None:
+        sign_in_staff(client, "finance")
+        page = "/console/transfers"
+        wrong = {"name": "달러", "day": "거래일시", "amount": "입금액", "currency": "USD"}
+        assert send(client, page, wrong, to=f"{page}/layouts").status_code == 303
+        text = f"거래일시,입금액,적요\n2026-03-20,1000,{debt.number_text}\n"
+        assert self.bring(client, text, layout="달러").status_code == 303
+        again = self.bring(client, text)
+        assert again.status_code == 409
+        assert 'id="file-error"' in again.text
+        with control_session() as session:
+            to = f"{page}/imports/{session.scalars(select(BankStatement.id)).one()}/discard"
+        assert send(client, page, {"why": ""}, to=to).status_code == 422
+        assert send(client, page, {"why": "달러로 읽음"}, to=to).status_code == 303
+        assert "취소됨" in client.get(page).text
+        assert send(client, page, {"why": "달러로 읽음"}, to=to).status_code == 409
+        assert self.bring(client, text).status_code == 303
+        with control_session() as session:
+            found = session.execute(select(BankTransfer.currency, BankTransfer.state)).all()
+        assert sorted(tuple(row) for row in found) == [("KRW", "new"), ("USD", "ignored")]
+
+    def test_are_discarded_by_finance_alone(self, client: Any) -> None:
+        sign_in_staff(client, "sales")
+        to = f"/console/transfers/imports/{UUID(int=7)}/discard"
+        assert send(client, "/console/transfers", {"why": "x"}, to=to).status_code == 403
+
+    @pytest.mark.parametrize("shape", ["%m-%d-%d", "%Y-%m-%d %"])
+    def test_of_a_day_that_nobody_can_read_are_refused_at_the_field(
+        self, client: Any, shape: str
+    ) -> None:
+        sign_in_staff(client, "finance")
+        fields = {"name": "우리", "day": "일", "amount": "원", "currency": "KRW"}
+        page = "/console/transfers"
+        refused = send(client, page, fields | {"day_format": shape}, to=f"{page}/layouts")
+        assert refused.status_code == 422
+        assert 'id="day_format-error"' in refused.text
 
     def test_of_a_bank_with_headings_of_its_own_are_described(self, client: Any) -> None:
         sign_in_staff(client, "finance")
