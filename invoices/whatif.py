@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.base import bulk, clock, ids
 from invoices import composing, facts, items, periods, rating, schedule
-from invoices.charges import Offered
+from invoices.charges import Charge, Offered
 from invoices.models import Subscription
 from invoices.plan_terms import PlanTerms
 from invoices.schedule import DueBill, Item
@@ -206,37 +206,85 @@ def _cut(item: Item, start: datetime, end: datetime) -> Item | None:
 
 
 def _instead(before: Sequence[Item], prices: Mapping[UUID, Offered]) -> list[Item]:
-    """The other plan over the same time: with each charge's bought quantity, where it has one."""
-    bought = {item.charge.code: item for item in before}
-    lives = _lives(before)
+    """The other plan over the same time, each charge with what was bought of it at the time."""
     return [
         Item(
             item_id=ids.uuid7(),
             price_id=price.price_id,
             charge=price.charge,
             position=price.position,
-            quantity=bought[code].quantity if code in bought else Decimal(1),
-            starts_at=start,
-            ends_at=end,
-            anchor_on=before[0].anchor_on,
+            quantity=held.quantity,
+            starts_at=held.start,
+            ends_at=held.end,
+            anchor_on=held.anchor_on,
+            credit_on_end=held.credit_on_end,
         )
         for price in prices.values()
-        for code in (price.charge.code,)
-        if not price.charge.optional or code in bought
-        for start, end in lives
+        for held in _held(price.charge, before)
     ]
 
 
-def _lives(before: Sequence[Item]) -> list[tuple[datetime, datetime]]:
-    """When anything was in force at all: a pause is a pause under any price list."""
-    lives: list[tuple[datetime, datetime]] = []
-    for item in sorted(before, key=lambda each: each.starts_at):
-        ends_at = item.ends_at or item.starts_at
-        if lives and item.starts_at <= lives[-1][1]:
-            lives[-1] = (lives[-1][0], max(lives[-1][1], ends_at))
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """So much of a charge, from one moment to another; `anchor_on` is what periods count from."""
+
+    start: datetime
+    end: datetime
+    quantity: Decimal
+    anchor_on: date
+    credit_on_end: bool
+
+
+def _held(charge: Charge, before: Sequence[Item]) -> list[_Held]:
+    """When a charge would have been in force, and how much of it.
+
+    As the one of its code was. What everybody has is in force besides whenever anything was, once:
+    a pause is a pause under any price list, and an add-on stays with who had it, while they did.
+    """
+    found = [_of(item) for item in before if item.charge.code == charge.code]
+    if not charge.optional:
+        lives = _joined([replace(_of(item), quantity=Decimal(1)) for item in before])
+        found += [left for life in lives for left in _without(life, found)]
+    return _joined(found)
+
+
+def _of(item: Item) -> _Held:
+    return _Held(
+        item.starts_at,
+        item.ends_at or item.starts_at,
+        item.quantity,
+        item.anchor_on,
+        item.credit_on_end,
+    )
+
+
+def _without(life: _Held, taken: Sequence[_Held]) -> Iterator[_Held]:
+    """What is left of a time where others have parts of it."""
+    start = life.start
+    within = [each for each in taken if each.start < life.end and each.end > life.start]
+    for each in sorted(within, key=lambda one: one.start):
+        if start < each.start:
+            yield replace(life, start=start, end=each.start)
+        start = max(start, each.end)
+    if start < life.end:
+        yield replace(life, start=start)
+
+
+def _joined(found: Sequence[_Held]) -> list[_Held]:
+    """One where two that are alike meet: the other price list did not change between them."""
+    joined: list[_Held] = []
+    for each in sorted(found, key=lambda one: (one.anchor_on, one.quantity, one.start)):
+        last = joined[-1] if joined else None
+        alike = last is not None and (last.anchor_on, last.quantity) == (
+            each.anchor_on,
+            each.quantity,
+        )
+        if last is not None and alike and each.start <= last.end:
+            later = each if each.end >= last.end else last
+            joined[-1] = replace(later, start=last.start)
         else:
-            lives.append((item.starts_at, ends_at))
-    return lives
+            joined.append(each)
+    return joined
 
 
 def _bills(found: Sequence[Item], timezone: str, end: datetime) -> list[DueBill]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -146,6 +147,133 @@ class TestTheComparison:
         subscriber(control_session, seats=5, name="작은곳")
         compare(control_session, flat(300_000))
         assert control_session.scalar(select(func.count()).select_from(Invoice)) == 0
+
+
+# What is sold by quantity, what is added and removed, and what nobody cuts.
+SOLD = PlanTerms(
+    plan_code="sold",
+    position=9,
+    currency="KRW",
+    name_ko="판매",
+    name_en="Sold",
+    seats_max=500,
+    storage_bytes_max=10**12,
+    charges=tuple(
+        Charge(
+            code=code,
+            name_ko=code,
+            name_en=code,
+            pricing=Pricing(model=model, unit_amount=Decimal(amount)),
+            proration=proration,
+            optional=code == "support",
+            kind=kind,
+            timing=timing,
+        )
+        for code, model, amount, proration, kind, timing in (
+            ("base", "flat", "100001", "day", "recurring", "advance"),
+            ("licences", "per_unit", "9999.5", "day", "recurring", "advance"),
+            ("machines", "per_unit", "777", "none", "recurring", "arrears"),
+            ("support", "flat", "31003", "second", "recurring", "advance"),
+            ("least", "flat", "100000", "day", "commitment", "arrears"),
+        )
+    ),
+)
+
+
+def cheaper(terms: PlanTerms, code: str) -> PlanTerms:
+    """The same plan, one charge of which costs nothing."""
+    nothing = Pricing(model="per_unit", unit_amount=Decimal(0))
+    charges = (replace(c, pricing=nothing) if c.code == code else c for c in terms.charges)
+    return replace(terms, charges=tuple(charges))
+
+
+class TestAPastOfChanges:
+    """Five licences, fifty from 25 February on, twenty from 20 April on; support for a while."""
+
+    @pytest.fixture
+    def started(self, control_session: Session) -> Any:
+        catalogue.publish(
+            control_session=control_session,
+            terms=SOLD,
+            actor=SYSTEM,
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        made = make_subscription(
+            control_session,
+            tenant=make_tenant(control_session, state="active", name="바뀌는곳"),
+            starts_on=START,
+            plan_code="sold",
+        )
+        who = {"tenant_id": made.tenant_id, "actor": Actor("staff", "x"), "why": "a test"}
+
+        def now(month: int, day: int) -> datetime:
+            return datetime(2026, month, day, 3, tzinfo=UTC)
+
+        def to(charge: str, quantity: int, at: datetime) -> None:
+            changes.change_quantity(
+                control_session=control_session,
+                charge=charge,
+                quantity=Decimal(quantity),
+                when="now",
+                now=at,
+                **who,
+            )
+
+        to("licences", 5, now(1, 15))
+        to("licences", 50, now(2, 25))
+        to("machines", 9, now(3, 1))
+        changes.add_charge(
+            control_session=control_session, charge="support", quantity=Decimal(1), now=now(3, 3),
+            **who,
+        )  # fmt: skip
+        changes.remove_charge(
+            control_session=control_session, charge="support", when="now", now=now(4, 10), **who
+        )
+        to("licences", 20, now(4, 20))
+        return made
+
+    def billed(self, session: Session, charge: str = "") -> int:
+        """What was billed for time that is compared, at list prices."""
+        asked = (
+            select(func.sum(InvoiceLine.amount_minor))
+            .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+            .where(
+                func.upper(InvoiceLine.period) <= END,
+                InvoiceLine.kind.in_(("charge", "credit", "commitment")),
+            )
+        )
+        if charge:
+            asked = asked.where(InvoiceLine.charge == charge)
+        return int(session.scalar(asked) or 0)
+
+    def test_under_the_present_terms_is_what_was_billed(
+        self, control_session: Session, started: Any
+    ) -> None:
+        invoicing.bill(control_session=control_session, subscription_ids=[started.id], now=NOW)
+        (found,) = compare(control_session, SOLD)
+        assert found.before_minor == self.billed(control_session)
+        assert found.after_minor == found.before_minor
+
+    @pytest.mark.parametrize("code", ["licences", "machines", "support"])
+    def test_takes_each_charge_with_the_quantities_of_its_time(
+        self, control_session: Session, started: Any, code: str
+    ) -> None:
+        invoicing.bill(control_session=control_session, subscription_ids=[started.id], now=NOW)
+        (found,) = compare(control_session, cheaper(SOLD, code))
+        asked = self.billed(control_session, code)
+        assert asked > 0
+        assert found.difference_minor == -asked
+
+    def test_counts_a_pause_and_another_billing_day_as_they_were(
+        self, control_session: Session, started: Any
+    ) -> None:
+        who = {"tenant_id": started.tenant_id, "actor": Actor("staff", "x"), "why": "a test"}
+        who |= {"control_session": control_session}
+        changes.change_billing_day(billing_day=3, now=datetime(2026, 4, 22, 3, tzinfo=UTC), **who)
+        changes.pause(now=datetime(2026, 4, 28, 3, tzinfo=UTC), **who)
+        changes.resume(now=datetime(2026, 5, 2, 3, tzinfo=UTC), **who)
+        (found,) = compare(control_session, SOLD)
+        assert found.after_minor == found.before_minor
 
 
 class TestTheCommand:
