@@ -21,7 +21,6 @@ from invoices import card_links, dunning, payment_methods
 from invoices.gateways import registry
 from invoices.gateways.port import Capability, EventKind, Trust
 from invoices.gateways.port import GatewayEvent as Heard
-from invoices.invoice_locks import lock_owed
 from invoices.models import Invoice, PaymentMethod
 from tenants.models import Tenant
 
@@ -75,11 +74,12 @@ def stands(*, question: Question) -> bool:
 def gone(*, control_session: Session, method_id: UUID, actor: Actor, now: datetime) -> None:
     """This function will stop using a method that its gateway does not charge any more.
 
-    Its newest neighbour becomes the default. Where none is left and something is to be paid, the
-    customer is asked for another. One that we revoked ourselves is only noted as forgotten.
+    Its newest neighbour becomes the default, and has its turn at what is open. Where none is left
+    and something is to be paid, the customer is asked for another. One that we revoked ourselves
+    is only noted as forgotten.
     """
     tenant_id = control_session.get_one(PaymentMethod, method_id).tenant_id
-    lock_owed(control_session=control_session, tenant_id=tenant_id)
+    payment_methods.locked(control_session, tenant_id)
     method = control_session.get_one(
         PaymentMethod, method_id, with_for_update=True, populate_existing=True
     )
@@ -91,7 +91,11 @@ def gone(*, control_session: Session, method_id: UUID, actor: Actor, now: dateti
             actor=actor,
             now=now,
         )
-        if not payment_methods.methods(control_session=control_session, tenant_id=tenant_id):
+        if payment_methods.methods(control_session=control_session, tenant_id=tenant_id):
+            payment_methods.collect_now(
+                control_session=control_session, tenant_id=tenant_id, now=now
+            )
+        else:
             _ask_for_another(control_session, method, now)
     payment_methods.forgotten(control_session=control_session, method_id=method_id, now=now)
 
