@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 from app.base import clock, states
 from app.base.audit import Actor
 from app.base.errors import Conflict
-from invoices import amending, catalogue, periods, plan_changes
+from invoices import amending, catalogue, dunning, periods, plan_changes
 from invoices import items as subscription_items
 from invoices.charges import Offered
 from invoices.contracts import Contract, forget_ahead, note, open_contract, write
 from invoices.fingerprints import plain_decimal
 from invoices.models import SUBSCRIPTION, PlanVersion, Subscription
-from tenants import lifecycle
+from tenants import pauses
 
 
 class NotInForce(Conflict):
@@ -205,12 +205,13 @@ def pause(
 
     What was paid ahead and is not used is given back. What lay ahead is taken back.
 
-    Raises: NoSubscription, NotInForce, AlreadyEnding.
+    Raises: NoSubscription, NotInForce, AlreadyEnding; ClosedAlready for a workspace that is shut.
     """
     contract = open_contract(control_session=control_session, tenant_id=tenant_id, now=now)
     _in_force(contract)
     if contract.subscription.ends_on is not None:
         raise AlreadyEnding("The subscription ends. Take that back before you pause it.")
+    pauses.pause(control_session=control_session, tenant_id=tenant_id, actor=actor, now=now)
     write(control_session, contract, amending.withdraw(contract.items, now))
     contract = open_contract(control_session=control_session, tenant_id=tenant_id, now=now)
     write(
@@ -228,13 +229,6 @@ def pause(
         now=now,
         why=why,
     )
-    lifecycle.suspend(
-        control_session=control_session,
-        tenant_id=tenant_id,
-        reason="paused",
-        actor=actor,
-        now=now,
-    )
     return contract.subscription
 
 
@@ -247,6 +241,9 @@ def resume(
     why: str | None = None,
 ) -> Subscription:
     """This function will end a pause: everything that was in force before is charged again.
+
+    The workspace opens, unless something else than the pause has shut it. Whoever was past due as
+    it began and has paid meanwhile owes nothing any more.
 
     Raises: NoSubscription, AlreadyEnding; IllegalMove when it is not paused.
     """
@@ -274,7 +271,8 @@ def resume(
         contract,
         amending.begin_again(items=contract.items, ended_at=last, at=now),
     )
-    lifecycle.resume(control_session=control_session, tenant_id=tenant_id, actor=actor, now=now)
+    pauses.resume(control_session=control_session, tenant_id=tenant_id, actor=actor, now=now)
+    dunning.open_again(control_session=control_session, tenant_id=tenant_id, actor=actor, now=now)
     return subscription
 
 

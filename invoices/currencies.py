@@ -6,17 +6,18 @@ money is open; then a new subscription starts in the other one.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.base import audit
 from app.base.audit import Actor
+from app.base.config import settings
 from app.base.errors import Conflict, Invalid
-from invoices import catalogue, credits, subscriptions
-from invoices.models import CreditGrant, Invoice
+from invoices import catalogue, credits, periods, subscriptions
+from invoices.models import CreditGrant, Invoice, Subscription, UsageTotal
 from tenants import lifecycle
 from tenants.models import GONE_STATES, Tenant
 
@@ -47,7 +48,28 @@ def obstacles(*, control_session: Session, tenant_id: UUID) -> list[str]:
     on_account = exists().where(CreditGrant.tenant_id == tenant_id, credits.is_on_account())
     if any(grants.values()) or control_session.scalar(select(on_account)):
         found.append("Credit is unused. Revoke what was given, or pay back what was paid.")
-    return found
+    return found + _to_come(control_session, tenant_id)
+
+
+def _to_come(control_session: Session, tenant_id: UUID) -> list[str]:
+    """What the billing run may still make for a contract that is over, in that one's currency."""
+    rows = control_session.execute(
+        select(
+            Subscription.timezone,
+            select(func.max(UsageTotal.ends_at))
+            .where(UsageTotal.subscription_id == Subscription.id, UsageTotal.state != "void")
+            .scalar_subquery()
+            .label("used_until"),
+        ).where(Subscription.tenant_id == tenant_id, Subscription.next_correction_on.is_not(None))
+    ).all()
+    kept = timedelta(days=settings().late_usage_days)
+    ends = [periods.local_day(at, timezone) + kept for timezone, at in rows if at is not None]
+    if ends:
+        until = max(ends)
+        return [f"Late usage may still change what was billed, up to {until}. Wait until then."]
+    if rows:
+        return ["A bill of the last subscription is made anew. Wait until it is issued and paid."]
+    return []
 
 
 def change_currency(

@@ -26,7 +26,7 @@ REASONS = ("trial_ended", "cancelled", "unpaid", "staff", "paused")
 # Nothing is owed and no contract runs: the data goes when the retention is over. A debtor's or a
 # held tenant's data waits for a person to say so (`schedule_destruction`).
 RETENTION_FOLLOWS = ("trial_ended", "cancelled")
-_OPEN_AGAIN = {
+OPEN_AGAIN = {
     "suspended_at": None,
     "suspend_reason": None,
     "destroy_after": None,
@@ -37,10 +37,6 @@ _OPEN_AGAIN = {
 
 class TenantGone(Conflict):
     """The tenant's data is being erased, or is erased: nothing brings it back."""
-
-
-class NotPaused(Conflict):
-    """Only what a pause shut is opened by its end."""
 
 
 class NotSuspended(Conflict):
@@ -137,7 +133,7 @@ def unblock(
         actor=actor,
         now=now,
         why=why,
-        values=_OPEN_AGAIN | ({"past_due_at": None} if paid_for else {}),
+        values=OPEN_AGAIN | ({"past_due_at": None} if paid_for else {}),
         key_share=True,
     )
     return True
@@ -207,7 +203,7 @@ def convert(
         actor=actor,
         now=now,
         why="converted",
-        values={**_OPEN_AGAIN, "converted_at": now, "plan_code": plan_code},
+        values={**OPEN_AGAIN, "converted_at": now, "plan_code": plan_code},
     )
     entitlements.grant(
         control_session=control_session,
@@ -243,27 +239,6 @@ def change_plan(
         granted=grants.told(limits=limits, features=features, quotas=quotas),
         actor=actor,
         now=now,
-    )
-    return tenant
-
-
-def resume(*, control_session: Session, tenant_id: UUID, actor: Actor, now: datetime) -> Tenant:
-    """This function will open a workspace that was shut by a pause.
-
-    Raises: NoSuchTenant, NotPaused.
-    """
-    tenant = locked(control_session, tenant_id)
-    if tenant.state != "suspended" or tenant.suspend_reason != "paused":
-        raise NotPaused("The workspace was not shut by a pause.")
-    states.move(
-        control_session=control_session,
-        machine=TENANT,
-        row=tenant,
-        to="past_due" if tenant.past_due_at is not None else "active",
-        actor=actor,
-        now=now,
-        why="resumed",
-        values=_OPEN_AGAIN,
     )
     return tenant
 

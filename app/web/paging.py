@@ -28,9 +28,9 @@ def pages_of(total: int, *, size: int | None = None) -> int:
     return max(1, -(-total // (size or settings().page_size)))
 
 
-def page_within(total: int) -> int:
+def page_within(total: int, *, size: int | None = None) -> int:
     """This function will return the page that the address asks for, or the last one there is."""
-    return min(page_number(), pages_of(total))
+    return min(page_number(), pages_of(total, size=size))
 
 
 def day_of(name: str) -> date | None:

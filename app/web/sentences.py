@@ -34,6 +34,7 @@ _SHAPES = (
     "There is no plan %(plan)s in %(currency)s.",
     "The plan %(plan)s is offered to nobody new. Choose another one.",
     "Enter a whole number from 1 to %(most)s.",
+    "Late usage may still change what was billed, up to %(day)s. Wait until then.",
 )
 _PLACE = re.compile(r"%\\\((\w+)\\\)s")
 _FOUND = [

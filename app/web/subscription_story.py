@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from app.base.audit import AuditEvent
 from app.web.db import control
 from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
+from app.web.paging import page_within, pages_of
 from app.web.subscribed import Standing
 from invoices import forecast, periods
 from invoices.forecast import ComingBill
 from tenants.models import TenantAdmin
 
-EVENTS_MAX = 100
+EVENTS_A_PAGE = 100
 # What concerns the contract, among all that is written down of a tenant.
 _KINDS = ("subscription",)
 _TENANT_ACTIONS = ("tenant.currency_changed", "tenant.trial_extended")
-_EVENTS = (
-    select(AuditEvent)
-    .where(
-        AuditEvent.tenant_id == bindparam("tenant"),
-        AuditEvent.subject_kind.in_(_KINDS) | AuditEvent.action.in_(_TENANT_ACTIONS),
-    )
-    .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-    .limit(EVENTS_MAX)
+_ALL = select(AuditEvent).where(
+    AuditEvent.tenant_id == bindparam("tenant"),
+    AuditEvent.subject_kind.in_(_KINDS) | AuditEvent.action.in_(_TENANT_ACTIONS),
 )
+_COUNT = _ALL.with_only_columns(func.count())
+_EVENTS = (
+    _ALL.order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+    .limit(EVENTS_A_PAGE)
+    .offset(bindparam("behind"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One page of what was changed, newest first."""
+
+    events: list[dict[str, Any]]
+    page: int
+    pages: int
+    total: int
 
 
 def coming(standing: Standing) -> list[ComingBill]:
@@ -42,14 +55,23 @@ def coming(standing: Standing) -> list[ComingBill]:
     )
 
 
-def history(*, tenant_id: UUID, staff: bool) -> list[dict[str, Any]]:
-    """This function will tell what was changed, newest first; customers read no names of staff."""
-    events = list(control().scalars(_EVENTS, {"tenant": tenant_id}))
-    if staff:
-        names = staff_names(events)
-        return [said(event, names) for event in events]
-    people = _admin_names(tenant_id)
-    return [said(event, {}) | {"who": _who(event, people)} for event in events]
+def history(*, tenant_id: UUID, staff: bool) -> Story:
+    """This function will tell what was changed, newest first; customers read no names of staff.
+
+    The address says which page of it.
+    """
+    total = control().scalar(_COUNT, {"tenant": tenant_id}) or 0
+    page = page_within(total, size=EVENTS_A_PAGE)
+    behind = (page - 1) * EVENTS_A_PAGE
+    events = list(control().scalars(_EVENTS, {"tenant": tenant_id, "behind": behind}))
+    names = staff_names(events) if staff else {}
+    told = [said(event, names) for event in events]
+    if not staff:
+        people = _admin_names(tenant_id)
+        told = [
+            each | {"who": _who(event, people)} for event, each in zip(events, told, strict=True)
+        ]
+    return Story(told, page, pages_of(total, size=EVENTS_A_PAGE), total)
 
 
 def _admin_names(tenant_id: UUID) -> dict[str, str]:

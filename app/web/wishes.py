@@ -120,7 +120,7 @@ VERBS = {
             title=lazy("Resume the subscription"),
             lead=lazy("The workspace opens at once and what was in force is charged again."),
             button=lazy("Resume and open the workspace"),
-            done=lazy("The subscription goes on and the workspace is open."),
+            done=lazy("The subscription goes on."),
             may="pause",
         ),
         Verb(

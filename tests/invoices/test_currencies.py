@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -10,12 +10,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base.audit import AuditEvent
-from invoices import changes, currencies, invoicing
+from app.base.money import Money
+from invoices import changes, currencies, invoicing, transfers
 from invoices.currencies import MoneyOpen, NotSoldIn
 from invoices.models import CreditGrant, Invoice
 from tenants import lifecycle
 from tenants.models import Tenant
-from tests.factories import NOW, make_catalogue, make_subscription, make_tenant
+from tests.factories import NOW, make_catalogue, make_staff, make_subscription, make_tenant
+from tests.invoices.metered import FINANCE, push, seoul, subscribe
+from tests.invoices.metered import bill as bill_calls
 from tests.invoices.test_changes import ADMIN
 
 
@@ -94,6 +97,11 @@ class TestAnotherCurrency:
                 actor=ADMIN,
                 now=NOW,
             )
+        # What was voided is billed anew, in the currency that it was agreed on in.
+        assert refusal(control_session, tenant).startswith("A bill of the last subscription")
+        bill()
+        assert refusal(control_session, tenant).startswith("An invoice")
+        pay_all(control_session, NOW)
         grant = CreditGrant(
             tenant_id=tenant.id,
             currency="KRW",
@@ -107,6 +115,43 @@ class TestAnotherCurrency:
         grant.revoked_at = NOW
         control_session.flush()
         assert change(control_session, tenant).currency == "USD"
+
+    def test_waits_for_what_late_usage_may_still_change(self, control_session: Session) -> None:
+        subscription = subscribe(control_session)
+        tenant = control_session.get_one(Tenant, subscription.tenant_id)
+        push(control_session, subscription, date(2026, 3, 5), 10)
+        changes.cancel(
+            control_session=control_session,
+            tenant_id=tenant.id,
+            when="now",
+            actor=FINANCE,
+            now=seoul(date(2026, 3, 10), 0),
+        )
+        bill_calls(control_session, subscription, date(2026, 3, 10))
+        pay_all(control_session, seoul(date(2026, 3, 10), 12))
+        # A hundred days after the end of what was used, as the setting says.
+        told = "Late usage may still change what was billed, up to 2026-06-18. Wait until then."
+        for look in (date(2026, 4, 10), date(2026, 5, 10), date(2026, 6, 10)):
+            assert subscription.next_correction_on == look
+            assert refusal(control_session, tenant) == told
+            bill_calls(control_session, subscription, look)
+        assert subscription.next_correction_on is None
+        assert change(control_session, tenant).currency == "USD"
+
+
+def pay_all(session: Session, now: datetime) -> None:
+    """Everything that is owed comes by bank transfer."""
+    for invoice in session.scalars(select(Invoice).where(Invoice.state == "issued")).all():
+        transfers.record_transfer(
+            control_session=session,
+            invoice_id=invoice.id,
+            amount=Money(invoice.total_minor, invoice.currency),
+            payer="Hanbit",
+            paid_on=now.date(),
+            staff_id=make_staff(session).id,
+            now=now,
+        )
+    session.expire_all()
 
 
 def refusal(session: Session, tenant: Tenant) -> str:

@@ -19,6 +19,7 @@ from app.web.console.tenants import CARERS, REASON_LENGTH_MAX, NoSuchTenant
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
+from app.web.sentences import say
 from app.web.site.prices import CURRENCIES
 from app.web.subscription_story import coming, history
 from app.web.wishes import VERBS
@@ -145,7 +146,7 @@ def _currency_page(tenant: Tenant, error: Invalid | Conflict | None = None) -> s
         "console/subscription/currency.html",
         tenant=tenant,
         obstacles=[
-            gettext(words)
+            say(words)
             for words in currencies.obstacles(control_session=control(), tenant_id=tenant.id)
         ],
         options=[(code, _priced(tenant, code)) for code in CURRENCIES if code != tenant.currency],
