@@ -178,6 +178,28 @@ def preview(
     )
 
 
+def of_beginning(
+    *, control_session: Session, begin: Callable[[], Subscription], until: date, bills_max: int
+) -> list[ComingBill]:
+    """This function will begin a subscription, return its first bills, and undo it again.
+
+    Raises: whatever beginning it raises.
+    """
+    savepoint = control_session.begin_nested()
+    try:
+        subscription = begin()
+        control_session.flush()
+        return coming_bills(
+            control_session=control_session,
+            subscription=subscription,
+            until=until,
+            bills_max=bills_max,
+        )
+    finally:
+        savepoint.rollback()
+        control_session.expire_all()
+
+
 def _coming(bill: DueBill, account: composing.Account) -> ComingBill:
     known = tuple(span for span in bill.spans if span.item.charge.meter is None)
     lines: Sequence[BillLine] = ()

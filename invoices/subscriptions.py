@@ -112,7 +112,7 @@ def conversion_terms(
         starts_on=starts_on.isoformat(),
         billed_on=billing_days.words(
             (each.interval for each in terms.charges if not each.once and not each.optional),
-            starts_on,
+            counted_from(starts_on),
             spoken,
         ),
         free=Money.zero(version.currency),
@@ -129,6 +129,16 @@ def conversion_terms(
     )
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Notice("conversion", TERMS_VERSION, spoken, text, digest)
+
+
+def counted_from(starts_on: date) -> date:
+    """This function will return the day that a new subscription's periods are counted from.
+
+    Its own first day, or the day of the month that the installation bills everybody on.
+    """
+    return periods.anchor_for(
+        starts_on=starts_on, billing_day=settings().billing_day or None, interval=periods.MONTHLY
+    )
 
 
 def price_shown(version: PlanVersion) -> str:
@@ -189,11 +199,7 @@ def convert(
         currency=currency,
         timezone=tenant.timezone,
         starts_on=starts_on,
-        anchor_on=periods.anchor_for(
-            starts_on=starts_on,
-            billing_day=settings().billing_day or None,
-            interval=periods.MONTHLY,
-        ),
+        anchor_on=counted_from(starts_on),
         next_bill_on=starts_on,
         consent_id=recorded.id,
         created_at=now,

@@ -160,15 +160,6 @@ def customer_rights() -> frozenset[str]:
     return frozenset(word.strip() for word in settings().customer_may.split(",") if word.strip())
 
 
-def require_right(right: str) -> None:
-    """This function will refuse what customers may not do by themselves.
-
-    Raises: NotByYourself.
-    """
-    if right not in customer_rights():
-        raise NotByYourself("Your contract leaves this to us: please write to us.")
-
-
 def customer_may(code: str, standing: Standing) -> bool:
     """This function will tell whether customers may do a verb by themselves."""
     right = VERBS[code].may

@@ -206,22 +206,14 @@ def _redeem(tenant: Tenant, terms: Terms, now: datetime) -> None:
 
 def _bills(tenant: Tenant, terms: Terms, now: datetime) -> list[ComingBill]:
     """The first bills, found by subscribing and taking that back."""
-    until = periods.months_after(max(terms.starts_on, clock.today(now, tenant.timezone)), 2)
-    savepoint = control().begin_nested()
-    try:
-        subscription = _convert(
+    return forecast.of_beginning(
+        control_session=control(),
+        begin=lambda: _convert(
             tenant, terms, now, given_by="-", accepted=True, text_sha256=terms.notice.sha256
-        )
-        control().flush()
-        return forecast.coming_bills(
-            control_session=control(),
-            subscription=subscription,
-            until=until,
-            bills_max=BILLS_SHOWN_MAX,
-        )
-    finally:
-        savepoint.rollback()
-        control().expire_all()
+        ),
+        until=periods.months_after(max(terms.starts_on, clock.today(now, tenant.timezone)), 2),
+        bills_max=BILLS_SHOWN_MAX,
+    )
 
 
 def fingerprint(found: list[ComingBill]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 from flask import flash, g, render_template, request, url_for
@@ -11,9 +10,7 @@ from flask import flash, g, render_template, request, url_for
 from app.base import clock
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, TenantryError
-from app.base.ids import uuid7
-from app.base.money import Money
-from app.web import live, papers, usage
+from app.web import live, usage
 from app.web.auth import see_other
 from app.web.db import control
 from app.web.i18n import gettext, language, lazy
@@ -21,25 +18,20 @@ from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import version_of
 from app.web.security import limiter
 from app.web.site.prices import Offer, charges, offer, offers
-from app.web.subscribed import require_right
 from invoices import (
     catalogue,
-    changes,
     coupons,
+    forecast,
     gateway_accounts,
     parties,
     payment_methods,
     periods,
-    rating,
     subscriptions,
-    vat,
 )
 from invoices.catalogue import PlanNotOffered
-from invoices.charges import Charge
 from invoices.coupons import CouponRefused
-from invoices.models import PlanVersion
-from invoices.periods import Period
-from invoices.rating import Stretch
+from invoices.forecast import ComingBill
+from invoices.models import PlanVersion, Subscription
 from invoices.subscriptions import METHODS, ConversionConsent
 from tenants.consents import Notice
 from tenants.lifecycle import RETENTION_FOLLOWS
@@ -50,26 +42,6 @@ METHOD_NAMES = {"card": lazy("Card"), "transfer": lazy("Bank transfer")}
 
 class NothingToConvert(Conflict):
     """The account pays already, or is closed for a reason that a subscription does not mend."""
-
-
-@dataclass(frozen=True, slots=True)
-class FirstLine:
-    """One charge of the first bill; `period` is empty for what is asked for once."""
-
-    name: str
-    period: Period | None
-    amount: Money
-
-
-@dataclass(frozen=True, slots=True)
-class FirstBill:
-    """What is billed on the first day, and when the next bill comes."""
-
-    starts_on: date
-    next_on: date
-    lines: tuple[FirstLine, ...]
-    tax: Money
-    total: Money
 
 
 @portal.get("/plan")
@@ -108,59 +80,95 @@ def convert() -> Any:
     """This function will show what subscribing means, and subscribe whoever agrees to it."""
     if not may_convert():
         raise NothingToConvert("There is no trial to convert. Your plan page shows what applies.")
-    if request.method == "GET":
+    if request.method == "GET" or "look" in request.form:
         return _convert_page()
+    now = clock.now()
     try:
-        subscriptions.convert(
-            control_session=control(),
-            tenant_id=g.tenant.id,
-            plan_code=_chosen().code,
-            currency=g.tenant.currency,
-            consent=ConversionConsent(
+        _begin(
+            _chosen().code,
+            ConversionConsent(
                 accepted=request.form.get("accept") == "y",
                 text_sha256=request.form.get("text_sha256", ""),
                 language=request.form.get("language", ""),
                 method=request.form.get("method", ""),
             ),
-            actor=g.actor,
-            now=clock.now(),
+            _coupon(),
+            now,
         )
-        _redeem(request.form.get("coupon", ""))
-    except (Invalid, CouponRefused, subscriptions.TermsChanged) as error:
+    except (Invalid, CouponRefused, PlanNotOffered, subscriptions.TermsChanged) as error:
         control().rollback()
-        return _convert_page(error), error.status
+        return _convert_page(error)
     control().commit()
     flash(gettext("Thank you. The subscription has begun and the workspace is open."), "good")
     return see_other(url_for("portal.plan"))
 
 
-def _redeem(typed: str) -> None:
+def _begin(plan_code: str, consent: ConversionConsent, coupon: str, now: datetime) -> Subscription:
     """This function will give a coupon with the subscription: both begin, or neither does."""
-    code = typed.replace("\x00", "").strip()[:COUPON_LENGTH_MAX]
-    if not code:
-        return
+    subscription = subscriptions.convert(
+        control_session=control(),
+        tenant_id=g.tenant.id,
+        plan_code=plan_code,
+        currency=g.tenant.currency,
+        consent=consent,
+        actor=g.actor,
+        now=now,
+    )
+    if not coupon:
+        return subscription
     try:
         coupons.redeem(
-            control_session=control(),
-            code=code,
-            tenant_id=g.tenant.id,
-            actor=g.actor,
-            now=clock.now(),
+            control_session=control(), code=coupon, tenant_id=g.tenant.id, actor=g.actor, now=now
         )
     except (Invalid, CouponRefused) as error:
         error.field = "coupon"
         raise
+    return subscription
 
 
-def _convert_page(error: TenantryError | None = None) -> str:
-    chosen, method = _chosen(), _method()
-    starts_on = clock.today(clock.now(), g.tenant.timezone)
+def _coupon() -> str:
+    return request.form.get("coupon", "").replace("\x00", "").strip()[:COUPON_LENGTH_MAX]
+
+
+def _first_bills(version: PlanVersion, coupon: str, now: datetime) -> list[ComingBill]:
+    """Today's bill and the one after, found by subscribing and taking that back.
+
+    How it is paid changes no amount: no card need be registered to see them.
+    """
+    starts_on = clock.today(now, g.tenant.timezone)
+    terms = subscriptions.conversion_terms(
+        version=version, language=language(), method="transfer", starts_on=starts_on
+    )
+    consent = ConversionConsent(
+        accepted=True, text_sha256=terms.sha256, language=terms.language, method="transfer"
+    )
+    recurring = (price for price in version.prices if price.kind == "recurring")
+    return forecast.of_beginning(
+        control_session=control(),
+        begin=lambda: _begin(version.plan_code, consent, coupon, now),
+        until=max(
+            periods.period(starts_on, 0, catalogue.charge_of(price).interval).end
+            for price in recurring
+        ),
+        bills_max=2,
+    )
+
+
+def _convert_page(error: TenantryError | None = None) -> Any:
+    chosen, method, now = _chosen(), _method(), clock.now()
+    starts_on = clock.today(now, g.tenant.timezone)
+    try:
+        found = _first_bills(chosen.version, _coupon(), now)
+    except (Invalid, CouponRefused) as refused:
+        if refused.field != "coupon":
+            raise
+        error = error or refused
+        found = _first_bills(chosen.version, "", now)
     card = payment_methods.default_method(control_session=control(), tenant_id=g.tenant.id)
     notice = subscriptions.conversion_terms(
         version=chosen.version, language=language(), method=method, starts_on=starts_on
     )
-    bill = first_bill(chosen.version, starts_on)
-    return render_template(
+    page = render_template(
         "portal/convert.html",
         offer_tabs=[
             {
@@ -185,13 +193,16 @@ def _convert_page(error: TenantryError | None = None) -> str:
         choices=gateway_accounts.choices(control_session=control(), currency=g.tenant.currency),
         notice=notice,
         terms=sections(notice),
-        bill=bill,
-        first_lines=[_money_line(line) for line in bill.lines],
+        starts_on=starts_on,
+        currency=g.tenant.currency,
+        first=next((each for each in found if each.bill_on <= starts_on), None),
+        following=next((each for each in found if each.bill_on > starts_on), None),
         vat_percent=vat_percent(),
         term_days=settings().payment_term_days,
         error=error,
-        coupon=request.form.get("coupon", ""),
+        coupon=_coupon(),
     )
+    return (page, error.status) if error else page
 
 
 def _chosen() -> Offer:
@@ -221,79 +232,6 @@ def sections(notice: Notice) -> list[tuple[str, list[str]]]:
     return found
 
 
-def first_bill(version: PlanVersion, starts_on: date) -> FirstBill:
-    """This function will price the first day by the one rating: what is paid ahead, and its tax."""
-    terms = catalogue.terms_of(version, position=0)
-    begun = [each for each in terms.charges if not each.optional and each.kind != "one_off"]
-    ahead = [each for each in begun if each.timing == "advance"]
-    priced = [_first_line(each, terms.currency, starts_on) for each in ahead]
-    applies = parties.vat_terms(parties.buyer_snapshot(tenant=g.tenant, email=""))
-    supplies = vat.supplies(
-        lines=[
-            [vat.Part(line.amount.amount_minor, each.vat, each.vat_included)]
-            for each, line in zip(ahead, priced, strict=True)
-        ],
-        terms=applies,
-    )
-    lines = tuple(
-        replace(line, amount=Money(supply.amount_minor, terms.currency))
-        for line, supply in zip(priced, supplies, strict=True)
-    )
-    tax = Money(vat.taxes(lines=supplies, terms=applies).total_minor, terms.currency)
-    return FirstBill(
-        starts_on=starts_on,
-        next_on=min(
-            periods.period(starts_on, 0, each.interval).end for each in begun if not each.once
-        ),
-        lines=lines,
-        tax=tax,
-        total=sum((line.amount for line in lines), tax),
-    )
-
-
-def _first_line(charge: Charge, currency: str, starts_on: date) -> FirstLine:
-    period = periods.period(starts_on, 0, charge.interval)
-    rated = rating.rate(
-        price_id=uuid7(), charge=charge, currency=currency, stretch=Stretch.whole(period)
-    )
-    return FirstLine(
-        name=charge.name_ko if language() == "ko" else charge.name_en,
-        period=None if charge.once else period,
-        amount=Money(rated.amount_minor, currency),
-    )
-
-
-def _money_line(line: FirstLine) -> dict[str, Any]:
-    days = papers.days(line.period) if line.period else None
-    return {
-        "text": line.name,
-        "note": gettext("%(days)s, billed today", days=days)
-        if days
-        else gettext("once, billed today"),
-        "amount_minor": line.amount.amount_minor,
-    }
-
-
 def vat_percent() -> int:
     """This function will return the tax that comes on top for this tenant."""
     return parties.vat_percent({"vat_treatment": parties.vat_treatment(g.tenant.billing_profile)})
-
-
-@portal.post("/plan/cancel")
-@portal_required
-def cancel() -> Any:
-    """This function will end the subscription with the period that is running."""
-    require_right("cancel")
-    ended = changes.cancel(
-        control_session=control(),
-        tenant_id=g.tenant.id,
-        when="period_end",
-        actor=g.actor,
-        now=clock.now(),
-        why=request.form.get("why", "").replace("\x00", "").strip()[:500] or None,
-    )
-    control().commit()
-    flash(
-        gettext("Cancelled. You may use everything until %(day)s.", day=str(ended.ends_on)), "good"
-    )
-    return see_other(url_for("portal.plan"))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from app.base import audit
+from app.base.audit import SYSTEM
 from app.base.config import settings
+from app.base.db import control_session
+from tenants import lifecycle
 from tests.factories import NOW
-from tests.web.forms import csrf_token
+from tests.web.forms import csrf_token, sign_in_staff
 from tests.web.portal.parts import customer, sign_in
 from tests.web.portal.test_changes import (
     CHANGE,
@@ -53,6 +58,28 @@ class TestRights:
         assert subscription_of(tenant).state == "active"
 
     @pytest.mark.parametrize(
+        ("language", "words"),
+        [("ko", "미납 청구서를 먼저 결제한"), ("en", "Pay the open invoices first")],
+    )
+    def test_to_pause_say_what_a_debtor_does_first(
+        self, client: Any, rights: Callable[[str], None], language: str, words: str
+    ) -> None:
+        rights("pause")
+        tenant = subscriber()
+        sign_in(client, tenant)
+        with control_session() as session:
+            lifecycle.suspend(
+                control_session=session,
+                tenant_id=tenant.id,
+                reason="unpaid",
+                actor=SYSTEM,
+                now=NOW,
+            )
+        page = seen(client, "pause", lang=language)
+        assert (page.status_code, words in page.text) == (409, True)
+        assert subscription_of(tenant).state == "active"
+
+    @pytest.mark.parametrize(
         ("verb", "answers"),
         [
             ("plan", {"plan": "large", "when": "now"}),
@@ -80,15 +107,12 @@ class TestRights:
         assert answer.status_code == 403
         assert len(items_of(tenant)) == 3
 
-    def test_to_cancel_close_the_direct_way_too(
-        self, client: Any, rights: Callable[[str], None]
-    ) -> None:
-        rights("plan")
+    def test_to_cancel_lead_past_the_preview_only(self, client: Any) -> None:
         tenant = subscriber()
         sign_in(client, tenant)
         token = csrf_token(client, "/portal/account")
         answer = client.post(f"{PLAN}/cancel", data={"csrf_token": token})
-        assert answer.status_code == 403
+        assert answer.status_code == 404
         assert subscription_of(tenant).ends_on is None
 
     def test_end_at_one_s_own_tenant(self, client: Any) -> None:
@@ -120,3 +144,31 @@ class TestTheTimeline:
     def test_is_there_on_trial_too(self, client: Any) -> None:
         sign_in(client, customer())
         assert client.get(f"{PLAN}/timeline").status_code == 200
+
+    def test_keeps_every_change_page_by_page(self, client: Any) -> None:
+        tenant = subscriber()
+        with control_session() as session:
+            for number in range(1, 103):
+                audit.append(
+                    control_session=session,
+                    actor=SYSTEM,
+                    action="subscription.billing_day_changed",
+                    subject_kind="subscription",
+                    subject_id=subscription_of(tenant).id,
+                    tenant_id=tenant.id,
+                    details={"billing_day": f"no. {number}."},
+                    now=NOW + timedelta(minutes=number),
+                )
+        sign_in(client, tenant)
+        sign_in_staff(client, "viewer")
+        for place in (f"{PLAN}/timeline", f"/console/tenants/{tenant.id}/subscription"):
+            newest, oldest = (
+                client.get(place, query_string={"page": page, "lang": "en"}).text
+                for page in ("1", "2")
+            )
+            told = [
+                [f"no. {number}." in page for number in range(1, 103)] for page in (newest, oldest)
+            ]
+            assert told == [[False, False] + [True] * 100, [True, True] + [False] * 100]
+            assert "page=2" in newest
+            assert "Page 2 of 2" in oldest

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from app.base import clock, files
+from app.base.config import settings
 from app.base.db import control_session
-from invoices import catalogue, paper_files
+from app.web.format import money
+from invoices import catalogue, invoicing, paper_files
 from invoices.catalogue_default import DEFAULT_PLANS
 from invoices.models import (
     CardRegistration,
@@ -134,6 +136,63 @@ class TestConversion:
             assert redeemed.subscription_id == session.scalars(select(Subscription.id)).one()
             assert str(redeemed.starts_on) == "2026-03-10"
 
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    @pytest.mark.parametrize(
+        ("day", "agreed"),
+        [
+            ("0", {"ko": "매월 10일", "en": "each month on day 10"}),
+            ("1", {"ko": "매월 1일", "en": "each month on day 1,"}),
+            ("25", {"ko": "매월 25일", "en": "each month on day 25"}),
+        ],
+    )
+    def test_shows_what_is_billed_whatever_the_day_that_all_are_billed_on(
+        self, client: Any, monkeypatch: pytest.MonkeyPatch, day: str, agreed: Any, language: str
+    ) -> None:
+        monkeypatch.setenv("TENANTRY_BILLING_DAY", day)
+        settings.cache_clear()
+        try:
+            tenant = customer()
+            sign_in(client, tenant)
+            page = f"{CONVERT}?plan=team&method=transfer&lang={language}"
+            shown = client.get(page).text
+            fields = self.fields(client, page)
+            assert client.post(CONVERT, data={**fields, "accept": "y"}).status_code == 303
+            with control_session() as session:
+                subscription = session.scalars(select(Subscription)).one()
+                invoicing.bill(control_session=session, subscription_ids=[subscription.id], now=NOW)
+                first = session.scalars(select(Invoice)).one()
+                session.refresh(subscription)
+                amounts = [first.total_minor, *(line.amount_minor for line in first.lines)]
+                following = str(subscription.next_bill_on)
+        finally:
+            monkeypatch.undo()
+            settings.cache_clear()
+        assert (amounts[0] == 209_000) == (day == "0")
+        assert [each for each in amounts if money(each) not in shown] == []
+        assert following in shown
+        assert agreed[language] in shown
+
+    def test_shows_what_a_coupon_takes_off_before_it_is_agreed_to(self, client: Any) -> None:
+        tenant = customer()
+        make_coupon("FIRST20")
+        sign_in(client, tenant)
+        page = f"{CONVERT}?plan=starter&method=transfer&lang=en"
+        assert "₩53,900" in client.get(page).text
+        fields = self.fields(client, page) | {"look": "y", "accept": "y"}
+        seen = client.post(CONVERT, data={**fields, "coupon": " first20 "})
+        assert seen.status_code == 200
+        assert "Discount: Offer" in seen.text
+        assert "₩43,120" in seen.text  # a fifth less, with tax
+        assert 'value="first20"' in seen.text
+        refused = client.post(CONVERT, data={**fields, "coupon": "NOBODY-KNOWS"})
+        assert (refused.status_code, 'id="coupon-error"' in refused.text) == (422, True)
+        assert "₩53,900" in refused.text
+        # Looking takes nothing: neither a redemption nor a subscription is left of it.
+        assert again(tenant).state == "trialing"
+        assert subscription_of(tenant) is None
+        with control_session() as session:
+            assert session.scalars(select(CouponRedemption)).all() == []
+
     @pytest.mark.parametrize(("code", "status"), [("NOBODY-KNOWS", 422), ("DOLLARS", 409)])
     def test_begins_nothing_with_a_coupon_that_is_refused(
         self, client: Any, code: str, status: int
@@ -180,21 +239,6 @@ class TestConversion:
             answer = client.post(CONVERT, data=fields | {field: text})
             assert answer.status_code in (409, 422), (text, answer.status_code)
         assert again(tenant).state == "trialing"
-
-    def test_is_cancelled_with_the_period(self, client: Any) -> None:
-        tenant = long_life()
-        sign_in(client, tenant)
-        answer = send(client, "/portal/plan", {"why": "\x00too dear"}, to="/portal/plan/cancel")
-        assert answer.status_code == 303
-        ended = subscription_of(tenant)
-        assert ended is not None
-        assert str(ended.ends_on) == "2026-03-31"
-        assert "2026-03-31" in client.get("/portal/plan").text
-
-    def test_a_trial_has_nothing_to_cancel(self, client: Any) -> None:
-        sign_in(client, customer())
-        answer = send(client, "/portal/account", {}, to="/portal/plan/cancel")
-        assert answer.status_code == 404
 
 
 class TestCard:
