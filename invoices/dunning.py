@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
@@ -15,11 +15,10 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.messages import queue_mail
 from app.base.money import Money
-from invoices import card_links, dunning_debts, dunning_rules
+from invoices import card_links, dunning_debts, dunning_rules, method_choices
 from invoices.dunning_debts import OURS
-from invoices.gateways.port import DeclineClass
 from invoices.models import Invoice, PaymentAttempt
-from invoices.payment_methods import default_method, methods, stranded
+from invoices.payment_methods import methods, stranded
 from tenants import lifecycle
 from tenants.models import Tenant, TenantAdmin
 
@@ -36,14 +35,15 @@ def after_decline(
 ) -> None:
     """This function will plan the next attempt by the class of the decline and tell the tenant.
 
-    retry_later climbs the ladder; new_method_needed waits for another card; what is our fault is
-    left for a person and the tenant hears nothing. An invoice that finance let go of rests.
+    retry_later climbs the ladder; new_method_needed waits for another card; before either, the
+    card that the tenant allowed to stand in is charged. What is our fault is left for a person and
+    the tenant hears nothing. An invoice that finance let go of rests.
     """
     if dunning_debts.waived(control_session=control_session, invoice_id=invoice.id):
         invoice.collect_at = None
         return
-    if _another_card(control_session, attempt):
-        # Registered while the old one was being charged: it has not had its turn yet.
+    if method_choices.is_new(control_session=control_session, invoice=invoice, attempt=attempt):
+        # Registered or chosen while the old one was being charged: it has yet to have its turn.
         invoice.collect_at = now
         notify(control_session, "collection")
         return
@@ -51,20 +51,19 @@ def after_decline(
     if attempt.decline_class in OURS:
         _take_warning_back(control_session, tenant, now)
         return
-    retry_at = None
-    if attempt.decline_class == DeclineClass.RETRY_LATER.value:
-        retry_at = _next_try(control_session, tenant, attempt, now)
+    instead = method_choices.stands_in(control_session=control_session, attempt=attempt)
+    if instead is not None:
+        invoice.collect_at = _after_hold(control_session, tenant, now, now)
+        notify(control_session, "collection")
+        _tell(control_session, invoice, attempt, None, now, instead=instead.masked)
+        return
+    retry_at = _next_try(control_session, tenant, attempt, now)
     invoice.collect_at = retry_at
     _tell(control_session, invoice, attempt, retry_at, now)
     if retry_at is None and _overdue(invoice, now) and not _held(control_session, tenant, now):
         lifecycle.mark_past_due(
             control_session=control_session, tenant_id=invoice.tenant_id, actor=actor, now=now
         )
-
-
-def _another_card(control_session: Session, attempt: PaymentAttempt) -> bool:
-    method = default_method(control_session=control_session, tenant_id=attempt.tenant_id)
-    return method is not None and method.id != attempt.method_id
 
 
 def _take_warning_back(control_session: Session, tenant: Tenant, now: datetime) -> None:
@@ -79,23 +78,21 @@ def _next_try(
     control_session: Session, tenant: Tenant, attempt: PaymentAttempt, now: datetime
 ) -> datetime | None:
     """The ladder has one rung for each decline of the invoice by the same card."""
-    control_session.flush()
-    declines = control_session.scalar(
-        select(func.count()).where(
-            PaymentAttempt.invoice_id == attempt.invoice_id,
-            PaymentAttempt.method_id == attempt.method_id,
-            PaymentAttempt.decline_class == DeclineClass.RETRY_LATER.value,
-        )
-    )
+    declines = method_choices.declines(control_session=control_session, attempt=attempt)
     rules = dunning_rules.rules_of(control_session=control_session, tenant=tenant)
-    rung = (declines or 1) - 1
-    if rung >= len(rules.ladder_days):
+    if not 1 <= declines <= len(rules.ladder_days):
         return None
-    retry_at = now + timedelta(days=rules.ladder_days[rung])
+    retry_at = now + timedelta(days=rules.ladder_days[declines - 1])
+    return _after_hold(control_session, tenant, retry_at, now)
+
+
+def _after_hold(
+    control_session: Session, tenant: Tenant, planned: datetime, now: datetime
+) -> datetime:
     hold = dunning_debts.standing_hold(
         control_session=control_session, tenant_id=tenant.id, now=now
     )
-    return max(retry_at, hold.ends_at) if hold else retry_at
+    return max(planned, hold.ends_at) if hold else planned
 
 
 def _held(control_session: Session, tenant: Tenant, now: datetime) -> bool:
@@ -115,11 +112,15 @@ def _tell(
     attempt: PaymentAttempt,
     retry_at: datetime | None,
     now: datetime,
+    *,
+    instead: str = "",
 ) -> None:
+    """`instead`: the card that is charged now in place of the one that was declined."""
     retry_on = clock.today(retry_at, settings().contract_timezone) if retry_at else None
     asked = str(Money(attempt.amount_minor, attempt.currency))
     about = ("payment_declined", f"declined:{attempt.id}")
-    _mail(control_session, invoice, about, {"total": asked, "retry_on": retry_on}, now)
+    said = {"total": asked, "retry_on": retry_on, "instead": instead}
+    _mail(control_session, invoice, about, said, now)
 
 
 def ask_for_method(*, control_session: Session, invoice: Invoice, now: datetime) -> None:

@@ -23,7 +23,7 @@ from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, NotFound
 from app.base.money import Money
-from invoices import dunning, payment_outcome, settlement
+from invoices import dunning, method_choices, payment_outcome, settlement
 from invoices.gateways.port import (
     Absent,
     Capability,
@@ -37,7 +37,6 @@ from invoices.gateways.port import (
 )
 from invoices.gateways.registry import gateway
 from invoices.models import ATTEMPT, Invoice, PaymentAttempt, PaymentMethod
-from invoices.payment_methods import default_method
 from invoices.payment_outcome import Desk
 from tenants.models import LIVE_STATES, Tenant
 
@@ -121,7 +120,7 @@ def begin(
     ):
         return None
     settlement.use_credit(control_session=control_session, invoice=invoice, now=now)
-    method = default_method(control_session=control_session, tenant_id=invoice.tenant_id)
+    method = method_choices.turn(control_session=control_session, invoice=invoice)
     invoice.collect_at = None
     if method is None and invoice.open_minor:
         dunning.ask_for_method(control_session=control_session, invoice=invoice, now=now)

@@ -38,8 +38,18 @@ _DEFAULT = (
         PaymentMethod.revoked_at.is_(None),
         ~_CLOSED,
     )
-    .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
+    .order_by(
+        PaymentMethod.is_default.desc(),
+        PaymentMethod.is_fallback.desc(),
+        PaymentMethod.registered_at.desc(),
+    )
     .limit(1)
+)
+_FALLBACK = select(PaymentMethod).where(
+    PaymentMethod.tenant_id == bindparam("tenant"),
+    PaymentMethod.revoked_at.is_(None),
+    PaymentMethod.is_fallback,
+    ~_CLOSED,
 )
 
 
@@ -141,7 +151,7 @@ def complete_registration(
         stored = default_method(control_session=control_session, tenant_id=registration.tenant_id)
         if stored is not None:
             return stored
-    lock_owed(control_session=control_session, tenant_id=registration.tenant_id)
+    locked(control_session, registration.tenant_id)
     registration.completed_at = now
     control_session.execute(
         update(PaymentMethod)
@@ -161,7 +171,7 @@ def complete_registration(
     )
     control_session.add(method)
     control_session.flush()
-    _note(control_session, method, "payment_method.registered", actor, now)
+    note(control_session, method, "payment_method.registered", actor, now)
     collect_now(control_session=control_session, tenant_id=registration.tenant_id, now=now)
     return method
 
@@ -176,6 +186,22 @@ def _locked(control_session: Session, registration_id: UUID) -> CardRegistration
         .with_for_update()
     )
     return control_session.get_one(CardRegistration, registration_id, populate_existing=True)
+
+
+def locked(control_session: Session, tenant_id: UUID) -> list[PaymentMethod]:
+    """This function will return a tenant's methods, read anew, for whoever changes which is which.
+
+    What the tenant owes is locked before them, as `lock_owed` says. A method that was registered
+    while we waited for the others is there as well: whoever stored it held those.
+    """
+    lock_owed(control_session=control_session, tenant_id=tenant_id)
+    control_session.execute(
+        select(PaymentMethod.id)
+        .where(PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None))
+        .order_by(PaymentMethod.id)
+        .with_for_update(key_share=True)
+    )
+    return methods(control_session=control_session, tenant_id=tenant_id)
 
 
 def collect_now(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
@@ -200,9 +226,21 @@ def collect_now(*, control_session: Session, tenant_id: UUID, now: datetime) -> 
 def default_method(*, control_session: Session, tenant_id: UUID) -> PaymentMethod | None:
     """This function will return the method that charges go to, or nothing.
 
-    While its merchant account is disabled, the newest method at another account stands in.
+    While its merchant account is disabled, the one that may stand in for it does, or the newest
+    method at another account.
     """
     return control_session.scalar(_DEFAULT, {"tenant": tenant_id})
+
+
+def fallback_method(*, control_session: Session, tenant_id: UUID) -> PaymentMethod | None:
+    """This function will return the method that may stand in for a declined one, or nothing."""
+    return control_session.scalar(_FALLBACK, {"tenant": tenant_id})
+
+
+def is_in_use(*, control_session: Session, method: PaymentMethod) -> bool:
+    """This function will tell whether charges can go to a method's merchant account."""
+    open_one = select(PaymentMethod.id).where(PaymentMethod.id == method.id, ~_CLOSED)
+    return control_session.scalar(open_one) is not None
 
 
 def stranded() -> ColumnElement[bool]:
@@ -226,12 +264,18 @@ def stranded_tenants(*, control_session: Session, limit: int) -> list[Tenant]:
 
 
 def methods(*, control_session: Session, tenant_id: UUID) -> list[PaymentMethod]:
-    """This function will list a tenant's methods that still work, the default one first."""
+    """This function will list a tenant's methods that still work, in the order of their turns."""
+    control_session.flush()
     return list(
         control_session.scalars(
             select(PaymentMethod)
             .where(PaymentMethod.tenant_id == tenant_id, PaymentMethod.revoked_at.is_(None))
-            .order_by(PaymentMethod.is_default.desc(), PaymentMethod.registered_at.desc())
+            .order_by(
+                PaymentMethod.is_default.desc(),
+                PaymentMethod.is_fallback.desc(),
+                PaymentMethod.registered_at.desc(),
+            )
+            .execution_options(populate_existing=True)
         )
     )
 
@@ -239,23 +283,26 @@ def methods(*, control_session: Session, tenant_id: UUID) -> list[PaymentMethod]
 def revoke(
     *, control_session: Session, tenant_id: UUID, method_id: UUID, actor: Actor, now: datetime
 ) -> PaymentMethod:
-    """This function will stop using a method; the newest other one becomes the default.
+    """This function will stop using a method; another one becomes the default in its place.
+
+    That is the one which may stand in for it, or the newest.
 
     The gateway is told by a job, until it confirms that it has forgotten the method too.
 
     Raises: NoSuchMethod.
     """
-    method = control_session.get(PaymentMethod, method_id, with_for_update=True)
+    locked(control_session, tenant_id)
+    method = control_session.get(PaymentMethod, method_id, populate_existing=True)
     if method is None or method.tenant_id != tenant_id or method.revoked_at is not None:
         raise NoSuchMethod("There is no such payment method.")
     notify(control_session, "payment_methods")
-    method.revoked_at, method.is_default = now, False
+    method.revoked_at, method.is_default, method.is_fallback = now, False, False
     control_session.flush()
     remaining = methods(control_session=control_session, tenant_id=tenant_id)
     if remaining and not remaining[0].is_default:
-        remaining[0].is_default = True
+        remaining[0].is_default, remaining[0].is_fallback = True, False
         control_session.flush()
-    _note(control_session, method, "payment_method.revoked", actor, now)
+    note(control_session, method, "payment_method.revoked", actor, now)
     return method
 
 
@@ -288,9 +335,10 @@ def forgotten(*, control_session: Session, method_id: UUID, now: datetime) -> No
         method.forgotten_at = now
 
 
-def _note(
+def note(
     control_session: Session, method: PaymentMethod, action: str, actor: Actor, now: datetime
 ) -> None:
+    """This function will write down what was done with a method, and by whom."""
     append(
         control_session=control_session,
         actor=actor,
