@@ -289,11 +289,16 @@ def write(catalogue: CatalogueFile, *, remarks: Mapping[tuple[str, str], str] | 
     for terms in catalogue.plans:
         if remark := (remarks or {}).get((terms.plan_code, terms.currency)):
             parts.append(f"\n  # {remark}")
-        dumped = dump([entry_of(terms)]).rstrip("\n")
-        parts.append("\n".join(f"  {line}" if line else line for line in dumped.split("\n")))
+        parts.append(listed(entry_of(terms)))
     if catalogue.retired:
         parts.append("\n" + dump({"retired": list(catalogue.retired)}).rstrip("\n"))
     return "\n".join(parts) + "\n"
+
+
+def listed(entry: Mapping[str, Any]) -> str:
+    """This function will write one entry as it stands under `plans:`."""
+    dumped = dump([entry]).rstrip("\n")
+    return "\n".join(f"  {line}" if line else line for line in dumped.split("\n"))
 
 
 def entry_of(terms: PlanTerms) -> dict[str, Any]:

@@ -19,6 +19,12 @@ class Number(str):
     __slots__ = ()
 
 
+class Blank(str):
+    """A value that is still to be written: it reads as nothing, and is refused as such."""
+
+    __slots__ = ()
+
+
 class OneLine(dict[str, Any]):
     """Fields that stand on one line: {ko: 팀, en: Team}."""
 
@@ -44,7 +50,12 @@ def _one_line(dumper: yaml.SafeDumper, value: OneLine) -> yaml.MappingNode:
     return dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
 
 
+def _nothing(dumper: yaml.SafeDumper, _: Blank) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:null", "~")
+
+
 _Dumper.add_representer(Number, _plain)
+_Dumper.add_representer(Blank, _nothing)
 _Dumper.add_representer(OneLine, _one_line)
 
 

@@ -11,6 +11,7 @@ from app.web.console import (  # noqa: F401 - they add pages
     invoice_exports,
     money_back,
     moving,
+    new_plans,
 )
 from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys

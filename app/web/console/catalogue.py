@@ -6,6 +6,7 @@ anything is published. Admins and finance change it, everybody reads it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, flash, g, render_template, request, url_for
@@ -122,8 +123,9 @@ def _wanted(plan_code: str, currency: str, text: str) -> CatalogueFile:
     spoken = [(terms.plan_code, terms.currency) for terms in wanted.plans]
     if spoken != [(plan_code, currency)] or wanted.retired:
         raise AnotherPlan(
-            "Keep to the one plan and currency of this page. Others have pages of their own, and"
-            " a whole price list is published with flask catalogue apply."
+            "Keep to the one plan and currency of this page. Others have pages of their own, a new"
+            " one is made on the list, and a whole price list is published with flask catalogue"
+            " apply."
         )
     _check_base(plan_code, currency)
     return wanted
@@ -172,7 +174,7 @@ def _page(
         text=written if text is None else text,
         typed=text is not None,
         found=found,
-        lines=_lines(text or "", faults),
+        lines=numbered(text or "", faults),
         faults=len(faults),
         refused=refused,
     )
@@ -186,7 +188,7 @@ def _version_row(version: PlanVersion) -> dict[str, Any]:
     }
 
 
-def _lines(text: str, faults: tuple[Fault, ...]) -> list[dict[str, Any]]:
+def numbered(text: str, faults: Sequence[Fault]) -> list[dict[str, Any]]:
     """This function will return a text's lines with their numbers, each with its faults."""
     at: dict[int, list[dict[str, str]]] = {}
     for fault in faults:

@@ -156,6 +156,109 @@ class TestChanging:
         assert (count, retired) == (7, [])
 
 
+NEW = f"{LIST}/new"
+
+
+def filled(text: str, **blanks: str) -> str:
+    """A pattern with its blanks filled in: codes and currencies as given, the rest alike."""
+    for name, value in blanks.items():
+        text = re.sub(rf"\b{name}: ~", f"{name}: {value}", text)
+    text = text.replace("{ko: ~, en: ~}", "{ko: 상점, en: Shop}")
+    return re.sub(r"(\w+_amount): ~", r"\1: 12.5", text)
+
+
+class TestANewPlan:
+    def test_is_for_few(self, client: Any) -> None:
+        sign_in_staff(client, "sales")
+        assert NEW not in client.get(LIST).text
+        assert client.get(NEW).status_code == 403
+        assert send(client, LIST, {"text": "plans: []"}, to=NEW).status_code == 403
+
+    @pytest.mark.parametrize(
+        ("language", "blank"), [("en", "is empty: write a value."), ("ko", "비어 있어요")]
+    )
+    def test_begins_with_blanks_that_are_refused_where_they_stand(
+        self, client: Any, language: str, blank: str
+    ) -> None:
+        sign_in_staff(client, "finance")
+        assert NEW in client.get(LIST).text
+        text = text_on(client, NEW)
+        assert "plan: ~\n" in text
+        assert "position: 10\n" in text
+        assert not re.search(r"_amount: [0-9]", text)
+        answer = send(client, f"{NEW}?lang={language}", {"text": text, "act": "publish"})
+        assert answer.status_code == 422
+        assert answer.text.count("has-fault") == sum("~" in line for line in text.split("\n"))
+        assert blank in answer.text
+
+    @pytest.mark.parametrize("language", ["en", "ko"])
+    def test_is_shown_in_words_then_published_and_sold(self, client: Any, language: str) -> None:
+        sign_in_staff(client, "finance")
+        text = filled(text_on(client, NEW), plan="shop").replace("KRW", "USD")
+        shown = send(client, f"{NEW}?lang={language}", {"text": text})
+        assert shown.status_code == 200
+        assert {"en": "New: shop in USD", "ko": "새로 추가: shop · USD"}[language] in shown.text
+        assert "$12.50" in shown.text
+        assert client.get(f"{LIST}/shop/USD").status_code == 404
+        form = {"text": text, "act": "publish"}
+        made = send(client, f"{NEW}?lang={language}", form)
+        assert (made.status_code, made.headers["Location"]) == (303, f"{LIST}/shop/USD")
+        assert client.get(f"{LIST}/shop/USD").status_code == 200
+        assert "$12.50" in client.get("/pricing?currency=USD").text
+        with control_session() as session:
+            event = session.scalars(
+                select(AuditEvent)
+                .where(AuditEvent.action == "plan_version.published")
+                .order_by(AuditEvent.id.desc())
+            ).first()
+        assert event is not None
+        assert event.actor_kind == "staff"
+
+    def test_may_be_one_there_is_in_a_further_currency(self, client: Any) -> None:
+        sign_in_staff(client, "finance")
+        way = f"{NEW}?plan=team&amp;currency=KRW"
+        assert way in client.get(TEAM_PAGE).text
+        text = text_on(client, html.unescape(way))
+        assert "plan: team" in text
+        assert not re.search(r"_amount: [0-9]", text)
+        form = {"text": filled(text, currency="EUR"), "act": "publish"}
+        assert send(client, NEW, form).headers["Location"] == f"{LIST}/team/EUR"
+        assert "€12.50" in client.get(f"{LIST}/team/EUR").text
+        assert versions() == [1]
+
+    @pytest.mark.parametrize(
+        ("change", "status", "told"),
+        [
+            (("plan: shop", "plan: team"), 409, "there already in this currency"),
+            (("plans:", "retired: [studio]\nplans:"), 422, "and nothing else"),
+            (("plan: shop", "plan: Shop!"), 422, "Use small letters"),
+            (("model: flat", "model: fat"), 422, "Choose a model from"),
+        ],
+    )
+    def test_keeps_to_what_is_new_and_sound(
+        self, client: Any, change: tuple[str, str], status: int, told: str
+    ) -> None:
+        sign_in_staff(client)
+        text = filled(text_on(client, NEW), plan="shop")
+        for act in ("", "publish"):
+            form = {"text": text.replace(*change), "act": act}
+            answer = send(client, f"{NEW}?lang=en", form)
+            assert answer.status_code == status
+            assert told in answer.text
+            assert "model: f" in answer.text
+        with control_session() as session:
+            assert session.scalar(select(func.count()).select_from(PlanVersion)) == 7
+
+    def test_of_a_retired_plan_is_refused(self, client: Any) -> None:
+        sign_in_staff(client)
+        text = filled(text_on(client, f"{NEW}?plan=team&currency=KRW"), currency="EUR")
+        send(client, TEAM_PAGE, {}, to=f"{TEAM_PAGE}/retire")
+        answer = send(client, f"{NEW}?lang=en", {"text": text, "act": "publish"})
+        assert answer.status_code == 409
+        assert "The plan is retired." in answer.text
+        assert client.get(f"{NEW}?plan=gold&currency=KRW").status_code == 404
+
+
 class TestOffering:
     def test_ends_and_begins_again(self, client: Any) -> None:
         sign_in_staff(client, "finance")
@@ -183,7 +286,7 @@ def test_pages_please_axe_and_a_price_is_changed_by_keyboard_without_javascript(
         page.fill("#password", PASSWORD)
         page.press("#password", "Enter")
         page.wait_for_url("**/console/**")
-        for place in (LIST, TEAM_PAGE, f"{LIST}/everything/KRW"):
+        for place in (LIST, TEAM_PAGE, f"{LIST}/everything/KRW", NEW):
             page.goto(f"{address}{place}")
             assert faults(page) == []
         page.goto(f"{address}{TEAM_PAGE}")
