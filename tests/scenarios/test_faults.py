@@ -21,6 +21,7 @@ from tests.invoices.collecting import owing
 from tests.jobs.test_machinery import write_mail
 from tests.patience import eventually
 from tests.scenarios import walk
+from tests.scenarios.senders import BATCH, Senders, sending
 from tests.scenarios.walk import Company
 from tests.scenarios.whole_system import WholeSystem
 from tests.tenants.approved import approve
@@ -157,13 +158,17 @@ class TestPostgresStoppedAtOnceUnderLoad:
         clerk = system.staff("finance")
         processes = {name: system.pid_of(name) for name in ("web", "worker", "scheduler")}
         everything = {*PUBLIC, *SIGNED_IN, *DESK}
-        with visiting(
-            system,
-            (httpx.Cookies(), PUBLIC),
-            (customer.browser._client.cookies, SIGNED_IN),
-            (clerk._client.cookies, DESK),
-        ) as visitors:
+        with (
+            visiting(
+                system,
+                (httpx.Cookies(), PUBLIC),
+                (customer.browser._client.cookies, SIGNED_IN),
+                (clerk._client.cookies, DESK),
+            ) as visitors,
+            sending(system) as senders,
+        ):
             eventually(lambda: visitors.pages_with(200) == everything, "every page opens")
+            eventually(lambda: senders.answered(303, 200), "forms and events are taken")
             work = begin_work(system, "postgres stopped")
             system.stop_postgres_at_once()
             stopped = len(visitors.seen)
@@ -171,18 +176,36 @@ class TestPostgresStoppedAtOnceUnderLoad:
                 lambda: visitors.pages_with(503, since=stopped) >= {*SIGNED_IN, *DESK},
                 "pages that need the database say that it is away",
             )
+            eventually(lambda: senders.answered(503, 503), "senders are told that it is away")
             system.postgres.start()
-            back = len(visitors.seen)
+            back, form, batch = len(visitors.seen), len(senders.forms), len(senders.batches)
             eventually(
                 lambda: visitors.pages_with(200, since=back) == everything, "every page opens again"
             )
+            eventually(lambda: senders.answered(303, 200, forms=form, batches=batch), "taken again")
         assert set(visitors.statuses()) == {200, 503}, system.failures("web")
         said = [text for _page, status, text in visitors.seen if status == 503]
         assert all(AWAY in text or "응답하지 않아요" in text for text in said)
         assert not any("Traceback" in text for text in said)
         assert system.failures("web") == []
+        assert_taken_once(system, senders)
         assert_done_once(system, work)
         assert {name: system.pid_of(name) for name in processes} == processes
+
+
+def assert_taken_once(system: WholeSystem, senders: Senders) -> None:
+    """What was answered well is there, what was not is there at most once; all is, sent again."""
+    assert set(senders.forms.values()) == {303, 503}
+    assert set(senders.batches.values()) == {200, 503}
+    for sent in ("at first", "again"):
+        applied = Counter(email for (email,) in system.ask(senders.APPLIED))
+        pushed = Counter(name for (name,) in system.ask(senders.PUSHED))
+        assert {*applied.values(), *pushed.values()} == {1}, sent
+        assert senders.well_applied() <= applied.keys(), sent
+        assert senders.well_pushed() <= pushed.keys(), sent
+        senders.send_again()
+    assert senders.well_applied() == set(senders.forms)
+    assert len(senders.well_pushed()) == len(senders.batches) * BATCH
 
 
 def opens(browser: Browser, page: str) -> bool:
