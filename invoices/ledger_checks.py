@@ -97,6 +97,42 @@ _TO_REFUND = """
 """
 
 
+# What a month was closed at is what is booked in it, on top of the closed month before it.
+_CLOSED = """
+    (WITH kept AS (
+        SELECT c.id, c.month, c.closed_at, k.currency, k.account, k.place, k.debit_minor,
+            k.credit_minor, k.closing_minor
+        FROM month_close c, jsonb_to_recordset(c.findings -> 'balances') AS k (currency text,
+            account text, place text, debit_minor bigint, credit_minor bigint, closing_minor bigint)
+        WHERE c.reopened_at IS NULL),
+    booked AS (
+        SELECT c.id, c.month, e.currency, l.account, coalesce(l.place, '') AS place,
+            sum(l.debit_minor) AS debit_minor, sum(l.credit_minor) AS credit_minor
+        FROM month_close c
+        JOIN ledger_entry e ON e.booked_on >= c.month
+            AND e.booked_on < c.month + interval '1 month'
+        JOIN ledger_line l ON l.entry_id = e.id
+        WHERE c.reopened_at IS NULL GROUP BY 1, 2, 3, 4, 5)
+    SELECT 'month_close', coalesce(k.id, b.id)::text, format(
+        '%s in %s was closed at debits of %s and credits of %s, but the ledger has %s and %s',
+        account, currency, coalesce(k.debit_minor, 0), coalesce(k.credit_minor, 0),
+        coalesce(b.debit_minor, 0), coalesce(b.credit_minor, 0))
+    FROM kept k FULL JOIN booked b USING (month, currency, account, place)
+    WHERE coalesce(k.debit_minor, 0) <> coalesce(b.debit_minor, 0)
+       OR coalesce(k.credit_minor, 0) <> coalesce(b.credit_minor, 0)
+    UNION ALL
+    SELECT 'month_close', k.id::text, format('%s in %s was closed at %s, which does not follow'
+        ' from %s at the close before', k.account, k.currency, k.closing_minor,
+        coalesce(o.closing_minor, 0))
+    FROM kept k
+    JOIN month_close p ON p.month = k.month - interval '1 month' AND p.reopened_at IS NULL
+        AND p.closed_at < k.closed_at
+    LEFT JOIN kept o ON o.id = p.id AND o.currency = k.currency AND o.account = k.account
+        AND o.place = k.place
+    WHERE k.closing_minor <> coalesce(o.closing_minor, 0) + k.debit_minor - k.credit_minor)
+"""
+
+
 def _owes(account: str, rows: str) -> str:
     return f"""
         SELECT 'ledger' AS kind, '{account} in ' || coalesce(b.currency, r.currency) AS id,
@@ -117,7 +153,7 @@ ACCOUNTS_STAND = Invariant(
     name="accounts stand for rows",
     says=(
         "what the ledger has receivable is what is open of each invoice; what it defers, owes as "
-        "credit and has to send back is what the rows come to"
+        "credit and has to send back is what the rows come to; closed months keep what is booked"
     ),
     sql=" UNION ALL ".join(
         (
@@ -127,6 +163,7 @@ ACCOUNTS_STAND = Invariant(
             _owes("deferred_revenue", _UNEARNED),
             _owes("credits", _CREDITS),
             _owes("refunds", _TO_REFUND),
+            _CLOSED,
         )
     ),
 )

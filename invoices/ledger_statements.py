@@ -18,6 +18,7 @@ from invoices.models import (
     Invoice,
     LedgerEntry,
     LedgerLine,
+    MonthClose,
     Payment,
     PaymentReversal,
 )
@@ -107,7 +108,11 @@ def month(text: str) -> tuple[date, date]:
 
 
 def trial_balance(*, control_session: Session, first: date, end: date) -> list[TrialRow]:
-    """This function will add up every account by currency and place, for the days [first, end)."""
+    """This function will add up every account by currency and place, for the days [first, end).
+
+    What closed months came to is kept with them: only what was booked since is added up.
+    """
+    since, opening = _kept_before(control_session, first)
     within = LedgerEntry.booked_on >= first
     net = LedgerLine.debit_minor - LedgerLine.credit_minor
 
@@ -115,7 +120,7 @@ def trial_balance(*, control_session: Session, first: date, end: date) -> list[T
         return func.coalesce(func.sum(value), 0)
 
     place = func.coalesce(LedgerLine.place, "")
-    rows = control_session.execute(
+    query = (
         select(
             LedgerEntry.currency,
             LedgerLine.account,
@@ -128,11 +133,51 @@ def trial_balance(*, control_session: Session, first: date, end: date) -> list[T
         .where(LedgerEntry.booked_on < end)
         .group_by(LedgerEntry.currency, LedgerLine.account, place)
     )
+    if since is not None:
+        query = query.where(LedgerEntry.booked_on >= since)
+    sums = dict.fromkeys(opening, (0, 0, 0)) | {
+        (currency, account, at): (int(before), int(debits), int(credits_))
+        for currency, account, at, before, debits, credits_ in control_session.execute(query)
+    }
     found = [
-        TrialRow(currency, account, at, int(opening), int(debits), int(credits_))
-        for currency, account, at, opening, debits, credits_ in rows
+        TrialRow(*key, opening.get(key, 0) + before, debits, credits_)
+        for key, (before, debits, credits_) in sums.items()
     ]
     return sorted(found, key=lambda row: (row.currency, ACCOUNTS.index(row.account), row.place))
+
+
+def _kept_before(
+    control_session: Session, first: date
+) -> tuple[date | None, dict[tuple[str, str, str], int]]:
+    """The first day after a closed month whose balances still hold, and these; or nothing.
+
+    They hold where every month since the first booking is closed, and none of them was opened and
+    closed again after that month.
+    """
+    begun: date | None = control_session.scalar(select(func.min(LedgerEntry.booked_on)))
+    closes = control_session.execute(
+        select(MonthClose.id, MonthClose.month, MonthClose.closed_at)
+        .where(MonthClose.reopened_at.is_(None), MonthClose.month < first)
+        .order_by(MonthClose.month)
+    ).all()
+    if begun is None or not closes:
+        return None, {}
+    month_due, closed_last, kept = begun.replace(day=1), closes[0].closed_at, None
+    for each in closes:
+        if each.month > month_due:
+            break
+        closed_last = max(closed_last, each.closed_at)
+        if each.month == month_due:
+            month_due = months_after(month_due, 1)
+            kept = each if each.closed_at == closed_last else kept
+    if kept is None:
+        return None, {}
+    said = control_session.scalars(
+        select(MonthClose.findings["balances"]).where(MonthClose.id == kept.id)
+    ).one()
+    return months_after(kept.month, 1), {
+        (row["currency"], row["account"], row["place"]): row["closing_minor"] for row in said
+    }
 
 
 def journal(*, control_session: Session, first: date, end: date) -> Iterator[JournalRow]:

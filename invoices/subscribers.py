@@ -37,6 +37,8 @@ from invoices.schedule import Agenda, DueBill, Item, Span
 from tenants.models import LIVE_STATES, Tenant, TenantAdmin
 
 _FURTHEST_AHEAD = timedelta(hours=15)  # no time zone's day begins earlier before UTC's
+# Made once: an alias works its columns out anew each time that it is made.
+_LIVE, _OTHER = aliased(Tenant), aliased(Subscription)
 _CONTRACT = (
     Subscription.id,
     Subscription.tenant_id,
@@ -144,11 +146,10 @@ def correction_due(now: datetime) -> ColumnElement[bool]:
 def _come(
     of: type[Subscription], day: InstrumentedAttribute[date | None], now: datetime
 ) -> ColumnElement[bool]:
-    live = aliased(Tenant)
     return and_(
         day <= (now + _FURTHEST_AHEAD).date(),
         day <= cast(func.timezone(of.timezone, now), Date),
-        exists().where(live.id == of.tenant_id, live.state.in_(LIVE_STATES)),
+        exists().where(_LIVE.id == of.tenant_id, _LIVE.state.in_(LIVE_STATES)),
     )
 
 
@@ -181,17 +182,16 @@ def to_compose(
     Of those who lack readings or failed only who is due on that very day counts: nobody waits day
     after day for the same one.
     """
-    other = aliased(Subscription)
     stuck = or_(
-        func.coalesce(other.blocked_reason, "") != "",
-        other.last_error.is_not(None),
-        other.attempts >= settings().work_attempts_max,
+        func.coalesce(_OTHER.blocked_reason, "") != "",
+        _OTHER.last_error.is_not(None),
+        _OTHER.attempts >= settings().work_attempts_max,
     )
     return exists().where(
-        other.currency == currency,
-        _come(other, other.next_bill_on, now),
-        or_(other.next_bill_on == bill_on, and_(other.next_bill_on < bill_on, ~stuck)),
-        ~bulk.among(other.id, but),
+        _OTHER.currency == currency,
+        _come(_OTHER, _OTHER.next_bill_on, now),
+        or_(_OTHER.next_bill_on == bill_on, and_(_OTHER.next_bill_on < bill_on, ~stuck)),
+        ~bulk.among(_OTHER.id, but),
     )
 
 

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     event_properties_max: int = 32
     event_properties_bytes_max: int = 4_096
     event_retention_months: int = 60
-    page_size: int = 50
+    page_size: int = 25
     export_rows_max: int = 200_000
     bulk_documents_max: int = 2_000
 

@@ -109,6 +109,34 @@ SELECT uuidv7(), tenant_id, id, 'transfer', 'manual', id::text, total_minor, tot
     current_setting('bench.staff')::uuid
 FROM invoice WHERE state = 'paid';
 
+INSERT INTO ledger_entry (id, tenant_id, kind, cause_id, currency, booked_on, booked_at)
+SELECT uuidv7(), tenant_id, 'issue', id, currency, supplied_on, issued_at FROM invoice
+WHERE state <> 'draft'
+UNION ALL
+SELECT uuidv7(), tenant_id, 'payment', id, currency, received_on, paid_at FROM payment;
+
+INSERT INTO ledger_line (id, entry_id, account, place, debit_minor, credit_minor)
+SELECT uuidv7(), e.id, side.account, side.place, side.debit_minor, side.credit_minor
+FROM ledger_entry e JOIN (VALUES ('issue', 'receivable', NULL, 110000, 0),
+        ('issue', 'revenue', NULL, 0, 100000), ('issue', 'vat_payable', NULL, 0, 10000),
+        ('payment', 'cash', 'manual', 110000, 0), ('payment', 'receivable', NULL, 0, 110000))
+    AS side (kind, account, place, debit_minor, credit_minor) ON side.kind = e.kind;
+
+-- Every month is closed but this one and the last.
+INSERT INTO month_close (id, month, closed_at, findings)
+SELECT uuidv7(), month, month + interval '1 month 11 days', jsonb_build_object('balances',
+    jsonb_agg(jsonb_build_object('currency', currency, 'account', account, 'place', place,
+        'debit_minor', debit_minor, 'credit_minor', credit_minor, 'closing_minor', closing_minor)))
+FROM (
+    SELECT date_trunc('month', e.booked_on)::date AS month, e.currency, l.account,
+        coalesce(l.place, '') AS place, sum(l.debit_minor) AS debit_minor,
+        sum(l.credit_minor) AS credit_minor, sum(sum(l.debit_minor - l.credit_minor)) OVER (
+            PARTITION BY e.currency, l.account, coalesce(l.place, '')
+            ORDER BY date_trunc('month', e.booked_on)::date) AS closing_minor
+    FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id GROUP BY 1, 2, 3, 4) sums
+WHERE month < date_trunc('month', current_setting('bench.now')::timestamptz) - interval '1 month'
+GROUP BY month;
+
 INSERT INTO vat_evidence (id, tenant_id, invoice_id, kind, chosen_at)
 SELECT uuidv7(), tenant_id, id, 'tax_invoice', issued_at FROM invoice
 WHERE evidence_at IS NOT NULL;

@@ -73,7 +73,7 @@ def ago(value: datetime | None, now: datetime) -> Markup | str:
     """This function will write how far a moment is from now, with the exact one beside it."""
     if value is None:
         return _NOTHING
-    # Filled in by hand: a list has fifty of them, and `Markup.format` takes its time.
+    # Filled in by hand: a list has many of them, and `Markup.format` takes its time.
     exact = value.astimezone(UTC).isoformat(timespec="seconds")
     return Markup(  # noqa: S704 - each part is escaped
         f'<time class="ago" datetime="{exact}">{escape(distance(value, now))}'

@@ -9,19 +9,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine, func, select, text, update
+from sqlalchemy import NullPool, create_engine, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.base import db as base_db
 from app.base import ids
 from app.base.audit import Actor, AuditEvent
-from invoices import closing, deferrals, evidence, ledger
+from invoices import closing, deferrals, evidence, ledger, ledger_statements
 from invoices.closing_checks import CODES
 from invoices.ledger import Booking
 from invoices.models import (
     Invoice,
     LedgerEntry,
+    LedgerLine,
     MonthClose,
     ReconciliationDifference,
     TaxInvoice,
@@ -232,6 +233,64 @@ class TestAClosedMonth:
             closing.reopen(reason="twice", **again)
         close(control_session)
         assert len(closing.history(control_session=control_session)) == 2
+
+
+class TestTheTrialBalanceAfterwards:
+    """It starts from what the closed months came to, and is what all lines come to."""
+
+    @staticmethod
+    def balances(session: Session, month: str) -> dict[tuple[str, str], int]:
+        first, end = ledger_statements.month(month)
+        rows = ledger_statements.trial_balance(control_session=session, first=first, end=end)
+        return {(row.account, row.place): row.closing_minor for row in rows}
+
+    @staticmethod
+    def sums(session: Session, until: date) -> dict[tuple[str, str], int]:
+        place = func.coalesce(LedgerLine.place, "")
+        rows = session.execute(
+            select(
+                LedgerLine.account,
+                place,
+                func.sum(LedgerLine.debit_minor - LedgerLine.credit_minor),
+            )
+            .join(LedgerEntry, LedgerEntry.id == LedgerLine.entry_id)
+            .where(LedgerEntry.booked_on <= until)
+            .group_by(LedgerLine.account, place)
+        )
+        return {(account, at): int(net) for account, at, net in rows}
+
+    def test_carries_on_from_the_last_closed_month(self, scenario: Any) -> None:
+        with base_db.control_session() as session:
+            finished(session)
+            close(session)
+            wanted = self.sums(session, booked_on(session, booking(date(2026, 4, 8))))
+            assert self.balances(session, "2026-04") == wanted
+        with unguarded() as session:
+            march = select(LedgerEntry.id).where(LedgerEntry.booked_on <= LAST)
+            session.execute(delete(LedgerLine).where(LedgerLine.entry_id.in_(march)))
+            # The lines of March themselves are not read any more.
+            assert self.balances(session, "2026-04") == wanted
+
+    def test_reads_all_lines_where_an_earlier_month_is_open(self, control_session: Session) -> None:
+        finished(control_session)
+        close(control_session)
+        booked_on(control_session, booking(date(2026, 2, 10)))
+        assert self.balances(control_session, "2026-04") == self.sums(
+            control_session, date(2026, 4, 30)
+        )
+
+    def test_reads_a_month_anew_that_was_opened_again(self, control_session: Session) -> None:
+        finished(control_session)
+        close(control_session)
+        admin = Actor.staff(make_staff(control_session, role="admin").id)
+        closing.reopen(
+            control_session=control_session, month=MONTH, reason="late", actor=admin, now=AFTER
+        )
+        booked_on(control_session, booking(date(2026, 3, 10)))
+        wanted = self.sums(control_session, date(2026, 4, 30))
+        assert self.balances(control_session, "2026-04") == wanted
+        close(control_session)
+        assert self.balances(control_session, "2026-04") == wanted
 
 
 def test_every_check_has_a_row_that_it_finds() -> None:

@@ -23,6 +23,7 @@ from invoices.gateways.port import SettlementKind, SettlementLine
 from invoices.models import (
     CreditEnd,
     LedgerEntry,
+    MonthClose,
     ReconciliationDifference,
 )
 from invoices.models import SettlementLine as Line
@@ -183,3 +184,12 @@ class TestI13AccountsStandForRows:
             id=books.open,
         )
         assert_named("I13", "ledger", "credits in KRW", "says 0, its rows come to 5")
+
+    def test_names_a_closed_month_that_kept_other_sums(self, books: Books) -> None:
+        books.plant(
+            "INSERT INTO month_close (id, month, closed_at, findings) SELECT uuidv7(),"
+            " min(date_trunc('month', booked_on)), now(), '{\"balances\": []}' FROM ledger_entry"
+        )
+        with control_session() as session:
+            close = session.scalars(select(MonthClose.id)).one()
+        assert_named("I13", "month_close", close, "but the ledger has")
