@@ -19,7 +19,7 @@ from app.web.portal.door import portal, portal_required
 from app.web.portal.overview import open_invoices
 from app.web.portal.plan import may_convert
 from app.web.security import limiter, origin
-from invoices import gateway_accounts, parties, payment_methods
+from invoices import gateway_accounts, method_choices, parties, payment_methods
 from invoices.gateways.port import RegistrationRefused
 
 log = structlog.get_logger()
@@ -31,9 +31,16 @@ def payment() -> str:
     """This function will show the cards that work, what is unpaid, and where to transfer."""
     unpaid = open_invoices()
     seller = parties.seller_snapshot()
+    methods = payment_methods.methods(control_session=control(), tenant_id=g.tenant.id)
     return render_template(
         "portal/payment.html",
-        methods=payment_methods.methods(control_session=control(), tenant_id=g.tenant.id),
+        methods=methods,
+        first=payment_methods.default_method(control_session=control(), tenant_id=g.tenant.id),
+        usable={
+            each.id
+            for each in methods
+            if payment_methods.is_in_use(control_session=control(), method=each)
+        },
         choices=gateway_accounts.choices(
             control_session=control(),
             currency=g.tenant.currency,
@@ -135,6 +142,50 @@ def _registered_words() -> str:
     if may_convert():
         return gettext("The card is registered. Subscribe below whenever you like.")
     return gettext("The card is registered. Open invoices are charged to it now.")
+
+
+@portal.post("/payment/cards/<uuid:method_id>/first")
+@portal_required
+@limiter.limit("10/minute")
+def charge_first(method_id: UUID) -> Any:
+    """This function will charge a card before the others from now on, and what is open at once."""
+    method_choices.make_default(
+        control_session=control(),
+        tenant_id=g.tenant.id,
+        method_id=method_id,
+        actor=g.actor,
+        now=clock.now(),
+    )
+    control().commit()
+    flash(gettext("This card is charged first from now on, and for open invoices now."), "good")
+    return see_other(url_for("portal.payment"))
+
+
+@portal.post("/payment/cards/<uuid:method_id>/stand-in")
+@portal_required
+@limiter.limit("10/minute")
+def let_stand_in(method_id: UUID) -> Any:
+    """This function will note that a card may be charged where the first is declined, or may not.
+
+    The customer's own word: nothing but the first card is ever charged without it.
+    """
+    allowed = request.form.get("allow") == "yes"
+    act = method_choices.allow_fallback if allowed else method_choices.end_fallback
+    act(
+        control_session=control(),
+        tenant_id=g.tenant.id,
+        method_id=method_id,
+        actor=g.actor,
+        now=clock.now(),
+    )
+    control().commit()
+    flash(
+        gettext("This card is charged where the first one is declined.")
+        if allowed
+        else gettext("This card is not charged where the first one is declined any more."),
+        "good",
+    )
+    return see_other(url_for("portal.payment"))
 
 
 @portal.post("/payment/cards/<uuid:method_id>/remove")
