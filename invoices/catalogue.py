@@ -138,6 +138,20 @@ _NAMES_ON_OFFER = _OFFERS.with_only_columns(
 )
 
 
+_CURRENCIES_ON_OFFER = (
+    select(PlanVersion.currency)
+    .join(Plan, Plan.code == PlanVersion.plan_code)
+    .where(Plan.retired_at.is_(None))
+    .distinct()
+    .order_by(PlanVersion.currency)
+)
+
+
+def currencies_on_offer(*, control_session: Session) -> list[str]:
+    """This function will list the currencies in which some plan is on offer."""
+    return list(control_session.scalars(_CURRENCIES_ON_OFFER))
+
+
 def offers(*, control_session: Session, currency: str) -> list[PlanVersion]:
     """This function will list the current version of every plan on offer, cheapest first."""
     return list(control_session.scalars(_OFFERS, {"currency": currency}))

@@ -16,6 +16,7 @@ from app.web.db import control
 from app.web.exports import download
 from app.web.i18n import gettext, language
 from app.web.refusals import words_of
+from app.web.site.prices import currencies
 from invoices import catalogue, paper_files, quotations
 from invoices.quotations import Wish
 from tenants.models import Application, Tenant
@@ -23,7 +24,6 @@ from tenants.models import Application, Tenant
 console_quotations = Blueprint("console_quotations", __name__, url_prefix="/console/quotations")
 
 SELLERS = ("sales", "finance")
-_CURRENCIES = ("KRW", "USD")
 
 
 @console_quotations.get("/tenant/<uuid:tenant_id>")
@@ -109,7 +109,7 @@ def _wish() -> Wish:
 
 
 def _known_currency() -> bool:
-    return request.form.get("currency", "") in _CURRENCIES
+    return request.form.get("currency", "") in currencies()
 
 
 def _count(field: str) -> int:
@@ -151,6 +151,7 @@ def _page(
             tenant_id=tenant.id if tenant else None,
             application_id=application.id if application else None,
         ),
+        currencies=list(currencies().items()),
         plans=[
             (code, ko if korean else en)
             for code, ko, en in catalogue.names_on_offer(

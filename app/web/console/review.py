@@ -26,6 +26,7 @@ from app.web.console.review_words import (
 from app.web.db import control, db
 from app.web.i18n import _, language
 from app.web.paging import page_number, pages_of
+from app.web.site.prices import currencies
 from invoices import catalogue
 from tenants import review as room
 from tenants.models import Application
@@ -34,7 +35,6 @@ from tenants.texts import one_line
 review = Blueprint("review", __name__, url_prefix="/console/review")
 
 REVIEWERS = ("sales",)
-CURRENCIES = ("KRW", "USD")
 
 
 @review.get("")
@@ -104,7 +104,7 @@ def _desk(
         ),
         plans=plans,
         plan_names=dict(plans),
-        currencies=CURRENCIES,
+        currencies=list(currencies().items()),
         s=settings(),
     )
 
@@ -195,7 +195,7 @@ def approve(application_id: UUID) -> Any:
 
     def act() -> Response:
         currency = request.form.get("currency", "")
-        if currency not in CURRENCIES:
+        if currency not in currencies():
             raise Invalid("Choose a currency.", field="currency")
         version = catalogue.current(
             control_session=control(),

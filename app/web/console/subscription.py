@@ -20,7 +20,7 @@ from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
 from app.web.sentences import say
-from app.web.site.prices import CURRENCIES
+from app.web.site import prices
 from app.web.subscription_story import coming, history
 from app.web.wishes import VERBS
 from invoices import catalogue, currencies
@@ -149,7 +149,9 @@ def _currency_page(tenant: Tenant, error: Invalid | Conflict | None = None) -> s
             say(words)
             for words in currencies.obstacles(control_session=control(), tenant_id=tenant.id)
         ],
-        options=[(code, _priced(tenant, code)) for code in CURRENCIES if code != tenant.currency],
+        options=[
+            (code, _priced(tenant, code)) for code in prices.currencies() if code != tenant.currency
+        ],
         typed=request.form,
         error=error,
         told=words_of(error) if error else "",

@@ -87,7 +87,7 @@ def pricing() -> str:
         estimates=rows,
         table=_table(asks, rows),
         currency=currency,
-        currencies=prices.CURRENCIES,
+        currencies=prices.currencies(),
         vat=_vat(),
     )
 

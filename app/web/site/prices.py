@@ -15,7 +15,8 @@ from invoices.models import PlanVersion
 from invoices.plan_terms import GIGABYTE, PlanTerms
 from invoices.price_words import Headline, PlanWords, TierWords
 
-CURRENCIES = ("KRW", "USD")
+# Asked for by language; others are offered as plans in them are published.
+_USUAL = ("KRW", "USD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,17 @@ class Offer:
 
 def currency_of(wish: str | None) -> str:
     """This function will choose the currency of the price list: as asked, else by language."""
-    if wish in CURRENCIES:
+    if wish and wish in (_USUAL if wish in _USUAL else currencies()):
         return wish
     return "KRW" if language() == "ko" else "USD"
+
+
+def currencies() -> dict[str, str]:
+    """This function will name the currencies that something may be sold in, by their codes."""
+    names = {"KRW": gettext("In won (₩)"), "USD": gettext("In dollars ($)")}
+    for code in catalogue.currencies_on_offer(control_session=control()):
+        names.setdefault(code, gettext("In %(currency)s", currency=code))
+    return names
 
 
 def offers(currency: str) -> list[Offer]:

@@ -225,6 +225,9 @@ class TestANewPlan:
         assert send(client, NEW, form).headers["Location"] == f"{LIST}/team/EUR"
         assert "€12.50" in client.get(f"{LIST}/team/EUR").text
         assert versions() == [1]
+        assert ">In EUR<" in client.get("/pricing?currency=KRW&lang=en").text
+        assert "€12.50" in client.get("/pricing?currency=EUR").text
+        assert "€" not in client.get("/pricing?currency=GBP").text
 
     @pytest.mark.parametrize(
         ("change", "status", "told"),

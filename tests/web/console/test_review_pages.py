@@ -1,5 +1,6 @@
 """The reviewers' desk over HTTP: who may act, who was first, and what the mail says."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,11 +8,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select
 
-from app.base.audit import AuditEvent
+from app.base.audit import SYSTEM, AuditEvent
 from app.base.db import control_session
 from app.base.messages import Message
+from invoices import catalogue
 from tenants.models import Application, ProvisioningRun, Tenant
 from tests.factories import NOW, make_application, make_catalogue, make_tenant
+from tests.invoices.plans import TEAM
 from tests.web.forms import csrf_token, send, sign_in_staff
 
 DESK = "/console/review"
@@ -132,6 +135,19 @@ class TestApprove:
         sign_in_staff(client, "sales")
         assert approve(client, waiting[0], **changes).status_code in (404, 422)
         assert state_of(waiting[0]) == "confirmed"
+
+    def test_takes_any_currency_that_a_plan_is_sold_in(
+        self, client: Any, waiting: list[UUID]
+    ) -> None:
+        sign_in_staff(client, "sales")
+        with control_session() as session:
+            plan = replace(TEAM, currency="EUR")
+            catalogue.publish(control_session=session, terms=plan, actor=SYSTEM, now=NOW)
+        assert '<option value="EUR">' in client.get(f"{DESK}/{waiting[0]}").text
+        answer = approve(client, waiting[0], currency="EUR", plan_code="team")
+        assert answer.status_code == 303
+        with control_session() as session:
+            assert session.scalars(select(Tenant.currency)).all() == ["EUR"]
 
     def test_of_nothing_with_a_wrong_answer_is_not_found(
         self, client: Any, waiting: list[UUID]
