@@ -15,6 +15,7 @@ from app.base.config import settings
 from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE
 from invoices.models import TAX_INVOICE_IS_OPEN
 from invoices.papers_by_hand import WAITS
+from invoices.tax_ahead import TO_BE_CREDITED
 
 EXAMPLES_MAX = 20
 
@@ -136,6 +137,11 @@ _EVIDENCE = f"""
     UNION ALL
     SELECT 'tax_paper', n.invoice_id, n.number_text, 'credit note without its tax paper'
     FROM credit_note n WHERE n.evidence_at IS NULL AND {_IN_MONTH.format(column="n.issued_at")}
+    UNION ALL
+    SELECT 'tax_paper', invoice.id, invoice.number_text, 'amended by hand, not credited yet'
+    FROM invoice WHERE {TO_BE_CREDITED} AND EXISTS (
+        SELECT FROM tax_invoice t WHERE t.invoice_id = invoice.id AND t.amendment IN ('03', '05')
+          AND {_IN_MONTH.format(column="t.created_at")})
 """  # noqa: S608 - likewise
 _TAX_PAPERS = f"""
     SELECT 'tax_paper', tax_invoice.invoice_id, coalesce(tax_invoice.issue_id, i.number_text),

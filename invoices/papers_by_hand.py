@@ -17,16 +17,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Boolean, Select, literal_column, select
+from sqlalchemy import Boolean, Select, exists, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
-from app.base import audit
+from app.base import audit, clock
 from app.base.audit import Actor
+from app.base.config import settings
 from app.base.errors import Conflict, Invalid
 from app.base.money import Rounding, round_minor
 from invoices import vat, vat_lines, vat_slips
 from invoices.discounts import deal_out
-from invoices.models import Invoice, PaperByHand, VatEvidence
+from invoices.models import CreditNote, Invoice, PaperByHand, Payment, VatEvidence
 
 # A person's, and nobody said what became of it; or something was credited after they did.
 WAITS = """
@@ -60,6 +61,15 @@ class Part:
     def total_minor(self) -> int:
         """What it comes to with its tax."""
         return self.supply_minor + self.tax_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A supply whose paper waits for a person: from which day its time runs, and over how much."""
+
+    invoice: Invoice
+    counted_from: date
+    supply_minor: int
 
 
 def to_be_made() -> Select[UUID]:
@@ -105,6 +115,52 @@ def parts(*, control_session: Session, invoice: Invoice) -> list[Part]:
         if share:
             found.append(Part(treatment, share - tax, tax))
     return found
+
+
+def outstanding(*, control_session: Session, limit: int) -> list[Outstanding]:
+    """This function will list what a person has still to issue or amend, the oldest supply first.
+
+    An amendment's time runs from the first credit note that nobody noted one for. Where nothing is
+    left to issue there is nothing to be late with: it only waits for somebody to say so.
+    """
+    noted_at = (
+        select(func.max(PaperByHand.noted_at))
+        .join(VatEvidence, VatEvidence.id == PaperByHand.evidence_id)
+        .where(VatEvidence.invoice_id == Invoice.id, PaperByHand.credit_note_id.is_(None))
+        .scalar_subquery()
+    )
+    proved_in_part = or_(
+        exists().where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit"))),
+        exists().where(CreditNote.invoice_id == Invoice.id),
+    )
+    rows = control_session.execute(
+        select(Invoice, noted_at, proved_in_part)
+        .where(Invoice.id.in_(to_be_made()))
+        .order_by(Invoice.supplied_on, Invoice.id)
+        .limit(limit)
+    ).all()
+    found = []
+    for invoice, noted, in_part in rows:
+        if noted is not None:
+            found.append(_to_be_amended(control_session, invoice, noted))
+            continue
+        left = invoice.subtotal_minor
+        if in_part:
+            issued = parts(control_session=control_session, invoice=invoice)
+            left = sum(part.supply_minor for part in issued)
+        if left:
+            found.append(Outstanding(invoice, invoice.supplied_on, left))
+    return found
+
+
+def _to_be_amended(control_session: Session, invoice: Invoice, noted_at: datetime) -> Outstanding:
+    since = control_session.scalars(
+        select(CreditNote)
+        .where(CreditNote.invoice_id == invoice.id, CreditNote.issued_at > noted_at)
+        .order_by(CreditNote.issued_at)
+    ).all()
+    first = clock.today(since[0].issued_at, settings().contract_timezone)
+    return Outstanding(invoice, first, sum(each.subtotal_minor for each in since))
 
 
 def note(

@@ -193,6 +193,15 @@ def waiting(*, control_session: Session, limit: int) -> Sequence[CreditNote]:
     ).all()
 
 
+def of_invoice(*, control_session: Session, invoice_id: UUID) -> Sequence[CreditNote]:
+    """This function will list those of one invoice, oldest first."""
+    return control_session.scalars(
+        select(CreditNote)
+        .where(WAITS, CreditNote.invoice_id == invoice_id)
+        .order_by(CreditNote.issued_at, CreditNote.id)
+    ).all()
+
+
 def try_again(
     *, control_session: Session, credit_note_id: UUID, actor: Actor, now: datetime
 ) -> CreditNote:

@@ -67,7 +67,7 @@ def papers(
         original,
         written_on=day,
         amendment=amendment,
-        original_approval_number=stands.basis.issue_id or "",
+        original_approval_number=stands.basis.handed_in_number or stands.basis.issue_id or "",
         approval_number="",
         transmitted_on=None,
         remark=" ".join(filter(None, (noted, original.remark))),

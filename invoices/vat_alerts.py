@@ -15,8 +15,18 @@ from invoices.vat_deadlines import Board, Watched
 LISTED_MAX = 20
 LOOKED_AT_MAX = 1_000
 _KINDS = {
-    "ko": {"choose": "증빙 선택", "issue": "발급", "transmit": "국세청 전송"},
-    "en": {"choose": "evidence to choose", "issue": "to issue", "transmit": "to transmit"},
+    "ko": {
+        "choose": "증빙 선택",
+        "by_hand": "직접 발급",
+        "issue": "발급",
+        "transmit": "국세청 전송",
+    },
+    "en": {
+        "choose": "evidence to choose",
+        "by_hand": "to issue elsewhere",
+        "issue": "to issue",
+        "transmit": "to transmit",
+    },
 }
 _PENALTIES = {
     "ko": {

@@ -16,17 +16,17 @@ from functools import lru_cache
 from uuid import UUID
 
 import holidays
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.config import settings
 from app.base.money import Rounding, round_minor
+from invoices import papers_by_hand
 from invoices.models import Invoice, TaxInvoice, tax_invoice_is_open
 from invoices.periods import months_after
+from invoices.tax_handed_in import OFFLINE
 
-# Issues on this machine and transmits nothing.
-OFFLINE = "offline"
 ISSUE_DAY = 10
 RETURN_DAY = 25
 # The final returns: for January to June in July, for July to December in January.
@@ -38,8 +38,6 @@ _LABOUR_DAY = (5, 1)
 DAYS_BEFORE = 3
 # An amendment whose cause came later than the supply has its days counted from that cause.
 _FROM_ITS_CAUSE = ("02", "03", "04")
-# Older papers of this machine than that are counted up to here.
-OLDER_MAX = 1_000
 
 # Supplies whose one evidence is still to come.
 UNCHOSEN = and_(
@@ -62,9 +60,12 @@ _UNTRANSMITTED = and_(
         TaxInvoice.state == "failed",
     ),
 )
-_ISSUED_HERE = and_(TaxInvoice.issuer == OFFLINE, TaxInvoice.state.in_(("issued", "amended")))
+# Whose paper a person has still to issue elsewhere.
+_TO_BE_MADE = Invoice.id.in_(papers_by_hand.to_be_made())
 # Whether any paper has a deadline.
-WATCHED = or_(*(exists().where(each) for each in (UNCHOSEN, _UNISSUED, _UNTRANSMITTED)))
+WATCHED = or_(
+    *(exists().where(each) for each in (UNCHOSEN, _TO_BE_MADE, _UNISSUED, _UNTRANSMITTED))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ PENALTIES = (LATE_ISSUE, NO_ISSUE, LATE_TRANSMISSION, NO_TRANSMISSION)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One thing that has a deadline: `kind` is choose, issue or transmit; `failed` says that
-    nothing happens any more until somebody looks.
+    """One thing that has a deadline: `kind` is choose, by_hand, issue or transmit; `failed` says
+    that nothing happens any more until somebody looks.
     """
 
     kind: str
@@ -126,17 +127,6 @@ class Board:
     def pressing(self) -> int:
         """How many a person should know of today."""
         return len(self.late) + len(self.failed) + len(self.soon)
-
-
-@dataclass(frozen=True, slots=True)
-class Offline:
-    """Papers of this machine, each to be handed in by hand: of this and last month, and `older`
-    ones (no more than OLDER_MAX are counted), the first of which is of the day `oldest`.
-    """
-
-    recent: int
-    older: int
-    oldest: date | None
 
 
 @lru_cache(maxsize=32)
@@ -196,6 +186,7 @@ def board(*, control_session: Session, now: datetime, limit: int) -> Board:
     watched = sorted(
         [
             *_unchosen(control_session, today, limit),
+            *_by_hand(control_session, today, limit),
             *_unissued(control_session, today, limit),
             *_untransmitted(control_session, today, limit),
         ],
@@ -250,6 +241,24 @@ def _unchosen(control_session: Session, today: date, limit: int) -> list[Watched
     ]
 
 
+def _by_hand(control_session: Session, today: date, limit: int) -> list[Watched]:
+    return [
+        _watched(
+            "by_hand",
+            today,
+            issue_by(each.counted_from),
+            row_id=each.invoice.id,
+            invoice_id=each.invoice.id,
+            name=str(each.invoice.buyer["name"]),
+            number=each.invoice.number_text or "",
+            supplied_on=each.counted_from,
+            supply_minor=each.supply_minor,
+            currency=each.invoice.currency,
+        )
+        for each in papers_by_hand.outstanding(control_session=control_session, limit=limit)
+    ]
+
+
 def _unissued(control_session: Session, today: date, limit: int) -> list[Watched]:
     return [
         _of_paper("issue", today, issue_by(_counted_from(row)), row)
@@ -287,31 +296,6 @@ def _papers(
             .limit(limit)
         )
     )
-
-
-def offline(*, control_session: Session, today: date) -> Offline:
-    """This function will count the papers of this machine, which transmits nothing.
-
-    Nobody tells it which were handed in by hand, so that none is ever left out: those of before
-    last month are late beyond the board, unless they were.
-    """
-    since = months_after(today.replace(day=1), -1)
-    recent = control_session.scalars(
-        select(func.count())
-        .select_from(TaxInvoice)
-        .where(_ISSUED_HERE, TaxInvoice.written_on >= since)
-    ).one()
-    older = (
-        select(TaxInvoice.written_on)
-        .where(_ISSUED_HERE, TaxInvoice.written_on < since)
-        .order_by(TaxInvoice.written_on)
-        .limit(OLDER_MAX)
-        .subquery()
-    )
-    count, oldest = control_session.execute(
-        select(func.count(), func.min(older.c.written_on))
-    ).one()
-    return Offline(recent, count, oldest)
 
 
 def _of_paper(kind: str, today: date, deadline: date, row: TaxInvoice) -> Watched:

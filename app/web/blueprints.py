@@ -12,6 +12,7 @@ from app.web.console import (  # noqa: F401 - they add pages
     money_back,
     moving,
     new_plans,
+    tax_said,
 )
 from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys

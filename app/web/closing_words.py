@@ -42,6 +42,10 @@ _SAID = {
         "정정 청구서의 세금 서류가 없음",
         "credit note without its tax paper",
     ),
+    "amended by hand, not credited yet": (
+        "직접 수정 발행했지만 정정 청구서가 없음",
+        "amended by hand, not credited yet",
+    ),
     "earned until nothing": ("아직 인식하지 않음", "nothing recognised yet"),
     "debits and credits differ": ("차변과 대변이 다름", "debits and credits differ"),
     "missing_here": ("장부에 없음", "not in our books"),

@@ -14,6 +14,27 @@ PAPERS = {
 # What the room says, as a sentence for people.
 _WHY = (
     (
+        re.compile(r"the card slip still proves (?P<what>.+), which went back by bank transfer"),
+        lazy(
+            "The card slip still proves %(what)s that went back by bank. Have so much of the slip"
+            " cancelled at the gateway, or declare it in the VAT return, then note it."
+        ),
+    ),
+    (
+        re.compile(r"The credit note takes back more than the tax papers say\."),
+        lazy(
+            "It takes back more than our tax papers say: the supply is proved by a paper issued"
+            " elsewhere. Amend that one, then note it."
+        ),
+    ),
+    (
+        re.compile(r"More is cancelled than the cash receipt says\."),
+        lazy(
+            "It takes back more than the cash receipt says. Correct it with its issuer, then note"
+            " it."
+        ),
+    ),
+    (
         re.compile(r"a card slip of another supply proves a part of it, .*"),
         lazy(
             "A card slip of another supply proves a part of it, which was paid with credit. A tax"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -176,7 +176,12 @@ class TestANote:
             noted(control_session, invoice)
 
 
-def credited(session: Session, invoice: Invoice, amount_minor: int) -> None:
+def credited(
+    session: Session,
+    invoice: Invoice,
+    amount_minor: int,
+    now: datetime = NOW + timedelta(hours=1),
+) -> None:
     credit_notes.issue(
         control_session=session,
         invoice_id=invoice.id,
@@ -184,5 +189,5 @@ def credited(session: Session, invoice: Invoice, amount_minor: int) -> None:
         keep=False,
         reason="wrong seats",
         staff_id=make_staff(session, role="finance").id,
-        now=NOW + timedelta(hours=1),
+        now=now,
     )

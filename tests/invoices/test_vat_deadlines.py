@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.base.audit import SYSTEM, AuditEvent
 from app.base.config import settings
 from app.base.messages import Message
-from invoices import evidence, vat_alerts, vat_deadlines
+from invoices import (
+    evidence,
+    papers_by_hand,
+    tax_amendments,
+    tax_handed_in,
+    tax_invoices,
+    vat_alerts,
+    vat_deadlines,
+)
+from invoices.documents.papers import Amendment
 from invoices.models import TaxInvoice
-from invoices.vat_deadlines import Board, Offline
-from tests.factories import NOW
+from invoices.tax_handed_in import NoteUnsound, NotHandedIn, ToHandIn
+from invoices.vat_deadlines import Board
+from tests.factories import NOW, make_staff
 from tests.fakes.popbill.running import running
 from tests.invoices.issuing import issue
 from tests.invoices.test_evidence import transfer, waiting
+from tests.invoices.test_papers_by_hand import credited, in_part_by_card, noted
 
 
 def seoul(year: int, month: int, day: int, hour: int = 9) -> datetime:
@@ -126,7 +139,130 @@ class TestTheBoard:
     ) -> None:
         issued_here(control_session)
         assert board(control_session, NOW + timedelta(days=9)).pressing == 0
-        assert offline(control_session, NOW + timedelta(days=9)) == Offline(1, 0, None)
+        assert offline(control_session, NOW + timedelta(days=9)) == ToHandIn(1, 0, None)
+
+
+class TestAPaperThatAPersonMakes:
+    def test_stands_on_the_board_with_its_penalty_until_it_is_noted(
+        self, control_session: Session
+    ) -> None:
+        invoice = in_part_by_card(control_session)
+        assert board(control_session, seoul(2026, 4, 6)).later == 1
+        assert kinds(board(control_session, seoul(2026, 4, 7)).soon) == ["by_hand"]
+        (late,) = board(control_session, seoul(2026, 4, 11)).late
+        assert (late.invoice_id, late.supply_minor, late.penalty_minor) == (
+            invoice.id,
+            99_091,
+            990,
+        )
+        noted(control_session, invoice)
+        assert board(control_session, seoul(2026, 4, 11)).late == ()
+
+    def test_is_told_of_in_the_daily_mail(self, control_session: Session) -> None:
+        invoice = in_part_by_card(control_session)
+        assert vat_alerts.tell(control_session=control_session, now=seoul(2026, 4, 11))
+        mail = control_session.scalars(select(Message).where(Message.kind == "tax_deadlines")).one()
+        assert f"직접 발급 · {invoice.buyer['name']} · {invoice.number_text}" in mail.text
+
+    def test_over_all_of_it_counts_all_of_it(self, control_session: Session) -> None:
+        invoice = waiting(control_session, billing_profile={"registration_number": ""})
+        evidence.choose(
+            control_session=control_session, invoice_id=invoice.id, now=seoul(2026, 4, 9)
+        )
+        (late,) = board(control_session, seoul(2026, 4, 11)).late
+        assert (late.kind, late.supply_minor) == ("by_hand", 190_000)
+
+    def test_is_amended_in_time_counted_from_the_credit_note(
+        self, control_session: Session
+    ) -> None:
+        invoice = in_part_by_card(control_session)
+        noted(control_session, invoice, now=NOW + timedelta(minutes=1))
+        credited(control_session, invoice, 11_000, now=seoul(2026, 5, 4))
+        assert board(control_session, seoul(2026, 5, 5)).late == ()
+        (late,) = board(control_session, seoul(2026, 6, 11)).late
+        assert (late.deadline, late.supply_minor) == (date(2026, 6, 10), 10_000)
+
+    def test_with_nothing_left_to_issue_has_no_deadline(self, control_session: Session) -> None:
+        invoice = in_part_by_card(control_session)
+        credited(control_session, invoice, 109_000)
+        assert board(control_session, seoul(2026, 4, 11)).pressing == 0
+        assert list(control_session.scalars(papers_by_hand.to_be_made())) == [invoice.id]
+
+
+class TestAPaperThatAPersonHandedIn:
+    APPROVAL = "20260310-41000000-0000abcd"
+
+    def handed_in(self, session: Session, row: TaxInvoice, **changed: Any) -> TaxInvoice:
+        values: dict[str, Any] = {"number": self.APPROVAL, "handed_in_on": NOW.date()}
+        return tax_handed_in.note(
+            control_session=session,
+            tax_invoice_id=row.id,
+            staff_id=make_staff(session, role="finance").id,
+            now=NOW,
+            today=NOW.date(),
+            **(values | changed),
+        )
+
+    def test_is_counted_no_more_and_never_said_to_be_sent_by_us(
+        self, control_session: Session
+    ) -> None:
+        row = issued_here(control_session)
+        self.handed_in(control_session, row)
+        assert offline(control_session, NOW) == ToHandIn(0, 0, None)
+        assert (row.state, row.sent_at, row.accepted_at) == ("issued", None, None)
+        told = control_session.scalars(
+            select(AuditEvent).where(AuditEvent.action == "tax_invoice.handed_in")
+        ).one()
+        assert told.details["number"] == "20260310410000000000abcd"
+
+    def test_is_named_by_that_number_when_it_is_amended(self, control_session: Session) -> None:
+        row = self.handed_in(control_session, issued_here(control_session))
+        (sheet,) = tax_amendments.amend(
+            control_session=control_session,
+            tax_invoice_id=row.id,
+            amendment=Amendment.ISSUED_TWICE,
+            reason="also issued at Hometax",
+            actor=SYSTEM,
+            now=NOW,
+        )
+        paper = tax_invoices.paper_of(sheet)
+        assert paper.original_approval_number == row.handed_in_number
+
+    def test_may_be_corrected(self, control_session: Session) -> None:
+        row = self.handed_in(control_session, issued_here(control_session))
+        self.handed_in(control_session, row, number="1" * 24)
+        assert row.handed_in_number == "1" * 24
+
+    @pytest.mark.parametrize(
+        ("changed", "field"),
+        [
+            ({"number": "2026"}, "number"),
+            ({"number": "홈택스" * 8}, "number"),
+            ({"handed_in_on": None}, "handed_in_on"),
+            ({"handed_in_on": NOW.date() + timedelta(days=1)}, "handed_in_on"),
+            ({"handed_in_on": NOW.date() - timedelta(days=1)}, "handed_in_on"),
+        ],
+    )
+    def test_says_all_that_it_must(
+        self, control_session: Session, changed: dict[str, Any], field: str
+    ) -> None:
+        row = issued_here(control_session)
+        with pytest.raises(NoteUnsound) as refused:
+            self.handed_in(control_session, row, **changed)
+        assert refused.value.field == field
+        assert row.handed_in_at is None
+
+    def test_has_a_number_of_its_own(self, control_session: Session) -> None:
+        self.handed_in(control_session, issued_here(control_session))
+        with pytest.raises(NoteUnsound, match="Another"):
+            self.handed_in(control_session, issued_here(control_session))
+
+    def test_is_none_that_an_agent_transmits(self, control_session: Session) -> None:
+        with running():
+            row = drawn_up(control_session)
+            issue(control_session, row)
+            with pytest.raises(NotHandedIn):
+                self.handed_in(control_session, row)
 
 
 class TestPapersOfThisMachine:
@@ -134,28 +270,29 @@ class TestPapersOfThisMachine:
         for _ in range(2):
             issued_here(control_session)
         written_on = NOW.date()
-        assert offline(control_session, seoul(2026, 4, 30)) == Offline(2, 0, None)
+        assert offline(control_session, seoul(2026, 4, 30)) == ToHandIn(2, 0, None)
         for later in (seoul(2026, 5, 1), seoul(2031, 1, 1)):
-            assert offline(control_session, later) == Offline(0, 2, written_on)
+            assert offline(control_session, later) == ToHandIn(0, 2, written_on)
 
     def test_are_no_more_than_so_many(
         self, control_session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(vat_deadlines, "OLDER_MAX", 1)
+        monkeypatch.setattr(tax_handed_in, "OLDER_MAX", 1)
         for _ in range(2):
             issued_here(control_session)
         assert offline(control_session, seoul(2026, 5, 1)).older == 1
 
 
-def issued_here(session: Session) -> None:
+def issued_here(session: Session) -> TaxInvoice:
     row = drawn_up(session)
     row.state, row.issue_id, row.issued_at = "issued", str(row.serial).zfill(24), NOW
     row.xml_sha256, row.xml_size_bytes = "0" * 64, 1
     session.flush()
+    return row
 
 
-def offline(session: Session, now: datetime) -> Offline:
-    return vat_deadlines.offline(control_session=session, today=now.date())
+def offline(session: Session, now: datetime) -> ToHandIn:
+    return tax_handed_in.waiting(control_session=session, today=now.date())
 
 
 class TestAnAlert:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from app.base import clock
 from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.messages import Message
+from app.web import evidence_words
 from app.web.auth import see_other, staff_required
 from app.web.console import billing_words, businesses, parked
 from app.web.db import control
@@ -40,6 +42,8 @@ from invoices import (
     reversals,
     runs,
     stuck,
+    tax_ahead,
+    tax_following,
     vat_deadlines,
 )
 from invoices.models import Invoice
@@ -71,11 +75,26 @@ _FOUND = select(
     drafts.STANDING.label("drafts"),
     exists().where(_TO_BE_CHOSEN).label("papers"),
     exists().where(_TO_BE_MADE).label("by_hand"),
+    exists().where(tax_following.WAITS).label("notes"),
+    select(Invoice.id).where(tax_ahead.to_be_credited()).exists().label("ahead"),
     vat_deadlines.WATCHED.label("watched"),
     business_status.TO_LOOK_AT.exists().label("flagged"),
     *(exists().where(kind.worn_out).label(word) for word, kind in parked.KINDS.items()),
     select(func.count()).where(Message.state == "failed").scalar_subquery().label("failed_mail"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A credit note that no paper follows, or a paper that no credit note followed yet."""
+
+    id: UUID
+    invoice_id: UUID
+    number: str
+    name: str
+    why: str
+    total_minor: int
+    currency: str
 
 
 class ReasonMissing(Invalid):
@@ -104,6 +123,10 @@ def index() -> str:
         "unreleased": _unreleased() if found["drafts"] else [],
         "papers": due_evidence(now) if found["papers"] else [],
         "by_hand": evidence_by_hand() if found["by_hand"] else [],
+        "corrections": [
+            *(_notes_without_paper() if found["notes"] else []),
+            *(_papers_without_note() if found["ahead"] else []),
+        ],
         "parked": parked.listed(
             control_session=control(),
             words=[word for word in parked.KINDS if found[word]],
@@ -166,6 +189,35 @@ def evidence_by_hand() -> list[Row[Any]]:
     receipt proves money that went again.
     """
     return _supplies(_TO_BE_MADE, {})
+
+
+def _notes_without_paper() -> list[Correction]:
+    """This function will list credit notes whose tax paper a person has to make."""
+    notes = tax_following.waiting(control_session=control(), limit=SHOWN_MAX)
+    names = _names({note.tenant_id for note in notes})
+    return [
+        Correction(
+            *(note.id, note.invoice_id, note.number_text, names[note.tenant_id]),
+            evidence_words.why(note.evidence_error or ""),
+            *(note.total_minor, note.currency),
+        )
+        for note in notes
+    ]
+
+
+def _papers_without_note() -> list[Correction]:
+    """This function will list supplies whose papers were amended by hand, and not the books."""
+    return [
+        Correction(
+            *(row.id, row.id, row.number_text, row.name),
+            gettext("Its tax papers were amended by hand: credit the customer as much."),
+            tax_ahead.of_supply(
+                control_session=control(), invoice=control().get_one(Invoice, row.id)
+            ).total_minor,
+            row.currency,
+        )
+        for row in _supplies(tax_ahead.to_be_credited(), {})
+    ]
 
 
 def _supplies(condition: ColumnElement[bool], days: dict[str, date]) -> list[Row[Any]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flask import Blueprint, render_template
 
 from app.base import clock
 from app.web.auth import staff_required
 from app.web.db import control
 from app.web.i18n import lazy
-from invoices import vat_deadlines
+from invoices import tax_handed_in, vat_deadlines
+from invoices.vat_deadlines import Watched
 
 console_tax_deadlines = Blueprint(
     "console_tax_deadlines", __name__, url_prefix="/console/tax-deadlines"
@@ -17,6 +20,7 @@ console_tax_deadlines = Blueprint(
 LISTED_MAX = 500
 KINDS = {
     "choose": lazy("Evidence to choose"),
+    "by_hand": lazy("To issue elsewhere"),
     "issue": lazy("To issue"),
     "transmit": lazy("To transmit"),
 }
@@ -36,11 +40,19 @@ def index() -> str:
     return render_template(
         "console/tax_deadlines/index.html",
         board=board,
-        offline=vat_deadlines.offline(control_session=control(), today=board.today),
-        older_max=vat_deadlines.OLDER_MAX,
+        offline=tax_handed_in.waiting(control_session=control(), today=board.today),
+        older_max=tax_handed_in.OLDER_MAX,
         kinds=KINDS,
         penalties=PENALTIES,
         rules=vat_deadlines.PENALTIES,
-        at_stake=sum(each.penalty_minor for each in (*board.late, *board.failed)),
+        at_stake=_at_stake((*board.late, *board.failed)),
         next_by=vat_deadlines.issue_by(board.today),
     )
+
+
+def _at_stake(rows: Iterable[Watched]) -> dict[str, int]:
+    """What penalties come to, by currency; in won where there are none."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row.currency] = sums.get(row.currency, 0) + row.penalty_minor
+    return sums or {"KRW": 0}

@@ -21,10 +21,14 @@ from app.web.i18n import gettext, lazy
 from app.web.refusals import words_of
 from invoices import (
     cash_receipt_queue,
+    credit_notes,
     listing,
     paper_files,
     papers_by_hand,
+    tax_ahead,
     tax_amendments,
+    tax_following,
+    tax_handed_in,
     tax_invoices,
     tax_issuing,
     vat_deadlines,
@@ -68,6 +72,8 @@ _LISTED = (
     TaxInvoice.data[("buyer", "name")].astext.label("buyer"),
 )
 STATES = ("due", "failed", "issued", "sent", "accepted", "amended", "cancelled")
+# Not a state: what this machine issued and nobody handed in yet.
+TO_HAND_IN = "to-hand-in"
 
 
 class NoSuchPaper(NotFound):
@@ -85,6 +91,8 @@ def index() -> str:
     query = select(*_LISTED).order_by(TaxInvoice.id.desc())
     if state in STATES:
         query = query.where(TaxInvoice.state == state)
+    if state == TO_HAND_IN:
+        query = query.where(tax_handed_in.WAITS)
     if state in WORKED_ON:
         query = query.where(tax_invoice_is_open)
     if before is not None:
@@ -94,7 +102,8 @@ def index() -> str:
     return render_template(
         "console/tax_papers/list.html",
         rows=rows,
-        state=state if state in STATES else "",
+        state=state if state in (*STATES, TO_HAND_IN) else "",
+        to_hand_in=TO_HAND_IN,
         states=STATES,
         amendments=AMENDMENTS,
         older=rows[-1].id if len(found) > len(rows) else None,
@@ -141,6 +150,7 @@ def _page(invoice_id: UUID, *, error: TenantryError | None = None, failed: str =
         amendments=AMENDMENTS,
         by_hand=[(each.value, AMENDMENTS[each.value]) for each in tax_amendments.BY_HAND],
         **_amendable(invoice_id, tax_rows, may_act),
+        **_corrected(invoice),
         buyer_fields=BUYER_FIELDS,
         may_act=may_act,
         today=listing.today_of(clock.now()),
@@ -159,6 +169,22 @@ def _made_elsewhere(invoice: Invoice) -> dict[str, Any]:
         "notes": papers_by_hand.notes(control_session=control(), invoice_id=invoice.id),
         "waits": papers_by_hand.is_to_be_made(control_session=control(), invoice_id=invoice.id),
         "issue_by": vat_deadlines.issue_by(invoice.supplied_on),
+    }
+
+
+def _corrected(invoice: Invoice) -> dict[str, Any]:
+    """Credit notes that wait for a paper of a person's, papers that wait for a credit note, and
+    what was said of either.
+    """
+    notes = papers_by_hand.notes(control_session=control(), invoice_id=invoice.id)
+    return {
+        "stuck": tax_following.of_invoice(control_session=control(), invoice_id=invoice.id),
+        "ahead": tax_ahead.of_supply(control_session=control(), invoice=invoice),
+        "said": [each for each in notes if each.credit_note_id is not None],
+        "note_numbers": {
+            each.id: each.number_text
+            for each in credit_notes.of_invoice(control_session=control(), invoice_id=invoice.id)
+        },
     }
 
 
@@ -193,7 +219,7 @@ def xml(tax_invoice_id: UUID) -> Any:
 @staff_required(*FINANCE)
 def again(tax_invoice_id: UUID) -> Any:
     """This function will have a failed tax invoice issued, or transmitted, once more."""
-    return _act(
+    return act(
         _row(tax_invoice_id).invoice_id,
         "again",
         lambda: tax_issuing.try_again(
@@ -210,7 +236,7 @@ def receipt_again(receipt_id: UUID) -> Any:
     row = control().get(CashReceipt, receipt_id)
     if row is None:
         raise NoSuchPaper("There is no such cash receipt.")
-    return _act(
+    return act(
         row.invoice_id,
         "again",
         lambda: cash_receipt_queue.try_again(
@@ -227,7 +253,7 @@ def receipt_declared(receipt_id: UUID) -> Any:
     row = control().get(CashReceipt, receipt_id)
     if row is None:
         raise NoSuchPaper("There is no such cash receipt.")
-    return _act(
+    return act(
         row.invoice_id,
         "declare",
         lambda: cash_receipt_queue.declare(
@@ -248,7 +274,7 @@ def receipt_declared(receipt_id: UUID) -> Any:
 def made_elsewhere(invoice_id: UUID) -> Any:
     """This function will note the paper of a supply that a person issued elsewhere."""
 
-    def act() -> None:
+    def does() -> None:
         now = clock.now()
         papers_by_hand.note(
             control_session=control(),
@@ -261,7 +287,7 @@ def made_elsewhere(invoice_id: UUID) -> Any:
             today=listing.today_of(now),
         )
 
-    return _act(invoice_id, "by_hand", act, gettext("Noted. It waits for nobody any more."))
+    return act(invoice_id, "by_hand", does, gettext("Noted. It waits for nobody any more."))
 
 
 @console_tax_papers.post("/<uuid:tax_invoice_id>/amend")
@@ -269,7 +295,7 @@ def made_elsewhere(invoice_id: UUID) -> Any:
 def amend(tax_invoice_id: UUID) -> Any:
     """This function will amend a tax invoice for a reason that a person found."""
     row = _row(tax_invoice_id)
-    return _act(
+    return act(
         row.invoice_id,
         "amend",
         lambda: _amended(row),
@@ -314,10 +340,10 @@ def _row(tax_invoice_id: UUID) -> TaxInvoice:
     return row
 
 
-def _act(invoice_id: UUID, name: str, act: Callable[[], object], said: str) -> Any:
+def act(invoice_id: UUID, name: str, does: Callable[[], object], said: str) -> Any:
     """This function will do one act; what it refuses is told on the page, input kept."""
     try:
-        act()
+        does()
     except (Invalid, Conflict) as error:
         control().rollback()
         return _page(invoice_id, error=error, failed=name), error.status

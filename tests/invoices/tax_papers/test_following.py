@@ -13,6 +13,7 @@ from app.base.audit import SYSTEM, AuditEvent
 from app.base.db import control_session as transaction
 from app.base.invariants import offences
 from invoices import (
+    closing_checks,
     ledger,
     refund_queue,
     tax_ahead,
@@ -99,6 +100,18 @@ def assert_in_order(session: Session) -> None:
     ]
 
 
+def hindering_april(session: Session) -> list[str]:
+    """What is with the evidence of the month in which papers were amended."""
+    found = closing_checks.findings(
+        control_session=session,
+        first=date(2026, 4, 1),
+        end=date(2026, 5, 1),
+        now=LATER,
+        with_books=False,
+    )
+    return [each.what for one in found if one.code == "evidence" for each in one.examples]
+
+
 def vat(session: Session) -> int:
     """What the ledger owes the tax service."""
     return sum(
@@ -170,6 +183,15 @@ class TestAReturnAmendedByHand:
         returned(control_session, row, 50_000, 5_000)
         assert follow(control_session, credited(control_session, row, 55_000))
         assert left(control_session, row) == (120_000, 12_000)
+
+    def test_hinders_the_close_of_its_month_until_it_is_credited(
+        self, control_session: Session
+    ) -> None:
+        row = issued(control_session)
+        returned(control_session, row, 50_000, 5_000)
+        assert hindering_april(control_session) == ["amended by hand, not credited yet"]
+        follow(control_session, credited(control_session, row, 55_000))
+        assert hindering_april(control_session) == []
 
 
 class TestALetterOfCreditAmendedByHand:
