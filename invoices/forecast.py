@@ -1,7 +1,7 @@
 """Forecast: what will be billed when, and what a change would do to that, before it is made.
 
 The same schedule, rating and composing as the billing run, looking ahead. Usage is not known
-beforehand: charges that a meter counts are named and left open.
+beforehand: charges that a meter counts are named and left open. What came late is known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.base import clock, ids
-from invoices import composing, coupon_uses, credits, items, parties, periods, schedule
+from invoices import composing, correcting, coupon_uses, credits, items, parties, periods, schedule
 from invoices.bill_lines import BillLine, names_of
 from invoices.charges import Offered
 from invoices.models import Subscription
@@ -87,8 +87,13 @@ def bills_of_items(
     prices: Mapping[UUID, Offered],
     until: date,
     bills_max: int = BILLS_MAX,
+    usage_session: Session | None = None,
+    now: datetime | None = None,
 ) -> list[ComingBill]:
-    """This function will do the same for who has read the subscription's items already."""
+    """This function will do the same for who has read the subscription's items already.
+
+    With a `usage_session` late usage that is known `now` is on the first bill, or is one before it.
+    """
     left, billed = items.ahead(
         control_session=control_session, subscription=subscription, items=in_force
     )
@@ -105,7 +110,18 @@ def bills_of_items(
         bills=agenda.bills,
         facts=lambda _span: NO_FACTS,
     )
-    return [_coming(bill, account) for bill in agenda.bills[:bills_max]]
+    bills: Sequence[DueBill] = agenda.bills
+    if usage_session is not None and now is not None:
+        bills = correcting.ahead(
+            control_session=control_session,
+            usage_session=usage_session,
+            subscription=subscription,
+            account=account,
+            items=in_force,
+            bills=bills,
+            today=clock.today(now, subscription.timezone),
+        )
+    return [_coming(bill, account) for bill in bills[:bills_max]]
 
 
 def account_ahead(
@@ -204,7 +220,7 @@ def _coming(bill: DueBill, account: composing.Account) -> ComingBill:
     known = tuple(span for span in bill.spans if span.item.charge.meter is None)
     lines: Sequence[BillLine] = ()
     tax_minor = 0
-    if known:
+    if known or account.adjustments:
         part = DueBill(bill.bill_on, bill.period, known)
         composed = composing.compose(bill=part, account=account)
         lines, tax_minor = composed.lines, composed.tax_minor

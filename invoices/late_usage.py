@@ -314,12 +314,13 @@ def _told(evidence: Mapping[str, Any], amount_minor: int, total: UsageTotal) -> 
 def _billed(control_session: Session, opened: Mapping[UUID, datetime]) -> list[Closed]:
     """This function will return the last revision of each total that may still change.
 
-    `opened` says of each subscription after when it must have ended for that.
+    `opened` says of each subscription after when it must have ended for that. What stands on a
+    draft changes with the draft, which is composed anew: nothing corrects it.
     """
     if not opened:
         return []
     rows = control_session.execute(
-        select(StoredTotal, Invoice.number_text)
+        select(StoredTotal, Invoice.number_text, Invoice.state)
         .join(Invoice, Invoice.id == StoredTotal.invoice_id)
         .where(
             bulk.among(StoredTotal.subscription_id, list(opened)),
@@ -331,8 +332,8 @@ def _billed(control_session: Session, opened: Mapping[UUID, datetime]) -> list[C
     )
     return [
         closed(stored=row, invoice=number_text or "")
-        for row, number_text in rows
-        if row.ends_at > opened[row.subscription_id]
+        for row, number_text, state in rows
+        if row.ends_at > opened[row.subscription_id] and state != "draft"
     ]
 
 

@@ -17,14 +17,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from app.base import bulk, clock
 from app.base.config import settings
 from invoices import (
-    billed_commitments,
     composing,
+    correcting,
     coupon_uses,
     credits,
-    discounted_bills,
     drafts,
     facts,
-    late_usage,
     parties,
     rating,
     schedule,
@@ -104,10 +102,7 @@ class _Contracts:
 
     def by_event(self, subscription_id: UUID) -> bool:
         """Whether anything of a subscription is priced by events that were pushed."""
-        return any(
-            item.charge.meter is not None and not item.charge.from_readings
-            for item in self.items.get(subscription_id, ())
-        )
+        return correcting.by_event(self.items.get(subscription_id, ()))
 
     def spans(self) -> list[tuple[UUID, Span]]:
         """Every span that is due, with its tenant."""
@@ -291,32 +286,19 @@ def _correct(
     bill_days: Mapping[UUID, date],
 ) -> None:
     """This function will lay late usage onto the bills that are due, or make one of it alone."""
-    changed = late_usage.adjustments(
+    alone = correcting.lay_on(
         control_session=control_session,
         usage_session=usage_session,
+        accounts=accounts,
         bill_days=bill_days,
         timezones={row.id: row.timezone for row in contracts.rows},
         items=contracts.items,
         prices=contracts.prices,
-        currencies={row.id: row.currency for row in contracts.rows},
     )
-    histories = billed_commitments.read(
-        control_session=control_session,
-        timezones={row.id: row.timezone for row in contracts.rows},
-        items={item.item_id: item for each in contracts.items.values() for item in each},
-        subscription_ids=contracts.committed() & changed.keys(),
-    )
-    for subscription_id, lines in changed.items():
-        accounts[subscription_id].adjustments.extend(lines)
-        accounts[subscription_id].topped.extend(histories[subscription_id].standing())
-    discounted_bills.lay_on(
-        control_session=control_session, accounts=[accounts[each] for each in changed]
-    )
-    for subscription_id, lines in changed.items():
+    for subscription_id, bill in alone.items():
         agenda = contracts.agendas[subscription_id]
-        alone = late_usage.bill_of(bill_on=bill_days[subscription_id], lines=lines)
-        if alone is not None and not agenda.bills:
-            contracts.agendas[subscription_id] = replace(agenda, bills=(alone,))
+        if not agenda.bills:
+            contracts.agendas[subscription_id] = replace(agenda, bills=(bill,))
 
 
 def _contracts(

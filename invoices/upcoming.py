@@ -2,7 +2,8 @@
 
 What is paid ahead is known. What was used is taken as far as it was read: of daily readings the
 days from the period's first up to the first that nobody read, of pushed events all up to now. Days
-that are left out are named; they never count as zero, and the period keeps its whole price.
+that are left out are named; they never count as zero, and the period keeps its whole price. What
+late usage changes of bills that were made is on it, as it will be.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.base import clock
-from invoices import composing, facts, forecast, items, rating, schedule, subscriptions
+from invoices import composing, correcting, facts, forecast, items, rating, schedule, subscriptions
 from invoices.bill_lines import BillLine
 from invoices.models import Subscription
 from invoices.periods import Period
@@ -64,23 +65,42 @@ def upcoming(
         control_session=control_session, subscription_ids=[subscription.id]
     )
     bill = _next_bill(control_session, subscription, found[subscription.id], now)
-    if bill is None:
-        return None
-    spans = [_ended(span, now) for span in bill.spans]
+    spans = [_ended(span, now) for span in bill.spans] if bill else []
     known = facts.gather(
         control_session=control_session,
         usage_session=usage_session,
         spans=[(subscription.tenant_id, span) for span in spans if span.start < now],
     )
     find = _finder(known.of(subscription.tenant_id), now)
-    cut = [_read(span, find) for span in spans]
     account = forecast.account_ahead(
         control_session=control_session,
         subscription=subscription,
         prices=prices,
-        bills=[bill],
+        bills=[bill] if bill else [],
         facts=find,
     )
+    bills = correcting.ahead(
+        control_session=control_session,
+        usage_session=usage_session,
+        subscription=subscription,
+        account=account,
+        items=found[subscription.id],
+        bills=[bill] if bill else [],
+        today=clock.today(now, subscription.timezone),
+    )
+    if not bills:
+        return None
+    return _so_far(subscription, bills[0], spans if bills[0] is bill else [], account, now)
+
+
+def _so_far(
+    subscription: Subscription,
+    bill: DueBill,
+    spans: Sequence[Span],
+    account: composing.Account,
+    now: datetime,
+) -> Upcoming:
+    cut = [_read(span, account.facts) for span in spans]
     composed = composing.compose(
         bill=DueBill(bill.bill_on, bill.period, tuple(cut)), account=account
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select
 
 from app.base.audit import AuditEvent
+from app.base.db import usage_session
 from app.web.db import control
 from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
@@ -46,13 +47,16 @@ class Story:
 
 def coming(standing: Standing) -> list[ComingBill]:
     """This function will return the bills of the year to come, by the billing run's own code."""
-    return forecast.bills_of_items(
-        control_session=control(),
-        subscription=standing.subscription,
-        in_force=standing.items,
-        prices=standing.prices,
-        until=periods.months_after(standing.today, forecast.MONTHS_AHEAD),
-    )
+    with usage_session() as usage:
+        return forecast.bills_of_items(
+            control_session=control(),
+            subscription=standing.subscription,
+            in_force=standing.items,
+            prices=standing.prices,
+            until=periods.months_after(standing.today, forecast.MONTHS_AHEAD),
+            usage_session=usage,
+            now=standing.now,
+        )
 
 
 def history(*, tenant_id: UUID, staff: bool) -> Story:
