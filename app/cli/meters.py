@@ -18,13 +18,13 @@ from app.base import clock
 from app.base.audit import SYSTEM
 from app.base.db import control_session, usage_session
 from app.base.errors import TenantryError
-from app.base.money import exponent
-from invoices import catalogue, pricing, subscriptions
-from invoices.models import PlanVersion
+from app.cli import meter_prices
+from invoices.periods import Period
 from tenants import databases, live_usage, meter_definitions, metering, meters, rollups, sql_meters
 from tenants.event_bodies import plain
 from tenants.meter_definitions import MeterDefinition
 from tenants.models import Tenant
+from tenants.replay import DayReading
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
@@ -91,19 +91,23 @@ def declare(*, file: Path) -> None:
 )
 def try_(*, code: str, name: str, first: datetime, last: datetime, file: Path | None) -> None:
     """Count the meter CODE over some days of a tenant, and price it by the tenant's plan."""
-    days = (first.date(), last.date())
-    if days[0] > days[1]:
+    if first > last:
         raise click.UsageError("--from lies after --to.")
-    with control_session() as session, _told():
+    days = Period(first.date(), last.date() + timedelta(days=1))
+    with control_session() as session, usage_session() as usage, _told():
         definition = _chosen(session, code, file)
         tenant = _tenant(session, name)
         if definition.source == "events":
-            quantity, transactions = _of_events(definition, tenant, days)
+            _show_events(usage, definition, tenant, days)
+            find = meter_prices.of_events(
+                usage_session=usage, definition=definition, tenant=tenant, days=days
+            )
         else:
-            quantity, transactions = _of_days(session, definition, tenant, days)
-        if quantity is not None:
-            for line in _priced(session, tenant, definition, quantity, transactions):
-                click.echo(line)
+            find = meter_prices.of_readings(_of_days(session, definition, tenant, days))
+        for line in meter_prices.lines(
+            control_session=session, tenant=tenant, definition=definition, days=days, find=find
+        ):
+            click.echo(line)
 
 
 def _chosen(control: Session, code: str, file: Path | None) -> MeterDefinition:
@@ -126,29 +130,27 @@ def _tenant(control: Session, name: str) -> Tenant:
     return found
 
 
-def _of_events(definition: MeterDefinition, tenant: Tenant, days: tuple[date, date]) -> Any:
-    with usage_session() as session:
-        (course,) = live_usage.courses(
-            usage_session=session,
-            definitions=[definition],
-            tenant_id=tenant.id,
-            first=days[0],
-            last=days[1],
-            step="day",
-            timezone=tenant.timezone,
-        )
-    for place, point in enumerate(course.points):
-        day = days[0] + timedelta(days=place)
+def _show_events(usage: Session, definition: MeterDefinition, tenant: Tenant, days: Period) -> None:
+    (course,) = live_usage.courses(
+        usage_session=usage,
+        definitions=[definition],
+        tenant_id=tenant.id,
+        first=days.start,
+        last=days.end - timedelta(days=1),
+        step="day",
+        timezone=tenant.timezone,
+    )
+    for day, point in zip(days.each_day(), course.points, strict=True):
         click.echo(f"{day}  {plain(point.quantity):>20}  {point.transactions} events")
     click.echo(f"total       {plain(course.quantity):>20}  {course.transactions} events")
-    return course.quantity, course.transactions
 
 
 def _of_days(
-    control: Session, definition: MeterDefinition, tenant: Tenant, days: tuple[date, date]
-) -> tuple[Any, int]:
+    control: Session, definition: MeterDefinition, tenant: Tenant, days: Period
+) -> list[DayReading]:
     """A number a day; what a period comes to is for the charge to say, so nothing is summed."""
-    listed = [days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days + 1)]
+    listed = list(days.each_day())
+    why: dict[date, str] = {}
     if definition.source == "sql":
         taken, failed = sql_meters.read_days(
             place=databases.placement(control, tenant.id),
@@ -156,44 +158,26 @@ def _of_days(
             days=listed,
             timezone=tenant.timezone,
         )
-        read = {each.day: each.quantity for each in taken}
         why = {each.day: each.why for each in failed}
     else:
         rows = metering.readings(
-            control_session=control, tenant_id=tenant.id, start=days[0],
-            end=days[1] + timedelta(days=1),
-        )  # fmt: skip
-        read = {row.day: row.quantity for row in rows if row.meter == definition.code}
-        why = {}
+            control_session=control, tenant_id=tenant.id, start=days.start, end=days.end
+        )
+        taken = [
+            DayReading(row.meter, row.day, row.quantity, row.evidence_sha256)
+            for row in rows
+            if row.meter == definition.code
+        ]
+    read = {each.day: each.quantity for each in taken}
     for day in listed:
         told = plain(read[day]) if day in read else why.get(day, "not read")
         click.echo(f"{day}  {told:>20}")
-    if why:
-        raise click.ClickException(f"{len(why)} days gave no number: a bill would wait for them.")
-    return None, 0
-
-
-def _priced(
-    control: Session,
-    tenant: Tenant,
-    definition: MeterDefinition,
-    quantity: Any,
-    transactions: int,
-) -> list[str]:
-    """What the quantity costs in a whole period, by each charge of the plan that uses it."""
-    subscription = subscriptions.active(control_session=control, tenant_id=tenant.id)
-    if subscription is None:
-        return ["No subscription: nothing prices it."]
-    version = control.get_one(PlanVersion, subscription.plan_version_id)
-    lines = []
-    for price in version.prices:
-        charge = catalogue.charge_of(price)
-        if charge.meter != definition.code or charge.group:
-            continue
-        cost = pricing.price(pricing=charge.pricing, quantity=quantity, transactions=transactions)
-        amount = round(cost.amount, exponent(subscription.currency) + 3)
-        lines.append(f"{charge.code}: {plain(amount)} {subscription.currency}, before rounding")
-    return lines or [f"No charge of {version.plan_code} v{version.version} uses it."]
+    if lacking := len(listed) - len(read):
+        words = "1 day gave no number: a bill would wait for it."
+        if lacking > 1:
+            words = f"{lacking} days gave no number: a bill would wait for them."
+        raise click.ClickException(words)
+    return taken
 
 
 @meters_commands.command("read-again")
