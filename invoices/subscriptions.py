@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session, object_session
 
 from app.base import clock, states
@@ -18,7 +18,7 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from app.base.money import Money
 from invoices import billing_days, catalogue, items, periods, price_rises, price_words
-from invoices.models import SUBSCRIPTION, PlanVersion, Price, Subscription
+from invoices.models import SUBSCRIPTION, PlanVersion, Price, Subscription, SubscriptionItem
 from invoices.payment_methods import default_method
 from invoices.periods import Interval, Period
 from tenants import lifecycle
@@ -28,6 +28,18 @@ from tenants.models import Consent, Tenant
 METHODS = ("card", "transfer")
 _ACTIVE = select(Subscription).where(
     Subscription.tenant_id == bindparam("tenant"), Subscription.state != "cancelled"
+)
+# One that never began, because it was cancelled before, leaves its days free.
+_OVER = (
+    Subscription.tenant_id == bindparam("tenant"),
+    Subscription.state == "cancelled",
+    Subscription.ends_on >= Subscription.starts_on,
+)
+_ENDED_ON = select(func.max(Subscription.ends_on)).where(*_OVER)
+_ENDED_AT = (
+    select(func.max(SubscriptionItem.ends_at))
+    .join(Subscription, Subscription.id == SubscriptionItem.subscription_id)
+    .where(*_OVER, SubscriptionItem.ends_at > SubscriptionItem.starts_at)
 )
 _MAIN_INTERVAL = (
     select(Price.interval_count, Price.interval_unit)
@@ -180,7 +192,8 @@ def convert(
         control_session=control_session, plan_code=plan_code, currency=currency
     )
     today = clock.today(now, tenant.timezone)
-    starts_on = _start(tenant, starts_on or today, actor, today)
+    starts_on = starts_on or today
+    _check_start(control_session, tenant, starts_on, actor, today)
     card = default_method(control_session=control_session, tenant_id=tenant_id)
     if consent.method == "card" and card is None:
         raise NoCardRegistered("Please register a card first.", field="method")
@@ -204,7 +217,10 @@ def convert(
         consent_id=recorded.id,
         created_at=now,
     )
-    starts_at = periods.midnight(starts_on, tenant.timezone)
+    # One that begins on the day on which another ended goes on where that one stopped.
+    ended_at = control_session.scalar(_ENDED_AT, {"tenant": tenant_id})
+    midnight = periods.midnight(starts_on, tenant.timezone)
+    starts_at = max(midnight, ended_at or midnight)
     if subscription.state == "scheduled":
         subscription.next_change_at, subscription.next_state = starts_at, "active"
     else:
@@ -236,19 +252,31 @@ def convert(
     return subscription
 
 
-def _start(tenant: Tenant, starts_on: date, actor: Actor, today: date) -> date:
-    """A customer starts today; our staff may agree on a later day, or one since the trial began."""
+def earliest_start(*, control_session: Session, tenant: Tenant) -> date | None:
+    """This function will return the first day on which a contract may begin, if any is too early.
+
+    Nothing was read before the trial, and what an earlier contract billed is not billed again.
+    """
+    began = tenant.trial_starts_at and clock.today(tenant.trial_starts_at, tenant.timezone)
+    ended = control_session.scalar(_ENDED_ON, {"tenant": tenant.id})
+    return max((day for day in (began, ended) if day is not None), default=None)
+
+
+def _check_start(
+    control_session: Session, tenant: Tenant, starts_on: date, actor: Actor, today: date
+) -> None:
+    """A customer starts today; our staff may agree on a later day, or one that is free before."""
     if starts_on != today and actor.kind != "staff":
         raise StartUnsound("A subscription starts today.", field="starts_on")
-    first = tenant.trial_starts_at and clock.today(tenant.trial_starts_at, tenant.timezone)
+    first = earliest_start(control_session=control_session, tenant=tenant)
     if first is not None and starts_on < first:
         raise StartUnsound(
-            f"Nothing was read before the trial began: start on {first} at the earliest.",
+            f"Before {first} there was no trial yet, or an earlier subscription was billed:"
+            " start on that day at the earliest.",
             field="starts_on",
         )
     if starts_on > today + timedelta(days=START_AHEAD_DAYS_MAX):
         raise StartUnsound(f"Start within {START_AHEAD_DAYS_MAX} days from now.", field="starts_on")
-    return starts_on
 
 
 def _record_consent(

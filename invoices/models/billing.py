@@ -73,6 +73,19 @@ class Subscription(Keyed, Leased, Base):
             unique=True,
             postgresql_where="state <> 'cancelled'",
         ),
+        # One that was cancelled before it began spans nothing.
+        ExcludeConstraint(
+            (text("uuidrange(tenant_id, tenant_id, '[]')"), "&&"),
+            (
+                text(
+                    "daterange(starts_on,"
+                    " CASE WHEN ends_on < starts_on THEN starts_on ELSE ends_on END)"
+                ),
+                "&&",
+            ),
+            using="gist",
+            name="ex_subscription_one_at_a_time",
+        ),
         Index(
             "ix_subscription_next_bill_on",
             "next_bill_on",
@@ -112,6 +125,7 @@ class Subscription(Keyed, Leased, Base):
     next_change_at: Mapped[datetime | None]
     next_plan_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("plan_version.id"))
     next_state: Mapped[str | None]
+    paused_at: Mapped[datetime | None]  # what ended by the pause is what its end begins again
     blocked_reason: Mapped[str | None]
     consent_id: Mapped[UUID] = mapped_column(ForeignKey("consent.id"))
     created_at: Mapped[datetime]

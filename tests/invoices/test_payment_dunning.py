@@ -181,7 +181,9 @@ class TestADebt:
 
         old = session.get_one(Subscription, first.subscription_id)
         session.execute(
-            update(Subscription).where(Subscription.id == old.id).values(state="cancelled")
+            update(Subscription)
+            .where(Subscription.id == old.id)
+            .values(state="cancelled", ends_on=Subscription.starts_on)
         )
         return make_invoice(session, tenant=session.get_one(Tenant, first.tenant_id))
 

@@ -201,7 +201,9 @@ class TestAPayerWhoIsKnown:
         from invoices.models import Subscription
         from tenants.models import Tenant
 
-        control_session.execute(text("UPDATE subscription SET state = 'cancelled'"))
+        control_session.execute(
+            text("UPDATE subscription SET state = 'cancelled', ends_on = starts_on")
+        )
         tenant = control_session.get_one(Tenant, invoice.tenant_id)
         control_session.expire_all()
         second = make_invoice(control_session, tenant=tenant)

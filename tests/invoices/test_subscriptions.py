@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,11 +15,17 @@ from app.base.audit import SYSTEM, Actor, AuditEvent
 from app.base.errors import Conflict, Invalid
 from invoices import catalogue, changes, invoicing, subscriptions
 from invoices.catalogue_default import DEFAULT_PLANS
-from invoices.models import Invoice, Subscription
+from invoices.models import Invoice, Subscription, SubscriptionItem
 from invoices.periods import Period
 from invoices.subscriptions import AlreadySubscribed, ConversionConsent
 from tenants.models import Consent, Tenant
-from tests.factories import make_card, make_catalogue, make_subscription, make_tenant
+from tests.factories import (
+    make_card,
+    make_catalogue,
+    make_readings,
+    make_subscription,
+    make_tenant,
+)
 from tests.invoices.plans import EVERYTHING
 
 TODAY = date(2026, 3, 10)
@@ -284,6 +290,71 @@ class TestAnotherFirstDay:
         with pytest.raises(subscriptions.StartUnsound) as refused:
             self.convert(control_session, tenant, TODAY + timedelta(days=days), now)
         assert refused.value.field == "starts_on"
+
+    def ended(self, session: Session, tenant: Tenant, now: datetime, days: int) -> Subscription:
+        """A contract that began with the trial, nine days ago, and was ended after some days."""
+        tenant.trial_starts_at = now - timedelta(days=9)
+        started = self.convert(session, tenant, TODAY - timedelta(days=9), now)
+        at = now - timedelta(days=9 - days)
+        changes.cancel(
+            control_session=session, tenant_id=tenant.id, when="now", actor=ADMIN, now=at
+        )
+        make_readings(session, tenant_id=tenant.id, start=TODAY - timedelta(days=9), end=TODAY)
+        invoicing.bill(control_session=session, subscription_ids=[started.id], now=now)
+        session.refresh(started)
+        assert (started.state, tenant.suspend_reason) == ("cancelled", "cancelled")
+        return started
+
+    def test_within_what_an_earlier_contract_billed_is_refused(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        self.ended(control_session, tenant, now, days=4)
+        for days in (9, 6):
+            with pytest.raises(subscriptions.StartUnsound) as refused:
+                self.convert(control_session, tenant, TODAY - timedelta(days=days), now)
+            assert refused.value.field == "starts_on"
+        again = self.convert(control_session, tenant, TODAY - timedelta(days=5), now)
+        assert again.state == "active"
+
+    def test_is_the_rest_of_a_day_on_which_another_ended(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        first = self.ended(control_session, tenant, now, days=9)
+        again = self.convert(control_session, tenant, TODAY, now)
+        assert again.starts_on == first.ends_on == TODAY
+        begun = control_session.scalars(
+            select(SubscriptionItem.starts_at).where(SubscriptionItem.subscription_id == again.id)
+        )
+        assert set(begun) == {now}
+
+    def test_of_one_that_never_began_leaves_its_days_free(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        tenant.trial_starts_at = now - timedelta(days=9)
+        later = self.convert(control_session, tenant, TODAY + timedelta(days=5), now)
+        changes.cancel(
+            control_session=control_session, tenant_id=tenant.id, when="now", actor=ADMIN, now=now
+        )
+        invoicing.bill(control_session=control_session, subscription_ids=[later.id], now=now)
+        control_session.refresh(later)
+        assert later.state == "cancelled"
+        tenant.state, tenant.suspended_at, tenant.suspend_reason = "trialing", None, None
+        tenant.destroy_after = None
+        again = self.convert(control_session, tenant, TODAY - timedelta(days=9), now)
+        assert again.state == "active"
+
+    def test_is_held_by_the_database_too(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        first = self.ended(control_session, tenant, now, days=4)
+        again = self.convert(control_session, tenant, TODAY, now)
+        control_session.flush()
+        with pytest.raises(IntegrityError, match="ex_subscription_one_at_a_time"):
+            control_session.execute(
+                update(Subscription)
+                .where(Subscription.id == again.id)
+                .values(starts_on=first.ends_on - timedelta(days=1))  # type: ignore[operator]
+            )
 
     def test_is_not_for_the_customer_to_choose(
         self, control_session: Session, tenant: Tenant, now: datetime

@@ -152,9 +152,8 @@ def _check_start(tenant: Tenant, starts_on: date, now: datetime) -> None:
 
 def _start_bounds(tenant: Tenant, now: datetime) -> tuple[date, date]:
     today = clock.today(now, tenant.timezone)
-    began = tenant.trial_starts_at or now
-    last = today + timedelta(days=subscriptions.START_AHEAD_DAYS_MAX)
-    return clock.today(began, tenant.timezone), last
+    first = subscriptions.earliest_start(control_session=control(), tenant=tenant)
+    return first or today, today + timedelta(days=subscriptions.START_AHEAD_DAYS_MAX)
 
 
 def _convert(

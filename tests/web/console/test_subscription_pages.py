@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from app.base.audit import AuditEvent
 from app.base.db import control_session
+from invoices import invoicing
 from invoices.models import CouponRedemption, Plan, Subscription
 from tenants.models import Consent, Tenant
 from tests.factories import NOW, make_tenant
@@ -294,6 +295,21 @@ class TestSubscribingForSomebody:
         sign_in_staff(client, "sales")
         page = self.page(client, tenant, **answers)
         assert (page.status_code, f'id="{field}-error"' in page.text) == (422, True)
+
+    def test_on_days_that_an_earlier_contract_billed_is_refused(self, client: Any) -> None:
+        tenant = subscriber()
+        sign_in_staff(client, "sales")
+        assert change(client, tenant, "cancel", when="now", credit="no").status_code == 303
+        with control_session() as session:
+            invoicing.bill(
+                control_session=session,
+                subscription_ids=[session.scalars(select(Subscription.id)).one()],
+                now=NOW,
+            )
+        page = self.page(client, tenant, starts_on="2026-03-05")
+        assert (page.status_code, 'id="starts_on-error"' in page.text) == (422, True)
+        assert "Start between 2026-03-10 and" in page.text
+        assert self.page(client, tenant, starts_on="2026-03-10").status_code == 200
 
     def test_on_a_plan_that_is_retired_is_refused(self, client: Any) -> None:
         tenant = customer()
