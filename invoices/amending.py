@@ -7,7 +7,7 @@ subscription has one future.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -198,34 +198,63 @@ def end_all(*, items: Sequence[Item], at: datetime, credit: bool) -> Amendment:
     )
 
 
-def begin_again(
-    *, items: Sequence[Item], ended_at: datetime, at: datetime, codes: Collection[str] | None = None
-) -> Amendment:
-    """This function will begin anew from a moment on what ended at another: a pause is over."""
-    again = [
-        replace(item, item_id=ids.uuid7(), starts_at=at, ends_at=None, credit_on_end=True)
-        for item in items
-        if item.ends_at == ended_at
-        and item.starts_at < ended_at
-        and not item.charge.once
-        and (codes is None or item.charge.code in codes)
-    ]
-    return Amendment({}, tuple(again))
+def rest_all(*, items: Sequence[Item], at: datetime, timezone: str) -> Amendment:
+    """This function will let everything that is in force rest from a moment on: a pause begins.
+
+    What is never cut is in force until the period is over that it is paid for.
+    """
+    ends: dict[UUID, datetime | None] = {
+        item.item_id: at if item.charge.once else _moment(item, at, timezone) for item in items
+    }
+    return Amendment(ends, (), dict.fromkeys(ends, True))
+
+
+def begin_again(*, items: Sequence[Item], rested_at: datetime, at: datetime) -> Amendment:
+    """This function will begin anew from a moment on what rests since another: a pause is over.
+
+    What is never cut, and paid for beyond that moment, goes on instead: a period is paid for once.
+    """
+    ends: dict[UUID, datetime | None] = {}
+    begins = []
+    for item in items:
+        if item.charge.once or not _rests(item, rested_at):
+            continue
+        if item.ends_at is not None and item.ends_at > at:
+            ends[item.item_id] = None
+        else:
+            again = replace(item, item_id=ids.uuid7(), starts_at=at, ends_at=None)
+            begins.append(replace(again, credit_on_end=True))
+    return Amendment(ends, tuple(begins))
+
+
+def _rests(item: Item, rested_at: datetime) -> bool:
+    """Whether a pause ended an item: at once, or with its period where none is cut."""
+    if item.ends_at is None or item.starts_at >= item.ends_at:
+        return False
+    kept = item.charge.proration == "none" and item.starts_at <= rested_at < item.ends_at
+    return kept or item.ends_at == rested_at
 
 
 def to_anchor(*, items: Sequence[Item], at: datetime, anchor_on: date) -> Amendment:
     """This function will count everybody's periods from another day, from a moment on.
 
+    What is never cut keeps its own day: its period would be paid for again, in whole.
+
     Raises: NothingChanges.
     """
     current = [item for item in live(items, at) if not item.charge.once]
-    if all(item.anchor_on == anchor_on for item in current):
+    moving = [item for item in current if item.charge.proration != "none"]
+    if not moving:
+        raise NothingChanges(
+            "Nothing of this plan is prorated: it keeps its day.", field="billing_day"
+        )
+    if all(item.anchor_on == anchor_on for item in moving):
         raise NothingChanges("That is the billing day already.", field="billing_day")
     begins = tuple(
         replace(item, item_id=ids.uuid7(), starts_at=at, ends_at=None, anchor_on=anchor_on)
-        for item in current
+        for item in moving
     )
-    return Amendment({item.item_id: at for item in current}, begins)
+    return Amendment({item.item_id: at for item in moving}, begins)
 
 
 def period_on(*, items: Sequence[Item], at: datetime, timezone: str) -> Period:

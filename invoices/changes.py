@@ -203,7 +203,8 @@ def pause(
 ) -> Subscription:
     """This function will stop charging and shut the workspace, until somebody resumes.
 
-    What was paid ahead and is not used is given back. What lay ahead is taken back.
+    What was paid ahead and is not used is given back, but for what is never prorated: that is kept
+    until its period is over. What lay ahead is taken back.
 
     Raises: NoSubscription, NotInForce, AlreadyEnding; ClosedAlready for a workspace that is shut.
     """
@@ -217,7 +218,9 @@ def pause(
     write(
         control_session,
         contract,
-        amending.end_all(items=amending.live(contract.items, now), at=now, credit=True),
+        amending.rest_all(
+            items=amending.live(contract.items, now), at=now, timezone=contract.timezone
+        ),
     )
     forget_ahead(contract.subscription)
     states.move(
@@ -228,6 +231,7 @@ def pause(
         actor=actor,
         now=now,
         why=why,
+        values={"paused_at": now},
     )
     return contract.subscription
 
@@ -260,16 +264,14 @@ def resume(
         now=now,
         why=why,
     )
-    # What was withdrawn before it began ended later than the pause, without ever being in force.
-    last = max(
-        item.ends_at
-        for item in contract.items
-        if item.ends_at is not None and item.ends_at > item.starts_at
+    rested_at = subscription.paused_at or max(
+        item.ends_at for item in contract.items if item.ends_at and item.ends_at > item.starts_at
     )
+    subscription.paused_at = None
     write(
         control_session,
         contract,
-        amending.begin_again(items=contract.items, ended_at=last, at=now),
+        amending.begin_again(items=contract.items, rested_at=rested_at, at=now),
     )
     pauses.resume(control_session=control_session, tenant_id=tenant_id, actor=actor, now=now)
     dunning.open_again(control_session=control_session, tenant_id=tenant_id, actor=actor, now=now)
@@ -297,7 +299,7 @@ def cancel(
     subscription = contract.subscription
     if subscription.ends_on is not None:
         return subscription
-    in_force = amending.live(contract.items, now)
+    in_force = subscription.state != "paused" and amending.live(contract.items, now)
     moment = contract.moment(when) if in_force else now
     write(
         control_session,
@@ -354,7 +356,7 @@ def change_billing_day(
     """This function will count the periods from another day of the month, from today on.
 
     The running period is cut short: what was paid ahead is given back and paid anew up to the new
-    day.
+    day. What is never prorated keeps its own day.
 
     Raises: NoSubscription, NotInForce, AlreadyEnding, BillingDayUnsound, NothingChanges.
     """

@@ -92,7 +92,7 @@ class Standing:
     @property
     def running_end(self) -> date | None:
         """The day on which the next period begins, as long as one is running."""
-        if not self.live:
+        if self.subscription.state == "paused" or not self.live:
             return None
         zone = self.subscription.timezone
         return amending.period_on(items=self.items, at=self.now, timezone=zone).end

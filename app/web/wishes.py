@@ -109,7 +109,10 @@ VERBS = {
         Verb(
             code="pause",
             title=lazy("Pause the subscription"),
-            lead=lazy("The workspace closes at once and nothing is charged until you resume."),
+            lead=lazy(
+                "The workspace closes at once and nothing is charged until you resume. What is"
+                " never prorated is kept until its period is over."
+            ),
             button=lazy("Pause and close the workspace"),
             done=lazy("The subscription is paused."),
             may="pause",
@@ -136,7 +139,10 @@ VERBS = {
         Verb(
             code="billing-day",
             title=lazy("Change the billing day"),
-            lead=lazy("The running period is cut short today and counted anew up to that day."),
+            lead=lazy(
+                "The running period is cut short today and counted anew up to that day. What is"
+                " never prorated keeps its own day."
+            ),
             button=lazy("Change the billing day"),
             done=lazy("The billing day is changed."),
             staff_asks=("billing_day",),

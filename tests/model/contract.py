@@ -147,19 +147,20 @@ class Contract:
         self._may_change(act)
         self._withdraw(act.at)
         live = amending.live(self.items, act.at)
-        self._apply(amending.end_all(items=live, at=act.at, credit=True))
+        self._apply(amending.rest_all(items=live, at=act.at, timezone=self.zone))
         self.paused_at = act.at
 
     def _resume(self, act: Act) -> None:
         if self.paused_at is None or self.until is not None:
             raise Conflict("It is not paused.")
-        self._apply(amending.begin_again(items=self.items, ended_at=self.paused_at, at=act.at))
+        self._apply(amending.begin_again(items=self.items, rested_at=self.paused_at, at=act.at))
         self.paused_at = None
 
     def _cancel(self, act: Act) -> None:
         if self.until is not None:
             return
-        moment = self._moment(act) if amending.live(self.items, act.at) else act.at
+        in_force = self.paused_at is None and amending.live(self.items, act.at)
+        moment = self._moment(act) if in_force else act.at
         self._plan_on(act.at)
         self._apply(amending.end_all(items=self.items, at=moment, credit=act.credit))
         self.until, self.next_plan = moment, None

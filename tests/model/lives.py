@@ -36,6 +36,7 @@ class Customer:
         self.plan = ""
         self.anchor = date.min
         self.paused_at: datetime | None = None
+        self.rested: list[Life] = []
         self.until: datetime | None = None
         self.next_plan: tuple[datetime, str] | None = None
 
@@ -130,16 +131,23 @@ class Customer:
         if not self._may_change(act.at):
             return False
         self._withdraw(act.at)
-        for life in self._live(act.at):
-            life.ends, life.credit = act.at, True
+        self.rested = self._live(act.at)
+        for life in self.rested:
+            # What is never cut was paid for to the end of its period.
+            kept = not life.once and self._takes_effect(life, act.at)
+            life.ends, life.credit = kept or act.at, True
         self.paused_at, self.next_plan = act.at, None
         return True
 
     def _resume(self, act: Act) -> bool:
         if self.paused_at is None or self.until is not None:
             return False
-        for life in list(self.lives):
-            if life.ends == self.paused_at and life.starts < self.paused_at and not life.once:
+        for life in self.rested:
+            if life.once or life.ends == life.starts:
+                continue
+            if not _over(life, act.at):
+                life.ends = None  # it is paid for still, and goes on
+            else:
                 self.lives.append(replace(life, starts=act.at, ends=None, credit=True))
         self.paused_at = None
         return True
@@ -147,7 +155,7 @@ class Customer:
     def _cancel(self, act: Act) -> bool:
         if self.until is not None:
             return False
-        at = self._moment(act) if self._live(act.at) else act.at
+        at = self._moment(act) if self._in_force(act.at) else act.at
         for life in self.lives:
             if life.ends is None or life.ends > at:
                 life.ends, life.credit = max(life.starts, at), act.credit
@@ -165,7 +173,10 @@ class Customer:
             return False
         self._withdraw(act.at)
         anchor = self._anchor(day_of(act.at, self.zone), int(act.what))
-        current = [life for life in self._live(act.at) if not life.once]
+        # What is never cut keeps its own day: its period would be paid for twice.
+        current = [
+            life for life in self._live(act.at) if not life.once and life.charge.proration != "none"
+        ]
         if all(life.anchor == anchor for life in current):
             return False
         for life in current:
