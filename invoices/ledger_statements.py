@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import FromClause, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from app.base.errors import Invalid
@@ -113,35 +113,37 @@ def trial_balance(*, control_session: Session, first: date, end: date) -> list[T
     What closed months came to is kept with them: only what was booked since is added up.
     """
     since, opening = _kept_before(control_session, first)
+    line: FromClause = LedgerLine.__table__
+    if since is not None:
+        # Of few entries: looked up for each of them, where the planner would read all lines.
+        line = select(line).where(line.c.entry_id == LedgerEntry.id).offset(0).lateral()
     within = LedgerEntry.booked_on >= first
-    net = LedgerLine.debit_minor - LedgerLine.credit_minor
+    place = func.coalesce(line.c.place, "")
 
     def total(value: Any) -> Any:
         return func.coalesce(func.sum(value), 0)
 
-    place = func.coalesce(LedgerLine.place, "")
     query = (
         select(
             LedgerEntry.currency,
-            LedgerLine.account,
+            line.c.account,
             place,
-            total(case((within, 0), else_=net)),
-            total(case((within, LedgerLine.debit_minor), else_=0)),
-            total(case((within, LedgerLine.credit_minor), else_=0)),
+            total(case((within, 0), else_=line.c.debit_minor - line.c.credit_minor)),
+            total(case((within, line.c.debit_minor), else_=0)),
+            total(case((within, line.c.credit_minor), else_=0)),
         )
-        .join(LedgerEntry, LedgerEntry.id == LedgerLine.entry_id)
-        .where(LedgerEntry.booked_on < end)
-        .group_by(LedgerEntry.currency, LedgerLine.account, place)
+        .join(line, line.c.entry_id == LedgerEntry.id)
+        .where(LedgerEntry.booked_on < end, LedgerEntry.booked_on >= (since or date.min))
+        .group_by(LedgerEntry.currency, line.c.account, place)
     )
-    if since is not None:
-        query = query.where(LedgerEntry.booked_on >= since)
     sums = dict.fromkeys(opening, (0, 0, 0)) | {
         (currency, account, at): (int(before), int(debits), int(credits_))
         for currency, account, at, before, debits, credits_ in control_session.execute(query)
     }
     found = [
-        TrialRow(*key, opening.get(key, 0) + before, debits, credits_)
+        TrialRow(currency, account, at, opening.get(key, 0) + before, debits, credits_)
         for key, (before, debits, credits_) in sums.items()
+        for currency, account, at in (key,)
     ]
     return sorted(found, key=lambda row: (row.currency, ACCOUNTS.index(row.account), row.place))
 

@@ -124,8 +124,8 @@ FROM ledger_entry e JOIN (VALUES ('issue', 'receivable', NULL, 110000, 0),
 
 -- Every month is closed but this one and the last.
 INSERT INTO month_close (id, month, closed_at, findings)
-SELECT uuidv7(), month, month + interval '1 month 11 days', jsonb_build_object('balances',
-    jsonb_agg(jsonb_build_object('currency', currency, 'account', account, 'place', place,
+SELECT uuidv7(), month, month + interval '1 month 11 days', jsonb_build_object('entries', 2000,
+    'open', '[]'::jsonb, 'balances', jsonb_agg(jsonb_build_object('currency', currency, 'account', account, 'place', place,
         'debit_minor', debit_minor, 'credit_minor', credit_minor, 'closing_minor', closing_minor)))
 FROM (
     SELECT date_trunc('month', e.booked_on)::date AS month, e.currency, l.account,
