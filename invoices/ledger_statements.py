@@ -141,9 +141,15 @@ def trial_balance(*, control_session: Session, first: date, end: date) -> list[T
         for currency, account, at, before, debits, credits_ in control_session.execute(query)
     }
     found = [
-        TrialRow(currency, account, at, opening.get(key, 0) + before, debits, credits_)
-        for key, (before, debits, credits_) in sums.items()
-        for currency, account, at in (key,)
+        TrialRow(
+            currency,
+            account,
+            at,
+            opening.get((currency, account, at), 0) + before,
+            debits,
+            credits_,
+        )
+        for (currency, account, at), (before, debits, credits_) in sums.items()
     ]
     return sorted(found, key=lambda row: (row.currency, ACCOUNTS.index(row.account), row.place))
 
