@@ -99,7 +99,7 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
         )
     )
     wish = cash_receipts.of_invoice(control_session=control_session, invoice_id=invoice_id)
-    kept_minor = vat_slips.from_credit(control_session=control_session, invoice_id=invoice_id)
+    kept_minor = _kept(control_session, invoice_id, payments)
     evidence = _evidence(invoice, payments, kept_minor, wish, now)
     control_session.add(evidence)
     invoice.evidence_at = now
@@ -129,6 +129,12 @@ def choose(*, control_session: Session, invoice_id: UUID, now: datetime) -> VatE
         now=now,
     )
     return evidence
+
+
+def _kept(control_session: Session, invoice_id: UUID, payments: list[Payment]) -> int:
+    if not any(payment.kind == "credit" for payment in payments):
+        return 0
+    return vat_slips.from_credit(control_session=control_session, invoice_id=invoice_id)
 
 
 def _evidence(
