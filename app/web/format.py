@@ -60,8 +60,8 @@ def day(value: date | None) -> str:
     """This function will write a day with its weekday: 2026-11-20 (금)."""
     if value is None:
         return _NOTHING
-    local = _local(value) if isinstance(value, datetime) else value
-    return f"{local:%Y-%m-%d} ({_WEEKDAYS[language()][local.weekday()]})"
+    local = _local(value).date() if isinstance(value, datetime) else value
+    return f"{local.isoformat()} ({_WEEKDAYS[language()][local.weekday()]})"
 
 
 def moment(value: datetime | None) -> str:

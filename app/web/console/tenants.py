@@ -43,7 +43,7 @@ console_tenants = Blueprint("console_tenants", __name__, url_prefix="/console/te
 CARERS = ("sales", "finance")
 REASON_LENGTH_MAX = 500
 TEXT_LENGTH_MAX = 100
-EVENTS_SHOWN = 30
+EVENTS_SHOWN = 15
 INVOICES_SHOWN = 8
 
 # What the page of a company reads, put together once and not for every look at it.
@@ -51,7 +51,7 @@ _EVENTS = (
     select(AuditEvent)
     .where(AuditEvent.tenant_id == bindparam("tenant"))
     .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-    .limit(EVENTS_SHOWN)
+    .limit(EVENTS_SHOWN + 1)
 )
 _PEOPLE = (
     select(TenantAdmin)
@@ -187,7 +187,8 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         **businesses.of(tenant.billing_profile.get("registration_number"), tenant.country),
         placement=(database, cluster) if database else None,
         run=run,
-        story=[said(event, names) for event in events],
+        story=[said(event, names) for event in events[:EVENTS_SHOWN]],
+        more=len(events) > EVENTS_SHOWN,
         acts=_acts(tenant),
         told=words_of(error) if error else "",
         error=error,

@@ -17,7 +17,7 @@ from app.base.messages import MESSAGE, Message
 from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext
-from app.web.paging import page_number, pages_of
+from app.web.paging import id_of, page_number, pages_of
 
 console_trails = Blueprint("console_trails", __name__, url_prefix="/console")
 
@@ -30,6 +30,9 @@ def audit_trail() -> Any:
     for name in ("subject_kind", "subject_id", "actor_kind", "action"):
         if wanted := request.args.get(name, "").strip():
             query = query.where(getattr(AuditEvent, name) == wanted)
+    tenant_id = id_of("tenant")
+    if tenant_id is not None:
+        query = query.where(AuditEvent.tenant_id == tenant_id)
     page = page_number()
     size = settings().page_size
     # One row more than a page tells whether there is another: the trail is never counted.
@@ -46,7 +49,8 @@ def audit_trail() -> Any:
         names=_staff_names(found),
         page=page,
         pages=page + (len(found) > size),
-        filtered=any(request.args.get(name) for name in ("subject_kind", "subject_id", "action")),
+        filtered=tenant_id is not None
+        or any(request.args.get(name) for name in ("subject_kind", "subject_id", "action")),
     )
 
 

@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
-from app.base.audit import AuditEvent
+from app.base.audit import SYSTEM, AuditEvent, append
 from app.base.db import control_session
 from tenants.models import Tenant
 from tests.factories import NOW, make_tenant
@@ -33,6 +34,31 @@ def again(tenant: Tenant) -> Tenant:
 def act(client: Any, tenant: Tenant, name: str, **fields: str) -> Any:
     page = f"{LIST}/{tenant.id}"
     return send(client, page, {"why": "asked by the customer", **fields}, to=f"{page}/{name}")
+
+
+class TestHistory:
+    def test_goes_on_in_the_audit_trail_of_that_company_alone(self, client: Any) -> None:
+        mine, other = committed(make_tenant), committed(make_tenant)
+        with control_session() as session:
+            for tenant, count in ((mine, 20), (other, 1)):
+                for number in range(count):
+                    append(
+                        control_session=session,
+                        actor=SYSTEM,
+                        action=f"{tenant.slug}.{number}",
+                        subject_kind="tenant",
+                        subject_id=tenant.id,
+                        tenant_id=tenant.id,
+                        details={},
+                        now=NOW + timedelta(minutes=number),
+                    )
+        sign_in_staff(client, "viewer")
+        trail = f"/console/audit?tenant={mine.id}"
+        assert trail in client.get(f"{LIST}/{mine.id}").text
+        assert "/console/audit?tenant" not in client.get(f"{LIST}/{other.id}").text
+        page = client.get(trail).text
+        assert all(f"{mine.slug}.{number}" in page for number in range(20))
+        assert f"{other.slug}.0" not in page
 
 
 class TestList:
