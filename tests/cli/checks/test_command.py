@@ -29,6 +29,7 @@ class TestHonestBooks:
             "I12",
             "I13",
             "I14",
+            "I15",
             "M1",
         }
         assert len(listed.splitlines()) == len(all_invariants())
