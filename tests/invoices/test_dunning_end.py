@@ -274,7 +274,7 @@ class TestForgiving:
         control_session.execute(
             update(Subscription)
             .where(Subscription.id == first.subscription_id)
-            .values(state="cancelled")
+            .values(state="cancelled", ends_on=Subscription.starts_on)
         )
         make_invoice(control_session, tenant=tenant_of(control_session, first))
         mark(control_session, LATE)

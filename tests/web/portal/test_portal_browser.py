@@ -161,7 +161,7 @@ def test_a_trial_is_converted_only_by_an_explicit_tick(browser: Browser, address
         page.get_by_role("link", name="Bank transfer").click()
         box = page.get_by_role("checkbox")
         expect(box).not_to_be_checked()
-        expect(page.get_by_text("₩53,900")).to_be_visible()
+        expect(page.get_by_role("cell", name="₩53,900")).to_be_visible()
         page.get_by_role("button", name="Subscribe for").click()
         expect(page.get_by_role("alert")).to_contain_text("Please agree")
         assert subscriptions_of(tenant) == []
