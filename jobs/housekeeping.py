@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.base import accounts, clock, files, sessions
 from app.base.audit import AccessEntry
 from app.base.config import settings
 from app.base.db import control_session, usage_session
+from app.base.errors import TenantryError
 from app.base.messages import Message
 from invoices import bundles, gateway_events
 from invoices.models import CardRegistration, DocumentBundle
 from jobs.models import Slot
-from tenants import events, exports, visits
-from tenants.models import TenantExport
+from tenants import databases, drawings, events, exports, visits
+from tenants.databases import Placement
+from tenants.models import LIVE_STATES, Tenant, TenantExport
 
 log = structlog.get_logger(__name__)
 
 SLOT_DAYS = 60
 SENT_MESSAGE_DAYS = 180
 CARD_REGISTRATION_DAYS = 7
+# Longer than any upload or bundle takes to write and to be noted in its row.
+REMAINS_AGE = timedelta(days=1)
 ROWS_AT_ONCE = 5_000
 
 
@@ -40,6 +46,7 @@ def keep_house(_due_at: datetime, now: datetime) -> None:
         forget_slots,
         expire_exports,
         expire_bundles,
+        forget_remains,
     ):
         discard(now)
 
@@ -142,3 +149,42 @@ def expire_bundles(now: datetime) -> None:
     for sha256 in expired:
         if sha256 is not None:
             files.delete(prefix=bundles.PREFIX, sha256=sha256)
+
+
+def forget_remains(_now: datetime) -> None:
+    """This function will delete what writers that were killed left in the files, after a day.
+
+    Files are dated by the real clock. One tenant that can't be asked keeps no other's.
+    """
+    before = clock.real_now() - REMAINS_AGE
+    gone = files.erase_parts(before=before)
+    with control_session() as session:
+        kept = set(session.scalars(select(DocumentBundle.sha256)))
+    for sha256 in files.written_before(prefix=bundles.PREFIX, before=before):
+        if sha256 not in kept:
+            files.delete(prefix=bundles.PREFIX, sha256=sha256)
+            gone += 1
+    for place in _places():
+        try:
+            with databases.tenant_session(place) as tenant_session:
+                gone += drawings.sweep_old(tenant_session=tenant_session, before=before)
+        except (TenantryError, SQLAlchemyError) as error:
+            tenant_id = str(place.tenant_id)
+            log.warning("remains.unread", tenant_id=tenant_id, error=type(error).__name__)
+    if gone:
+        log.info("remains.erased", files=gone)
+
+
+def _places() -> Iterator[Placement]:
+    """Of each tenant who has a database, and files."""
+    with control_session() as session:
+        found = session.scalars(select(Tenant.id).where(Tenant.state.in_(LIVE_STATES))).all()
+    for tenant_id in found:
+        if files.is_empty(prefix=drawings.prefix(tenant_id)):
+            continue
+        try:
+            with control_session() as session:
+                place = databases.placement(session, tenant_id)
+        except TenantryError:
+            continue  # it went, or lost its database, meanwhile
+        yield place

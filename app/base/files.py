@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,8 @@ from app.base.errors import Invalid, NotFound, Unavailable
 
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHELF = re.compile(r"[0-9a-f]{2}")
+_PART = ".part-"
 CHUNK_BYTES = 1024 * 1024
 
 
@@ -51,7 +54,7 @@ def put(*, prefix: str, chunks: Iterable[bytes], bytes_max: int | None = None) -
     folder = _folder(prefix)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".part-")
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_PART)
     except OSError as error:
         raise _refused(error) from error
     try:
@@ -130,6 +133,37 @@ def is_empty(*, prefix: str) -> bool:
     """This function will tell whether nothing is stored below a prefix."""
     folder = _folder(prefix)
     return not folder.exists() or not any(entry.is_file() for entry in folder.rglob("*"))
+
+
+def written_before(*, prefix: str, before: datetime) -> Iterator[str]:
+    """This function will name what is stored below a prefix and was written before a real time."""
+    folder = _folder(prefix)
+    for file in folder.glob("??/*"):
+        if _DIGEST.fullmatch(file.name) and _is_older(file, before):
+            yield file.name
+
+
+def erase_parts(*, before: datetime) -> int:
+    """This function will delete what writers that were killed left half written; it says how many.
+
+    They are known by their age: whoever still writes has written since `before`, a real time.
+    """
+    gone = 0
+    for folder, folders, names in os.walk(settings().files):
+        # Below lie the whole ones, which can be many.
+        folders[:] = [name for name in folders if not _SHELF.fullmatch(name)]
+        for file in (Path(folder) / name for name in names if name.startswith(_PART)):
+            if _is_older(file, before):
+                file.unlink(missing_ok=True)
+                gone += 1
+    return gone
+
+
+def _is_older(file: Path, before: datetime) -> bool:
+    try:
+        return file.stat().st_mtime < before.timestamp()
+    except FileNotFoundError:
+        return False
 
 
 def _folder(prefix: str) -> Path:

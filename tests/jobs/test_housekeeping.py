@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
+import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from app.base import files
-from app.base.audit import AccessEntry
+from app.base.audit import AccessEntry, Actor
 from app.base.config import settings
 from app.base.db import control_session
 from app.base.messages import Message
@@ -17,9 +21,10 @@ from invoices import bundles, gateway_events
 from invoices.models import DocumentBundle, GatewayEvent
 from jobs.housekeeping import keep_house
 from jobs.models import Slot
-from tenants import exports
-from tenants.models import TenantExport
+from tenants import drawings, exports
+from tenants.models import TenantDatabase, TenantExport
 from tests.factories import make_staff, make_tenant
+from tests.workspaces import make_workspace
 
 pytestmark = pytest.mark.usefixtures("scenario")
 DAY = timedelta(days=1)
@@ -167,3 +172,59 @@ def test_what_anybody_could_have_sent_goes_once_it_was_looked_at(now: datetime) 
     assert sorted(kept, key=str) == sorted(
         [("unsigned", None), ("unsigned", now), ("signed", old)], key=str
     )
+
+
+def age(prefix: str, stored: files.StoredFile, days: int) -> Path:
+    """A file as it lies there so many days after it was written."""
+    path = files.path(prefix=prefix, sha256=stored.sha256)
+    then = time.time() - days * DAY.total_seconds()
+    os.utime(path, (then, then))
+    return path
+
+
+def test_what_a_killed_upload_left_goes_after_a_day(now: datetime) -> None:
+    workspace = make_workspace(now=now)
+    prefix = drawings.prefix(workspace.tenant_id)
+    with workspace.session() as session:
+        drawing = drawings.upload(
+            tenant_session=session,
+            name="kept.pdf",
+            stream=io.BytesIO(b"%PDF-1.7 kept"),
+            member_id=workspace.admin_id,
+            actor=Actor("member", "tests"),
+            now=now,
+        )
+    kept = age(prefix, files.StoredFile(drawing.sha256, 0), days=30)
+    lost = age(prefix, files.put(prefix=prefix, chunks=[b"lost"]), days=2)
+    fresh = age(prefix, files.put(prefix=prefix, chunks=[b"fresh"]), days=0)
+    halves = [kept.parents[1] / f".part-{days}" for days in (2, 0)]
+    for half, days in zip(halves, (2, 0), strict=True):
+        half.write_bytes(b"half")
+        then = time.time() - days * DAY.total_seconds()
+        os.utime(half, (then, then))
+    keep_house(now, now)
+    assert [path.exists() for path in (kept, lost, fresh, *halves)] == [
+        *(True, False, True),
+        *(False, True),
+    ]
+
+
+def test_a_zip_that_no_row_knows_goes_after_a_day(now: datetime) -> None:
+    lost, fresh = (
+        age(bundles.PREFIX, files.put(prefix=bundles.PREFIX, chunks=[name]), days)
+        for name, days in ((b"lost", 2), (b"fresh", 0))
+    )
+    keep_house(now, now)
+    assert [lost.exists(), fresh.exists()] == [False, True]
+
+
+def test_a_tenant_that_cannot_be_asked_keeps_no_other_from_being_swept(now: datetime) -> None:
+    first, second = make_workspace(now=now), make_workspace(now=now)
+    lost = [
+        age(prefix, files.put(prefix=prefix, chunks=[b"lost"]), days=2)
+        for prefix in (drawings.prefix(each.tenant_id) for each in (first, second))
+    ]
+    with control_session() as session:
+        session.get_one(TenantDatabase, first.tenant_id).password_sealed = "not a secret"
+    keep_house(now, now)
+    assert [path.exists() for path in lost] == [True, False]
