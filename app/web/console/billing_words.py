@@ -22,7 +22,7 @@ def why_held(reason: dict[str, Any], currency: str) -> str:
             most=reason["most"],
         )
     if reason["rule"] == drafts.OF_ITS_RUN:
-        return gettext("All drafts of its day together are above the limit")
+        return gettext("All bills of its day together are above the limit")
     return gettext(
         "%(factor)s times the usual or more: the last %(bills)s bills came to about %(usual)s",
         factor=reason["factor"],
