@@ -219,7 +219,7 @@ def open_again(
     """
     tenant = lifecycle.locked_beside_payments(control_session, tenant_id)
     blocked = tenant.state == "past_due" or (
-        tenant.state == "suspended" and tenant.suspend_reason == "unpaid"
+        tenant.state in lifecycle.SHUT_STATES and tenant.suspend_reason == "unpaid"
     )
     if not (blocked or tenant.past_due_at) or dunning_debts.owes(
         control_session=control_session, tenant_id=tenant_id, now=now

@@ -1,8 +1,8 @@
 """What the law makes us keep of a tenant that is destroyed, set apart from everything else.
 
-Its invoices, tax invoices and printed papers are copied, data and bytes, into a schema and a
-folder of their own; then the working tables forget who the customer was. Sums, numbers, bookings
-and the choice of evidence stay where they are: they name nobody.
+Its invoices, tax invoices, consents and printed papers are copied, data and bytes, into a schema
+and a folder of their own; then the working tables forget who the customer was. Sums, numbers,
+bookings and the choice of evidence stay where they are: they name nobody.
 """
 
 from __future__ import annotations
@@ -12,32 +12,33 @@ from datetime import date, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.base import clock, files, ids
 from app.base.config import settings
 from app.base.errors import Conflict, NotFound
-from invoices import fingerprints, paper_files, papers_by_hand
+from invoices import fingerprints, forgetting, paper_files, papers_by_hand
 from invoices.models import (
-    CardRegistration,
+    BankTransfer,
     CashReceipt,
     Document,
     Invoice,
     Payment,
     PaymentAttempt,
-    PaymentMethod,
     PaymentReversal,
     Refund,
     StatutoryPaper,
     TaxInvoice,
     VatDecision,
     VatEvidence,
+    VirtualAccount,
 )
 from invoices.paper_files import OpenPaper
 from invoices.payment import UNDER_WAY
-from tenants.models import Tenant
+from tenants.models import Consent, Tenant
+from tenants.personal_data import KEPT_CONSENTS
 
 # Books and tax evidence: five years from the deadline of the return for their year, seven where
 # the trade crossed the border. That is longer than the five years that contracts, payments and
@@ -85,18 +86,7 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
             .execution_options(populate_existing=True)
         )
     )
-    open_charge = exists().where(
-        PaymentAttempt.tenant_id == tenant_id, PaymentAttempt.state.in_(UNDER_WAY)
-    )
-    if control_session.scalar(select(open_charge)):
-        raise MoneyUnderWay("A card charge of this tenant is under way. Its outcome comes first.")
-    to_refund = exists().where(
-        Refund.tenant_id == tenant_id, Refund.state.not_in(("succeeded", "closed"))
-    )
-    if control_session.scalar(select(to_refund)):
-        raise MoneyUnderWay("Money is still to go back to this tenant. That comes first.")
-    if control_session.scalar(select(_papers_under_way(tenant_id))):
-        raise PapersUnderWay("A tax paper of this tenant is under way. It has to arrive first.")
+    refuse_under_way(control_session=control_session, tenant_id=tenant_id)
     abroad = control_session.get_one(Tenant, tenant_id).country != "KR"
     papers = [
         *(_invoice(control_session, row) for row in invoices if row.set_apart_at is None),
@@ -104,10 +94,35 @@ def set_apart(*, control_session: Session, tenant_id: UUID, now: datetime) -> in
         *_cash_receipts(control_session, tenant_id),
         *_documents(control_session, tenant_id),
         *_vat_decisions(control_session, tenant_id),
+        *_consents(control_session, tenant_id),
     ]
     kept = _keep(control_session, papers, abroad=abroad, now=now)
-    _forget(control_session, tenant_id, now)
+    forgetting.forget(control_session=control_session, tenant_id=tenant_id, now=now)
     return kept
+
+
+def refuse_under_way(*, control_session: Session, tenant_id: UUID) -> None:
+    """This function will refuse to set apart what is not over yet.
+
+    Raises: MoneyUnderWay, PapersUnderWay.
+    """
+    open_charge = exists().where(
+        PaymentAttempt.tenant_id == tenant_id, PaymentAttempt.state.in_(UNDER_WAY)
+    )
+    if control_session.scalar(select(open_charge)):
+        raise MoneyUnderWay("A card charge of this tenant is under way. Its outcome comes first.")
+    awaited = exists().where(
+        VirtualAccount.tenant_id == tenant_id, VirtualAccount.state.in_(("opening", "waiting"))
+    )
+    if control_session.scalar(select(awaited)):
+        raise MoneyUnderWay("Money may still come to a virtual account of this tenant. Wait.")
+    to_refund = exists().where(
+        Refund.tenant_id == tenant_id, Refund.state.not_in(("succeeded", "closed"))
+    )
+    if control_session.scalar(select(to_refund)):
+        raise MoneyUnderWay("Money is still to go back to this tenant. That comes first.")
+    if control_session.scalar(select(_papers_under_way(tenant_id))):
+        raise PapersUnderWay("A tax paper of this tenant is under way. It has to arrive first.")
 
 
 def _papers_under_way(tenant_id: UUID) -> ColumnElement[bool]:
@@ -132,6 +147,14 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
         .where(Payment.invoice_id == invoice.id)
         .order_by(PaymentReversal.id)
     )
+    deposits = control_session.scalars(
+        select(BankTransfer).where(BankTransfer.invoice_id == invoice.id).order_by(BankTransfer.id)
+    )
+    accounts = control_session.scalars(
+        select(VirtualAccount)
+        .where(VirtualAccount.invoice_id == invoice.id)
+        .order_by(VirtualAccount.id)
+    )
     evidence = control_session.scalar(
         select(VatEvidence).where(VatEvidence.invoice_id == invoice.id)
     )
@@ -148,6 +171,8 @@ def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:
                 "lines": [_columns(line) for line in invoice.lines],
                 "payments": [_columns(payment) for payment in payments],
                 "reversals": [_columns(reversal) for reversal in reversals],
+                "deposits": [_columns(deposit) for deposit in deposits],
+                "virtual_accounts": [_without(account, "secret_sealed") for account in accounts],
                 "evidence": _columns(evidence) if evidence else None,
                 "papers_by_hand": [_columns(note) for note in notes],
             }
@@ -185,9 +210,7 @@ def _cash_receipts(control_session: Session, tenant_id: UUID) -> list[dict[str, 
             "source_id": row.id,
             "number_text": row.number or row.key,
             "issued_on": row.traded_on or _day(row.created_at),
-            "data": _plain(
-                {name: each for name, each in _columns(row).items() if name != "identity_sealed"}
-            ),
+            "data": _plain(_without(row, "identity_sealed")),
         }
         for row in rows
     ]
@@ -231,6 +254,29 @@ def _vat_decisions(control_session: Session, tenant_id: UUID) -> list[dict[str, 
     ]
 
 
+def _consents(control_session: Session, tenant_id: UUID) -> list[dict[str, Any]]:
+    """Who agreed to what price, in which words: the contract itself.
+
+    Source: 전자상거래법 시행령 §6 (five years).
+    """
+    rows = control_session.scalars(
+        select(Consent)
+        .where(Consent.subject_id == tenant_id, Consent.kind.in_(KEPT_CONSENTS))
+        .order_by(Consent.id)
+    )
+    return [
+        {
+            "tenant_id": tenant_id,
+            "kind": "consent",
+            "source_id": row.id,
+            "number_text": f"{row.kind} {row.version}",
+            "issued_on": _day(row.at),
+            "data": _plain(_columns(row)),
+        }
+        for row in rows
+    ]
+
+
 def _copied(tenant_id: UUID, sha256: str | None) -> str | None:
     if sha256 is None:
         return None
@@ -263,47 +309,6 @@ def _keep(
     return len(control_session.scalars(statement.returning(StatutoryPaper.id), rows).all())
 
 
-def _forget(control_session: Session, tenant_id: UUID, now: datetime) -> None:
-    """This function will take the customer out of the working tables, now that copies are kept."""
-
-    def of(column: Any) -> ColumnElement[bool]:
-        return cast(ColumnElement[bool], column == tenant_id)
-
-    country = Invoice.buyer["country"]
-    nameless = func.jsonb_build_object(
-        text("'country'"), country, text("'set_apart'"), text("true")
-    )
-    scrubbed = {"execution_options": {"synchronize_session": False}}
-    control_session.execute(
-        update(Invoice)
-        .where(
-            of(Invoice.tenant_id), Invoice.issued_at.is_not(None), Invoice.set_apart_at.is_(None)
-        )
-        .values(buyer=nameless, set_apart_at=now, collect_at=None),
-        **scrubbed,
-    )
-    control_session.execute(
-        update(Payment).where(of(Payment.tenant_id), Payment.payer.is_not(None)).values(payer=None),
-        **scrubbed,
-    )
-    # Without its token the card can't be charged by anybody, whatever the gateway remembers.
-    control_session.execute(
-        update(PaymentMethod)
-        .where(of(PaymentMethod.tenant_id))
-        .values(
-            token_sealed="",
-            named_digest=None,
-            masked="",
-            is_default=False,
-            revoked_at=func.coalesce(PaymentMethod.revoked_at, now),
-        ),
-        **scrubbed,
-    )
-    for model in (CardRegistration, Document, CashReceipt, TaxInvoice, VatDecision):
-        control_session.execute(delete(model).where(of(model.tenant_id)), **scrubbed)
-    control_session.expire_all()
-
-
 def open_paper(*, control_session: Session, paper_id: UUID) -> OpenPaper:
     """This function will open the printed copy of a paper that was set apart, for staff.
 
@@ -327,6 +332,10 @@ def _columns(row: Any) -> dict[str, Any]:
         attribute.key: _bounds(getattr(row, attribute.key))
         for attribute in row.__mapper__.column_attrs
     }
+
+
+def _without(row: Any, sealed: str) -> dict[str, Any]:
+    return {name: each for name, each in _columns(row).items() if name != sealed}
 
 
 def _bounds(value: Any) -> Any:

@@ -21,7 +21,7 @@ from invoices import billing_days, catalogue, items, periods, price_rises, price
 from invoices.models import SUBSCRIPTION, PlanVersion, Price, Subscription, SubscriptionItem
 from invoices.payment_methods import default_method
 from invoices.periods import Interval, Period
-from tenants import lifecycle
+from tenants import lifecycle, retention
 from tenants.consents import Notice
 from tenants.models import Consent, Tenant
 
@@ -223,6 +223,9 @@ def convert(
     starts_at = max(midnight, ended_at or midnight)
     if subscription.state == "scheduled":
         subscription.next_change_at, subscription.next_state = starts_at, "active"
+        retention.await_contract(
+            control_session=control_session, tenant_id=tenant_id, actor=actor, now=now
+        )
     else:
         lifecycle.convert(
             control_session=control_session,
@@ -323,6 +326,12 @@ def _record_consent(
 def active(*, control_session: Session, tenant_id: UUID) -> Subscription | None:
     """This function will return the tenant's subscription that is not over; a trial has none."""
     return control_session.scalar(_ACTIVE, {"tenant": tenant_id})
+
+
+def is_agreed_ahead(*, control_session: Session, tenant_id: UUID) -> bool:
+    """This function will tell whether a contract is agreed on whose first day is still to come."""
+    found = active(control_session=control_session, tenant_id=tenant_id)
+    return found is not None and found.state == "scheduled"
 
 
 def current_period(*, subscription: Subscription, now: datetime) -> Period:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session, usage_session
-from invoices import statutory, subscriptions
+from invoices import dunning, forgetting, statutory, subscriptions
 from jobs.steps import Step, anything_due, settle_each
 from tenants import destruction
 from tenants.models import DestructionRun
@@ -24,8 +24,19 @@ def destroy(tenant_id: UUID) -> None:
         usage_transaction=usage_session,
         tenant_id=tenant_id,
         now=clock.now,
-        set_apart=set_apart,
+        papers=PAPERS,
     )
+
+
+def look(session: Session, tenant_id: UUID, now: datetime) -> None:
+    """This function will refuse while money or a paper is under way.
+
+    Whoever has paid what was open meanwhile is let in again: then nothing is destroyed.
+    """
+    if not dunning.open_again(
+        control_session=session, tenant_id=tenant_id, actor=destruction.JOB, now=now
+    ):
+        statutory.refuse_under_way(control_session=session, tenant_id=tenant_id)
 
 
 def set_apart(session: Session, tenant_id: UUID, now: datetime) -> None:
@@ -38,6 +49,14 @@ def set_apart(session: Session, tenant_id: UUID, now: datetime) -> None:
         why="the tenant is destroyed",
     )
     statutory.set_apart(control_session=session, tenant_id=tenant_id, now=now)
+
+
+def left(session: Session, tenant_id: UUID) -> dict[str, int]:
+    """This function will count what still names the customer in the tables of money."""
+    return forgetting.left(control_session=session, tenant_id=tenant_id)
+
+
+PAPERS = destruction.Papers(look=look, set_apart=set_apart, left=left)
 
 
 def _due(control_session: Session, now: datetime) -> bool:

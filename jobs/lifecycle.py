@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from app.base import clock
 from app.base.db import control_session
 from app.base.errors import TenantryError
+from invoices import subscriptions
 from jobs import stopping
 from jobs.steps import Step
-from tenants import destruction, lifecycle, reminders
+from tenants import destruction, lifecycle, reminders, retention
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,18 @@ def _work() -> int:
         )
         kept_long_enough = destruction.due(control_session=session, now=now, limit=TENANTS_AT_ONCE)
     suspended = _each(ended, lifecycle.suspend_due)
-    return reminded + suspended + _each(kept_long_enough, destruction.begin)
+    return reminded + suspended + _each(kept_long_enough, _begin)
+
+
+def _begin(*, control_session: Session, tenant_id: UUID, now: datetime) -> bool:
+    """Whoever has agreed to a contract that begins later keeps their data until then."""
+    lifecycle.locked(control_session, tenant_id)
+    if subscriptions.is_agreed_ahead(control_session=control_session, tenant_id=tenant_id):
+        retention.await_contract(
+            control_session=control_session, tenant_id=tenant_id, actor=lifecycle.JOB, now=now
+        )
+        return False
+    return destruction.begin(control_session=control_session, tenant_id=tenant_id, now=now)
 
 
 def _each(tenant_ids: list[UUID], move: Callable[..., bool]) -> int:

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 from app.base import accounts, secrets
 from app.base.audit import Actor, append
 from app.base.config import settings
-from app.base.errors import NotFound
+from app.base.errors import Conflict, NotFound
 from app.base.messages import queue_mail
-from tenants.models import GONE_STATES, Tenant, TenantAdmin
+from tenants import rescue
+from tenants.models import Tenant, TenantAdmin
 
 INVITATION = "admin_invite"
 RESET = "admin_reset"
@@ -27,12 +28,16 @@ class NoSuchAdmin(NotFound):
     """There is no such administrator, or not of this tenant."""
 
 
+class LastAdmin(Conflict):
+    """Nobody else of this tenant could sign in, be warned, or pay."""
+
+
 def authenticate(
     *, control_session: Session, email: str, password: str
 ) -> list[tuple[TenantAdmin, Tenant]]:
     """This function will return every account that this e-mail and password open.
 
-    Accounts of destroyed tenants open nothing.
+    Accounts of tenants whose data is gone open nothing; until then its erasure can be stopped.
 
     Raises: WrongCredentials, the same for an unknown address and a wrong password.
     """
@@ -54,7 +59,7 @@ def _accounts_of(control_session: Session, email: str) -> list[tuple[TenantAdmin
         .where(
             func.lower(TenantAdmin.email) == email.strip().lower(),
             TenantAdmin.disabled_at.is_(None),
-            Tenant.state.not_in(GONE_STATES),
+            ~rescue.gone(),
         )
         .order_by(Tenant.created_at.desc())
     )
@@ -79,7 +84,7 @@ def _with_tenant(control_session: Session, admin_id: UUID) -> tuple[TenantAdmin,
     tenant = control_session.get(Tenant, admin.tenant_id) if admin else None
     if admin is None or admin.disabled_at is not None:
         raise NoSuchAdmin("This account does not exist any more.")
-    if tenant is None or tenant.state in GONE_STATES:
+    if tenant is None or rescue.is_gone(control_session=control_session, tenant=tenant):
         raise NoSuchAdmin("This account does not exist any more.")
     return admin, tenant
 
@@ -141,11 +146,25 @@ def set_access(
 
     Ending their sessions is the door's part.
 
-    Raises: NoSuchAdmin.
+    The last one stays: nobody else would be warned before the data is erased, or could stop it.
+
+    Raises: NoSuchAdmin, LastAdmin.
     """
-    admin = control_session.get(TenantAdmin, admin_id)
-    if admin is None or admin.tenant_id != tenant_id:
+    # All of them, in one order: of two who are shut out at once, one is the last.
+    known = control_session.scalars(
+        select(TenantAdmin)
+        .where(TenantAdmin.tenant_id == tenant_id)
+        .order_by(TenantAdmin.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    admin = next((each for each in known if each.id == admin_id), None)
+    if admin is None:
         raise NoSuchAdmin("There is no such administrator.")
+    if disabled and not any(each.disabled_at is None for each in known if each is not admin):
+        raise LastAdmin(
+            "This is the last administrator: without one nobody is warned before the data goes."
+        )
     admin.disabled_at = now if disabled else None
     append(
         control_session=control_session,

@@ -136,6 +136,17 @@ def ask_all(*, control_session: Session, now: datetime) -> int:
     return len(numbers)
 
 
+def forget_unused(*, control_session: Session, number: str | None) -> None:
+    """This function will forget what is known of one number, if nobody with us uses it any more."""
+    digits = digits_of(number)
+    if digits is not None and digits not in _used(control_session):
+        control_session.execute(
+            delete(BusinessStatus)
+            .where(BusinessStatus.registration_number == digits)
+            .execution_options(synchronize_session=False)
+        )
+
+
 def _used(control_session: Session) -> set[str]:
     applied = control_session.scalars(
         select(Application.registration_number).where(

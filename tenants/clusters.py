@@ -222,6 +222,32 @@ def quarantine(connection: Connection, *, database: str, run: str) -> str:
     return name
 
 
+def reopen(connection: Connection, *, database: str, run: str) -> bool:
+    """This function will take back `close` and `quarantine`, and tell whether there is a database.
+
+    One whose DROP was cut short is none any more.
+
+    Raises: NotOurs.
+    """
+    quarantined = f"{QUARANTINE_PREFIX}{database}"
+    for name in (database, quarantined):
+        found = find_database(connection, name)
+        if found is None or found.connection_limit == INVALID_DATABASE:
+            continue
+        _check_mark(found, run)
+        if name == quarantined:
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                    sql.Identifier(quarantined), sql.Identifier(database)
+                )
+            )
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(database))
+        )
+        return True
+    return False
+
+
 def drop_database(connection: Connection, *, database: str, run: str) -> None:
     """This function will drop a tenant's database, if it is there, whoever is connected to it.
 

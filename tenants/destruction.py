@@ -1,8 +1,9 @@
 """Destruction: what is left of a tenant when its retention is over is a line in a ledger.
 
 Persisted steps, each of which looks before it acts: cut short at any line, the run goes on from
-there. Up to `begin` a payment or a conversion wins; after it none can. Nothing is called destroyed
-before its absence was seen.
+there. A payment or a conversion wins until the very DROP: what touches the database is done under
+the tenant's lock, which both take (`tenants.rescue`). Nothing is called destroyed before its
+absence was seen.
 """
 
 from __future__ import annotations
@@ -14,32 +15,53 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, text
+from sqlalchemy import ColumnElement, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from app.base import files, states
-from app.base.audit import Actor, AuditEvent
 from app.base.errors import Conflict, NotFound, Unavailable
-from tenants import correspondence, destruction_on_cluster, events, lifecycle, personal_data
+from tenants import destruction_on_cluster, events, lifecycle, personal_data, rescue
 from tenants.destruction_on_cluster import Place, StillThere
+from tenants.destruction_start import JOB, MOVED_ON, MOVED_ON_DAYS_MAX, begin, due, retention_over
 from tenants.models import (
     TENANT,
-    Cluster,
     DestructionRun,
     Erasure,
-    MeteringDay,
-    ProvisioningRun,
-    Tenant,
-    TenantDatabase,
     TenantExport,
 )
 from tenants.provisioning import release_place
 
-# apart: the statutory papers, by the invoices' room. usage: pushed events, wherever they lie.
-# records: personal data in control.
-STEPS = ("apart", "close", "quarantine", "database", "role", "files", "usage", "records", "absence")
-JOB = Actor.job("destruction")
-POLICY = "retention policy"
+__all__ = [
+    "JOB",
+    "MOVED_ON",
+    "MOVED_ON_DAYS_MAX",
+    "STEPS",
+    "Order",
+    "Papers",
+    "advance",
+    "begin",
+    "due",
+    "due_condition",
+    "next_step",
+    "perform",
+    "record",
+    "retention_over",
+]
+
+# settled: nothing of the tenant's money or papers is under way. database: the statutory papers are
+# set apart, by the invoices' room, and the database is dropped. usage: pushed events, wherever they
+# lie. records: personal data in control.
+STEPS = (
+    "settled",
+    "close",
+    "quarantine",
+    "database",
+    "role",
+    "files",
+    "usage",
+    "records",
+    "absence",
+)
 LEGAL_BASIS = "PIPA §21"
 DATA_CLASSES = [
     "tenant database",
@@ -47,12 +69,14 @@ DATA_CLASSES = [
     "files",
     "exports",
     "usage events",
+    "papers beyond those kept by law",
     *personal_data.DATA_CLASSES,
 ]
+# On the way to the DROP, and under the lock of whoever might still come back.
+_UNDER_LOCK = ("close", "quarantine", rescue.POINT_OF_NO_RETURN)
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 AfterStep = Callable[[str, str], None]
-SetApart = Callable[[Session, UUID, datetime], None]
 
 
 class NoSuchRun(NotFound):
@@ -61,10 +85,6 @@ class NoSuchRun(NotFound):
 
 class RunMoved(Conflict):
     """Another worker has taken this run further in the meantime."""
-
-
-class PlaceUnknown(Conflict):
-    """A database was made for this tenant, and where it stands is no longer written down."""
 
 
 class ExportBeingWritten(Unavailable):
@@ -81,85 +101,18 @@ class Order:
     place: Place | None
 
 
-def retention_over(now: datetime) -> ColumnElement[bool]:
-    """This function will return the condition that a suspended tenant has been kept long enough."""
-    return (
-        (Tenant.state == "suspended") & (Tenant.destroy_after <= now) & Tenant.legal_hold.is_(False)
-    )
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What the invoices' room has to say, written down to this one by the job.
 
-
-def due(*, control_session: Session, now: datetime, limit: int) -> list[UUID]:
-    """This function will list tenants whose retention is over."""
-    return list(
-        control_session.scalars(
-            select(Tenant.id).where(retention_over(now)).order_by(Tenant.id).limit(limit)
-        )
-    )
-
-
-def begin(*, control_session: Session, tenant_id: UUID, now: datetime) -> bool:
-    """This function will begin a destruction if it is still due, and tell whether it was.
-
-    It looks again under the tenant's lock: a payment, a conversion, an extension or a legal hold
-    that came first wins. With its commit the way back is shut.
-
-    Raises: NoSuchTenant.
+    `look` refuses while money or a paper is under way, and calls the destruction off where it has
+    lost its reason; `set_apart` saves what the law makes us keep and forgets the rest; `left`
+    counts what still names the customer.
     """
-    tenant = lifecycle.locked(control_session, tenant_id)
-    over = (
-        tenant.state == "suspended"
-        and not tenant.legal_hold
-        and tenant.destroy_after is not None
-        and tenant.destroy_after <= now
-    )
-    if not over:
-        return False
-    reason = tenant.suspend_reason or ""
-    control_session.add(
-        DestructionRun(
-            tenant_id=tenant_id,
-            reason=reason,
-            approver=_approver(control_session, tenant_id),
-            steps_done=[],
-            started_at=now,
-        )
-    )
-    # Nobody bills these days any more, and nobody could read them.
-    control_session.execute(
-        delete(MeteringDay).where(MeteringDay.tenant_id == tenant_id, MeteringDay.done_at.is_(None))
-    )
-    correspondence.tell_admins(
-        control_session=control_session,
-        tenant=tenant,
-        name=personal_data.LAST_MAIL,
-        event="destroyed",
-        now=now,
-    )
-    states.move(
-        control_session=control_session,
-        machine=TENANT,
-        row=tenant,
-        to="destroying",
-        actor=JOB,
-        now=now,
-        why=f"retention over, {reason}",
-        values={"suspended_at": None},
-    )
-    return True
 
-
-def _approver(control_session: Session, tenant_id: UUID) -> str:
-    """Whoever of staff let the retention begin, else the policy."""
-    scheduled = control_session.execute(
-        select(AuditEvent.actor_kind, AuditEvent.actor_id)
-        .where(
-            AuditEvent.tenant_id == tenant_id,
-            AuditEvent.action == "tenant.destruction_scheduled",
-        )
-        .order_by(AuditEvent.at.desc())
-        .limit(1)
-    ).first()
-    return f"{scheduled.actor_kind} {scheduled.actor_id}" if scheduled else POLICY
+    look: Callable[[Session, UUID, datetime], object]
+    set_apart: Callable[[Session, UUID, datetime], object]
+    left: Callable[[Session, UUID], dict[str, int]]
 
 
 def due_condition() -> ColumnElement[bool]:
@@ -173,31 +126,72 @@ def advance(
     usage_transaction: Transaction,
     tenant_id: UUID,
     now: Callable[[], datetime],
-    set_apart: SetApart,
+    papers: Papers,
     after_step: AfterStep = lambda _step, _what: None,
 ) -> None:
     """This function will take one destruction from wherever it stands to its line in the ledger.
 
     `transaction` opens one on control, for each step its own; `usage_transaction` opens one where
-    pushed usage lies. `set_apart(session, tenant_id, now)`
-    saves what the law makes us keep, in the transaction that notes it. `after_step` is told of each
-    boundary.
+    pushed usage lies. `after_step` is told of each boundary. A run that was called off is left.
 
-    Raises: NoSuchRun, ClusterTrouble, NotOurs, StillThere, PlaceUnknown; the run may be advanced
-    again after any of them.
+    Raises: NoSuchRun, ClusterTrouble, NotOurs, StillThere, PlaceUnknown, whatever `papers` refuses;
+    the run may be advanced again after any of them.
     """
     with transaction() as session:
         order = next_step(control_session=session, tenant_id=tenant_id)
     while order is not None:
-        proof = perform(order)
-        proof |= _perform_on_usage(order, transaction, usage_transaction, now())
-        after_step(order.step, "performed")
         done = order.step
-        with transaction() as session:
-            if done == "apart":
-                set_apart(session, tenant_id, now())
-            order = record(control_session=session, order=order, proof=proof, now=now())
+        if done in _UNDER_LOCK:
+            order = _under_lock(order, transaction, now, papers, after_step)
+        else:
+            proof = perform(order)
+            proof |= _perform_on_usage(order, transaction, usage_transaction, now())
+            after_step(done, "performed")
+            with transaction() as session:
+                if not _goes_on(session, order, papers, now()):
+                    return
+                if done == "absence":
+                    proof |= _no_paper_left(session, tenant_id, papers)
+                order = record(control_session=session, order=order, proof=proof, now=now())
         after_step(done, "recorded")
+
+
+def _under_lock(
+    order: Order,
+    transaction: Transaction,
+    now: Callable[[], datetime],
+    papers: Papers,
+    after_step: AfterStep,
+) -> Order | None:
+    """A step on the database, while nobody can convert; None when somebody did before.
+
+    The one work on a cluster that is done inside a transaction on control: let go before the DROP,
+    the lock would let a conversion pass that finds no database a moment later.
+    """
+    with transaction() as session:
+        if not _goes_on(session, order, papers, now()):
+            return None
+        if order.step == rescue.POINT_OF_NO_RETURN:
+            papers.set_apart(session, order.tenant_id, now())
+        perform(order)
+        after_step(order.step, "performed")
+        return record(control_session=session, order=order, proof={}, now=now())
+
+
+def _goes_on(session: Session, order: Order, papers: Papers, now: datetime) -> bool:
+    """Read again under the tenant's lock: whoever came first has won."""
+    if STEPS.index(order.step) > STEPS.index(rescue.POINT_OF_NO_RETURN):
+        return True
+    lifecycle.locked(session, order.tenant_id)
+    papers.look(session, order.tenant_id, now)
+    return lifecycle.locked(session, order.tenant_id).state == "destroying"
+
+
+def _no_paper_left(session: Session, tenant_id: UUID, papers: Papers) -> dict[str, int]:
+    left = papers.left(session, tenant_id)
+    if any(left.values()):
+        raise StillThere(f"There are papers of this tenant left: {left}.")
+    return left
 
 
 def next_step(*, control_session: Session, tenant_id: UUID) -> Order | None:
@@ -211,22 +205,8 @@ def next_step(*, control_session: Session, tenant_id: UUID) -> Order | None:
     if run.finished_at is not None:
         return None
     done = len(run.steps_done)
-    return Order(tenant_id, STEPS[done], done, _place(control_session, tenant_id))
-
-
-def _place(control_session: Session, tenant_id: UUID) -> Place | None:
-    """A tenant that was never provisioned has none; one that was must have one until the end."""
-    provisioned = control_session.get(ProvisioningRun, tenant_id)
-    row = control_session.execute(
-        select(Cluster.url, TenantDatabase.database_name, TenantDatabase.role_name)
-        .join(TenantDatabase, TenantDatabase.cluster_id == Cluster.id)
-        .where(TenantDatabase.tenant_id == tenant_id)
-    ).first()
-    if provisioned is None and row is None:
-        return None
-    if provisioned is None or row is None:
-        raise PlaceUnknown("Where this tenant's database stands is not written down. Please look.")
-    return Place(row.url, row.database_name, row.role_name, provisioned.run)
+    place = destruction_on_cluster.place_of(control_session=control_session, tenant_id=tenant_id)
+    return Order(tenant_id, STEPS[done], done, place)
 
 
 def perform(order: Order) -> dict[str, Any]:
@@ -297,7 +277,7 @@ def record(
     ).first()
     if moved is None:
         raise RunMoved("Another worker has taken this run further.")
-    if order.step == "apart":
+    if order.step == STEPS[0]:
         _wait_for_exports(control_session, order.tenant_id)
     if order.step == "records":
         personal_data.wait_for_last_mail(

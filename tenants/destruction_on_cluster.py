@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import psycopg
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from app.base.errors import Unavailable
+from app.base.errors import Conflict, Unavailable
 from tenants import clusters, databases
+from tenants.models import Cluster, ProvisioningRun, TenantDatabase
 
 STEPS = ("close", "quarantine", "database", "role", "absence")
 
@@ -23,6 +27,10 @@ class ClusterTrouble(Unavailable):
     """The cluster did not do what a step asked of it; the run goes on later."""
 
 
+class PlaceUnknown(Conflict):
+    """A database was made for this tenant, and where it stands is no longer written down."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the tenant's database stood, and the run that marks what is ours."""
@@ -31,6 +39,35 @@ class Place:
     database: str
     role: str
     run: str
+
+
+def place_of(*, control_session: Session, tenant_id: UUID) -> Place | None:
+    """This function will return where a tenant's database stands, if one was ever made.
+
+    A tenant that was never provisioned has none; one that was must have one until the end.
+
+    Raises: PlaceUnknown.
+    """
+    provisioned = control_session.get(ProvisioningRun, tenant_id)
+    row = control_session.execute(
+        select(Cluster.url, TenantDatabase.database_name, TenantDatabase.role_name)
+        .join(TenantDatabase, TenantDatabase.cluster_id == Cluster.id)
+        .where(TenantDatabase.tenant_id == tenant_id)
+    ).first()
+    if provisioned is None and row is None:
+        return None
+    if provisioned is None or row is None:
+        raise PlaceUnknown("Where this tenant's database stands is not written down. Please look.")
+    return Place(row.url, row.database_name, row.role_name, provisioned.run)
+
+
+def restore(*, place: Place) -> bool:
+    """This function will open a database that was closed or renamed, and tell whether it stands.
+
+    Raises: ClusterTrouble, NotOurs.
+    """
+    with _on_cluster(place) as connection:
+        return clusters.reopen(connection, database=place.database, run=place.run)
 
 
 def perform(*, step: str, place: Place) -> dict[str, Any]:

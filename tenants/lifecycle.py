@@ -16,16 +16,19 @@ from sqlalchemy.orm import Session
 from app.base import audit, states
 from app.base.audit import Actor
 from app.base.config import settings
-from app.base.errors import Conflict, Invalid
-from tenants import correspondence, entitlements, grants
+from app.base.errors import Conflict, Invalid, Unavailable
+from tenants import correspondence, entitlements, grants, rescue
 from tenants.databases import NoSuchTenant
 from tenants.models import GONE_STATES, TENANT, Tenant
 
 JOB = Actor.job("lifecycle")
 REASONS = ("trial_ended", "cancelled", "unpaid", "staff", "paused")
 # Nothing is owed and no contract runs: the data goes when the retention is over. A debtor's or a
-# held tenant's data waits for a person to say so (`schedule_destruction`).
+# held tenant's data waits for a person to say so (`tenants.retention`).
 RETENTION_FOLLOWS = ("trial_ended", "cancelled")
+# The doors are shut, and there is a way back: for a tenant that is being destroyed, while its data
+# stands (`tenants.rescue`).
+SHUT_STATES = ("suspended", "destroying")
 OPEN_AGAIN = {
     "suspended_at": None,
     "suspend_reason": None,
@@ -37,10 +40,6 @@ OPEN_AGAIN = {
 
 class TenantGone(Conflict):
     """The tenant's data is being erased, or is erased: nothing brings it back."""
-
-
-class NotSuspended(Conflict):
-    """Only a suspended tenant's data can be marked for erasure."""
 
 
 def suspend(
@@ -56,14 +55,15 @@ def suspend(
     if reason not in REASONS:
         raise Invalid("Choose a reason from the list.", field="reason")
     tenant = locked(control_session, tenant_id)
-    _refuse_gone(tenant)
+    refuse_gone(tenant)
     ends_for_good = reason in RETENTION_FOLLOWS
     destroy_after = now + timedelta(days=settings().retention_days) if ends_for_good else None
     if tenant.state == "suspended":
-        if not ends_for_good or tenant.suspend_reason in RETENTION_FOLLOWS:
+        runs = tenant.suspend_reason in RETENTION_FOLLOWS and tenant.destroy_after is not None
+        if not ends_for_good or runs:
             return tenant
         tenant.suspend_reason, tenant.destroy_after = reason, destroy_after
-        _note(
+        note(
             control_session=control_session,
             tenant=tenant,
             action="tenant.retention_begun",
@@ -111,19 +111,16 @@ def unblock(
     """This function will open a tenant that was overdue or suspended, and tell whether it did.
 
     A payment opens what was shut for want of it; only staff opens what staff shut. A trial that
-    ended is opened by converting or extending it, and what is being erased by nothing: the payment
-    is recorded all the same, so that is no error here.
+    ended is opened by converting or extending it. What is being erased is opened as long as its
+    data stands; afterwards the payment is recorded all the same, so that is no error here.
 
     Raises: NoSuchTenant.
     """
     tenant = locked_beside_payments(control_session, tenant_id)
-    paid_for = tenant.state == "past_due" or (
-        tenant.state == "suspended" and tenant.suspend_reason == "unpaid"
-    )
-    let_go = (
-        tenant.state == "suspended" and tenant.suspend_reason == "staff" and actor.kind == "staff"
-    )
-    if not (paid_for or let_go):
+    shut = tenant.state in SHUT_STATES
+    paid_for = tenant.state == "past_due" or (shut and tenant.suspend_reason == "unpaid")
+    let_go = shut and tenant.suspend_reason == "staff" and actor.kind == "staff"
+    if not (paid_for or let_go) or not _saved(control_session, tenant):
         return False
     states.move(
         control_session=control_session,
@@ -137,6 +134,20 @@ def unblock(
         key_share=True,
     )
     return True
+
+
+def _saved(control_session: Session, tenant: Tenant) -> bool:
+    """Out of a destruction there is a way while the data stands, and a cluster can be asked.
+
+    Nobody's payment fails because a cluster does not answer: the destruction can't go on then
+    either, and looks for payments before it does.
+    """
+    if tenant.state != "destroying":
+        return True
+    try:
+        return rescue.call_off(control_session=control_session, tenant=tenant)
+    except Unavailable:
+        return False
 
 
 def _state_to_return_to(tenant: Tenant, *, paid_for: bool) -> str:
@@ -185,16 +196,13 @@ def convert(
 ) -> Tenant:
     """This function will make a paying tenant of one on trial, or after its trial or contract.
 
-    The consent behind it is the invoices' room's to record. It wins over a destruction that is due
-    but not begun: both lock the same row.
+    The consent behind it is the invoices' room's to record. It wins over a destruction until the
+    very DROP: both are done under this row's lock.
 
-    Raises: NoSuchTenant; TenantGone once the erasure has begun; Conflict for one that pays already.
+    Raises: NoSuchTenant; TenantGone once the data is gone; Conflict for one that pays already;
+    ClusterTrouble when a database that was closed can't be opened again now.
     """
-    tenant = locked(control_session, tenant_id)
-    _refuse_gone(tenant)
-    ended = tenant.state == "suspended" and tenant.suspend_reason in RETENTION_FOLLOWS
-    if tenant.state != "trialing" and not ended:
-        raise Conflict("Only a trial can be converted, running or ended.")
+    tenant = convertible(control_session, tenant_id)
     states.move(
         control_session=control_session,
         machine=TENANT,
@@ -215,6 +223,30 @@ def convert(
     return tenant
 
 
+def may_convert(tenant: Tenant) -> bool:
+    """This function will tell whether a subscription can begin: on trial, or after one's end."""
+    ended = tenant.state in SHUT_STATES and tenant.suspend_reason in RETENTION_FOLLOWS
+    return tenant.state == "trialing" or ended
+
+
+def convertible(control_session: Session, tenant_id: UUID) -> Tenant:
+    """This function will return a tenant that a contract may begin for, under its lock.
+
+    If its destruction had begun, that is called off: the caller moves it out of there.
+
+    Raises: whatever `convert` raises.
+    """
+    tenant = locked(control_session, tenant_id)
+    if not may_convert(tenant):
+        refuse_gone(tenant)
+        raise Conflict("Only a trial can be converted, running or ended.")
+    if tenant.state == "destroying" and not rescue.call_off(
+        control_session=control_session, tenant=tenant
+    ):
+        refuse_gone(tenant)
+    return tenant
+
+
 def change_plan(
     *,
     control_session: Session,
@@ -231,7 +263,7 @@ def change_plan(
     Raises: NoSuchTenant, TenantGone.
     """
     tenant = locked(control_session, tenant_id)
-    _refuse_gone(tenant)
+    refuse_gone(tenant)
     tenant.plan_code = plan_code
     entitlements.grant(
         control_session=control_session,
@@ -243,53 +275,7 @@ def change_plan(
     return tenant
 
 
-def schedule_destruction(
-    *, control_session: Session, tenant_id: UUID, actor: Actor, now: datetime, why: str
-) -> Tenant:
-    """This function will let the retention of a suspended tenant begin, as staff decides.
-
-    For debtors and for tenants that staff suspended; whoever decides is the approver in the ledger.
-
-    Raises: NoSuchTenant, TenantGone, NotSuspended.
-    """
-    tenant = locked(control_session, tenant_id)
-    _refuse_gone(tenant)
-    if tenant.state != "suspended":
-        raise NotSuspended("Suspend the tenant first; then its retention can begin.")
-    tenant.destroy_after = now + timedelta(days=settings().retention_days)
-    _note(
-        control_session=control_session,
-        tenant=tenant,
-        action="tenant.destruction_scheduled",
-        actor=actor,
-        now=now,
-        why=why,
-    )
-    return tenant
-
-
-def set_legal_hold(
-    *, control_session: Session, tenant_id: UUID, hold: bool, actor: Actor, now: datetime, why: str
-) -> Tenant:
-    """This function will keep a tenant's data from erasure, or let its term run again.
-
-    Raises: NoSuchTenant, TenantGone.
-    """
-    tenant = locked(control_session, tenant_id)
-    _refuse_gone(tenant)
-    tenant.legal_hold = hold
-    _note(
-        control_session=control_session,
-        tenant=tenant,
-        action="tenant.legal_hold_set" if hold else "tenant.legal_hold_lifted",
-        actor=actor,
-        now=now,
-        why=why,
-    )
-    return tenant
-
-
-def _note(
+def note(
     *,
     control_session: Session,
     tenant: Tenant,
@@ -298,6 +284,7 @@ def _note(
     now: datetime,
     why: str,
 ) -> None:
+    """This function will write down what was decided about a tenant, and by whom."""
     control_session.flush()
     audit.append(
         control_session=control_session,
@@ -373,6 +360,10 @@ def _locked(
     return tenant
 
 
-def _refuse_gone(tenant: Tenant) -> None:
+def refuse_gone(tenant: Tenant) -> None:
+    """This function will refuse what nobody may do to a tenant that is being erased.
+
+    Raises: TenantGone.
+    """
     if tenant.state in GONE_STATES:
         raise TenantGone("The data of this workspace is being erased. It can't be brought back.")

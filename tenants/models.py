@@ -32,7 +32,8 @@ TENANT = machine(
         "active": ("past_due", "suspended"),
         "past_due": ("active", "suspended"),
         "suspended": ("trialing", "active", "past_due", "destroying"),
-        "destroying": ("destroyed",),
+        # Back as long as its database stands.
+        "destroying": ("suspended", "active", "past_due", "trialing", "destroyed"),
         "destroyed": (),
     },
     wakes={"approved": "provisioning", "destroying": "destruction"},
@@ -41,7 +42,8 @@ TENANT = machine(
 OPEN_STATES = ("trialing", "active", "past_due")
 # The states in which a tenant database exists.
 LIVE_STATES = ("trialing", "active", "past_due", "suspended")
-# The states from which nothing comes back.
+# The states in which nothing is done for a tenant any more. Out of `destroying` only what
+# `tenants.rescue` calls off comes back.
 GONE_STATES = ("destroying", "destroyed")
 METERS = ("seats", "storage_gb_days", "files_added")
 

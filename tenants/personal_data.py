@@ -1,8 +1,9 @@
 """Where control holds personal data of a tenant, and how it is taken out.
 
-What stays is what a law asks for and names nobody: the consent to a conversion (a hash, a date, a
-price; kept five years), the readings behind invoices, the ids in the audit trail. Statutory papers
-are the invoices' room's, set apart before.
+What stays is what a law asks for and names nobody: the consent to a conversion or a dearer price (a
+hash, a date, a price; kept five years), the readings behind invoices, the ids in the audit trail.
+Who gave a consent, and its words, are set apart before with the statutory papers, by the invoices'
+room. Reasons that our staff typed stay in the audit trail: they are asked to name nobody there.
 
 Source: 전자상거래법 시행령 §6 for the consent; PIPA §21 for all that goes.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, false, func, or_, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.base import accounts, sessions
@@ -22,7 +24,7 @@ from app.base.db import Base
 from app.base.errors import Unavailable
 from app.base.messages import Message
 from app.base.sessions import WebSession
-from tenants import application_erasure
+from tenants import application_erasure, business_status
 from tenants.models import Application, Consent, Tenant, TenantAdmin, TenantExport
 
 DATA_CLASSES = [
@@ -34,10 +36,17 @@ DATA_CLASSES = [
     "links",
     "access log",
     "billing profile",
+    "consents",
+    "business status",
+    "our own mails about it",
 ]
 LAST_MAIL = "destroyed"
 LAST_MAIL_WAIT_MAX = timedelta(hours=1)
-KEPT_CONSENTS = ("conversion",)
+# What was agreed with money in it; subscriptions and price rises refer to these rows.
+KEPT_CONSENTS = ("conversion", "price_change")
+_PERSONAL_IN_CONSENT = ("given_by", "text")
+# A shorter word would take along what speaks of somebody else.
+_TELLING_LENGTH_MIN = 3
 
 
 class LastMailOnItsWay(Unavailable):
@@ -97,12 +106,63 @@ def erase(
         sessions.end_all(control_session=control_session, user_id=admin_id)
     accounts.erase_tokens(control_session=control_session, subject_ids=subject_ids)
     conditions = _places(tenant, subject_ids)
+    spoken_of = _mails_of_ours(tenant)
+    _forget_business(control_session, tenant)
+    control_session.execute(
+        update(Consent)
+        .where(Consent.subject_id == tenant_id, _names_somebody())
+        .values(details=Consent.details.op("-")(postgresql.array(_PERSONAL_IN_CONSENT)))
+        .execution_options(synchronize_session=False)
+    )
+    control_session.execute(
+        # One that is not sent yet goes out first: the next look finds it.
+        delete(Message)
+        .where(spoken_of, Message.state != "due")
+        .execution_options(synchronize_session=False)
+    )
     for model in (OneTimeToken, Message, Consent, AccessEntry, TenantExport, TenantAdmin):
         control_session.execute(
             delete(model).where(conditions[model]).execution_options(synchronize_session=False)
         )
-    _make_nameless(control_session, tenant)
-    return _left(control_session, conditions)
+    left = _left(control_session, conditions)
+    left["message"] += control_session.scalar(select(func.count()).where(spoken_of)) or 0
+    left["consent"] += (
+        control_session.scalar(
+            select(func.count()).where(Consent.subject_id == tenant_id, _names_somebody())
+        )
+        or 0
+    )
+    if not any(left.values()):
+        # Only now: by its name the mails are found.
+        _make_nameless(control_session, tenant)
+    return left
+
+
+def _names_somebody() -> ColumnElement[bool]:
+    named: ColumnElement[bool] = Consent.details.has_any(postgresql.array(_PERSONAL_IN_CONSENT))
+    return named
+
+
+def _mails_of_ours(tenant: Tenant) -> ColumnElement[bool]:
+    """Lists that went to our own staff and name this customer among others."""
+    number = business_status.digits_of(tenant.billing_profile.get("registration_number"))
+    words = [word for word in (tenant.name, number) if word and len(word) >= _TELLING_LENGTH_MIN]
+    return Message.regarding_id.is_(None) & or_(
+        false(),
+        *(
+            column.contains(word, autoescape=True)
+            for word in words
+            for column in (Message.subject, Message.text)
+        ),
+    )
+
+
+def _forget_business(control_session: Session, tenant: Tenant) -> None:
+    """What the tax service says of its number goes, unless another customer has the same one."""
+    business_status.forget_unused(
+        control_session=control_session,
+        number=tenant.billing_profile.get("registration_number"),
+    )
 
 
 def _places(tenant: Tenant, subject_ids: list[UUID]) -> dict[type[Base], ColumnElement[bool]]:

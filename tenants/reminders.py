@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, Select, exists, func, literal, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.base.config import settings
 from app.base.messages import Message
 from tenants import correspondence
 from tenants.models import Tenant, TenantAdmin
+
+# The last warning before an erasure: so long ago, and gone out, or nothing is erased.
+LAST_WARNING_BEFORE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,45 @@ ANNOUNCEMENTS = (
         "retention_ends", "suspended", Tenant.destroy_after, Tenant.suspended_at, (30, 7, 1)
     ),
 )
+_RETENTION = ANNOUNCEMENTS[1]
+
+
+def _event(kind: Announcement, level: int) -> ColumnElement[str]:
+    return func.concat(
+        f"{kind.mail}:{level}:", func.to_char(kind.date, "YYYYMMDDHH24MI"), ":", Tenant.id
+    )
+
+
+def warned(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that the last warning of this very date went out.
+
+    To one administrator at least, and `LAST_WARNING_BEFORE` ago.
+    """
+    return exists().where(
+        _is_last_warning(),
+        Message.state == "sent",
+        Message.sent_at <= now - LAST_WARNING_BEFORE,
+    )
+
+
+def being_warned(now: datetime) -> ColumnElement[bool]:
+    """This function will return the condition that the last warning is going out, or has just."""
+    return exists().where(
+        _is_last_warning(),
+        or_(
+            Message.state == "due",
+            and_(Message.state == "sent", Message.sent_at > now - LAST_WARNING_BEFORE),
+        ),
+    )
+
+
+def _is_last_warning() -> ColumnElement[bool]:
+    last = _event(_RETENTION, _RETENTION.days[-1])
+    return and_(
+        Message.regarding_id == Tenant.id,
+        Message.kind == _RETENTION.mail,
+        func.starts_with(Message.dedupe_key, func.concat(last, ":")),
+    )
 
 
 def due(now: datetime) -> list[Select[Tenant, str, int, str]]:
@@ -42,9 +84,7 @@ def due(now: datetime) -> list[Select[Tenant, str, int, str]]:
     queries = []
     for kind in ANNOUNCEMENTS:
         for level, nearer in zip(kind.days, (*kind.days[1:], 0), strict=True):
-            event = func.concat(
-                f"{kind.mail}:{level}:", func.to_char(kind.date, "YYYYMMDDHH24MI"), ":", Tenant.id
-            )
+            event = _event(kind, level)
             queries.append(
                 select(Tenant, literal(kind.mail), literal(level), event)
                 .where(

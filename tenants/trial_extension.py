@@ -13,6 +13,7 @@ from app.base import audit, messages, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
+from tenants import lifecycle, rescue
 from tenants.models import TENANT, Tenant, TenantAdmin
 
 
@@ -23,7 +24,8 @@ def extend_trial(
 
     All extensions together stay within `trial_days_max`.
 
-    Raises: NotFound; Conflict when the tenant is not on trial; Invalid for the days.
+    Raises: NotFound; Conflict when the tenant is not on trial; TenantGone once its data is gone;
+    Invalid for the days.
     """
     tenant = control_session.scalar(
         select(Tenant)
@@ -33,7 +35,7 @@ def extend_trial(
     )
     if tenant is None:
         raise NotFound("There is no such tenant.")
-    ended = tenant.state == "suspended" and tenant.suspend_reason == "trial_ended"
+    ended = tenant.state in lifecycle.SHUT_STATES and tenant.suspend_reason == "trial_ended"
     if tenant.trial_ends_at is None or not (tenant.state == "trialing" or ended):
         raise Conflict("Only a trial can be extended, running or ended.")
     if days < 1 or tenant.trial_days + days > settings().trial_days_max:
@@ -41,6 +43,10 @@ def extend_trial(
             f"A trial lasts {settings().trial_days_max} days at most, extensions included.",
             field="days",
         )
+    if tenant.state == "destroying" and not rescue.call_off(
+        control_session=control_session, tenant=tenant
+    ):
+        raise lifecycle.TenantGone("The data of this trial is erased. It can't be brought back.")
     tenant.trial_ends_at = max(tenant.trial_ends_at, now) + timedelta(days=days)
     tenant.trial_days += days
     if ended:

@@ -8,8 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from app.base import ids, secrets
 from app.base.db import control_session
+from app.base.messages import Message
 from tenants import databases, members, provisioning
 from tenants.models import ProvisioningRun, Tenant, TenantAdmin
 from tests.factories import PASSWORD
@@ -98,3 +101,27 @@ def end_trial_and_retention(workspace: Workspace, *, now: datetime) -> None:
         tenant.suspended_at = now - timedelta(days=90)
         tenant.suspend_reason = "trial_ended"
         tenant.destroy_after = now - timedelta(minutes=1)
+        warn(session, tenant)
+
+
+def warn(session: Session, tenant: Tenant) -> None:
+    """This function will leave the last warning before a tenant's erasure as sent in time."""
+    assert tenant.destroy_after is not None
+    sent_at = tenant.destroy_after - timedelta(days=1)
+    session.add(
+        Message(
+            state="sent",
+            channel="mail",
+            kind="retention_ends",
+            dedupe_key=f"retention_ends:1:{tenant.destroy_after:%Y%m%d%H%M}:{tenant.id}:warned",
+            recipient="admin@customer.example",
+            language="ko",
+            subject="",
+            text="",
+            html="",
+            regarding_id=tenant.id,
+            created_at=sent_at,
+            sent_at=sent_at,
+        )
+    )
+    session.flush()

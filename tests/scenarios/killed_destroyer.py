@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session, usage_session
-from jobs.destruction import set_apart
+from jobs.destruction import PAPERS
 from tenants import destruction
 
 BOUNDARIES = [(step, what) for step in destruction.STEPS for what in ("performed", "recorded")]
@@ -49,7 +49,7 @@ def _destroy(tenant_id: str, boundary: int | None, before: bool) -> None:
         usage_transaction=usage_session,
         tenant_id=UUID(tenant_id),
         now=clock.now,
-        set_apart=set_apart,
+        papers=PAPERS,
         after_step=die_at,
     )
 

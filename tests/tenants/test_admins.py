@@ -265,6 +265,7 @@ class TestAccess:
     ) -> None:
         tenant = make_tenant(control_session)
         admin = first_admin(control_session, tenant)
+        make_admin(control_session, tenant=tenant)
         for disabled in (True, False):
             admins.set_access(
                 control_session=control_session,
@@ -279,6 +280,24 @@ class TestAccess:
             select(AuditEvent.action).where(AuditEvent.tenant_id == tenant.id)
         ).all()
         assert sorted(actions) == ["admin.disabled", "admin.enabled"]
+
+    def test_of_the_last_administrator_is_not_taken(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        tenant = make_tenant(control_session)
+        last = first_admin(control_session, tenant)
+        make_admin(control_session, tenant=tenant).disabled_at = now
+        control_session.flush()
+        with pytest.raises(admins.LastAdmin):
+            admins.set_access(
+                control_session=control_session,
+                tenant_id=tenant.id,
+                admin_id=last.id,
+                disabled=True,
+                actor=SYSTEM,
+                now=now,
+            )
+        assert last.disabled_at is None
 
     def test_of_another_tenant_is_not_found(self, control_session: Session, now: datetime) -> None:
         mine, other = make_tenant(control_session), make_tenant(control_session)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,18 @@ from app.base.config import settings
 from app.base.db import control_session, usage_session
 from app.base.messages import Message, queue_mail
 from app.base.sessions import WebSession
-from jobs.destruction import STEP
-from tenants import databases, destruction, drawings, exports, lifecycle, personal_data, visits
-from tenants.destruction_on_cluster import ClusterTrouble, StillThere
+from jobs.destruction import PAPERS, STEP
+from tenants import (
+    clusters,
+    databases,
+    destruction,
+    drawings,
+    exports,
+    lifecycle,
+    personal_data,
+    visits,
+)
+from tenants.destruction_on_cluster import ClusterTrouble, PlaceUnknown, StillThere
 from tenants.models import (
     Application,
     Cluster,
@@ -139,7 +149,7 @@ def finish(workspace: Workspace, now: datetime, **more: Any) -> None:
         usage_transaction=usage_session,
         tenant_id=workspace.tenant_id,
         now=lambda: now,
-        **({"set_apart": lambda *_: None} | more),
+        papers=replace(PAPERS, **more),
     )
 
 
@@ -162,6 +172,18 @@ def dump_of_control() -> str:
             str(row)
             for table in tables
             for row in session.execute(text(f"SELECT t::text FROM {table} t")).all()
+        )
+
+
+def _convert(workspace: Workspace, now: datetime) -> None:
+    with control_session() as session:
+        lifecycle.convert(
+            control_session=session,
+            tenant_id=workspace.tenant_id,
+            plan_code="team",
+            limits={},
+            actor=Actor.admin(workspace.admin_id),
+            now=now,
         )
 
 
@@ -246,10 +268,14 @@ class TestADestruction:
             finish(doomed, now, set_apart=fails)
         assert state_of(doomed) == "destroying"
         with control_session() as session:
-            assert session.scalars(select(DestructionRun.steps_done)).one() == []
+            done = session.scalars(select(DestructionRun.steps_done)).one()
             name = session.scalars(select(TenantDatabase.database_name)).one()
-        with administrator(name) as connection:
-            assert connection.execute("SELECT count(*) FROM member").fetchone() == (1,)
+        assert "database" not in [entry["step"] for entry in done]
+        with administrator() as connection:
+            assert clusters.find_database(connection, f"gone_{name}") is not None
+        _convert(doomed, now)
+        with doomed.session() as session:
+            assert session.scalar(text("SELECT count(*) FROM member")) == 1
 
     def test_waits_for_the_last_mail_but_no_longer_than_an_hour(
         self, doomed: Workspace, now: datetime
@@ -287,15 +313,7 @@ class TestADestruction:
     ) -> None:
         with control_session() as session:
             assert doomed.tenant_id in destruction.due(control_session=session, now=now, limit=10)
-        with control_session() as session:
-            lifecycle.convert(
-                control_session=session,
-                tenant_id=doomed.tenant_id,
-                plan_code="team",
-                limits={},
-                actor=Actor.admin(doomed.admin_id),
-                now=now,
-            )
+        _convert(doomed, now)
         with control_session() as session:
             assert not destruction.begin(
                 control_session=session, tenant_id=doomed.tenant_id, now=now
@@ -333,7 +351,7 @@ class TestADestruction:
         last_mail_is_out()
         with control_session() as session:
             session.execute(delete(TenantDatabase))
-        with pytest.raises(destruction.PlaceUnknown):
+        with pytest.raises(PlaceUnknown):
             finish(doomed, now)
         assert state_of(doomed) == "destroying"
 
@@ -376,7 +394,7 @@ class TestADestruction:
         with control_session() as session:
             run = session.scalars(select(DestructionRun)).one()
         assert run.last_error
-        assert [entry["step"] for entry in run.steps_done] == ["apart"]
+        assert [entry["step"] for entry in run.steps_done] == ["settled"]
         assert state_of(doomed) == "destroying"
 
 

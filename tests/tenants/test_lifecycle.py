@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.base.audit import Actor, AuditEvent
@@ -12,9 +12,10 @@ from app.base.errors import Conflict, Invalid
 from app.base.messages import Message
 from app.base.states import IllegalMove
 from jobs.lifecycle import STEP
-from tenants import destruction, lifecycle, reminders
+from tenants import destruction, lifecycle, reminders, rescue, retention
 from tenants.models import DestructionRun, Tenant, TenantAdmin
 from tests.factories import make_admin, make_staff, make_tenant
+from tests.workspaces import warn
 
 DAY = timedelta(days=1)
 MONEY = Actor.job("payment")
@@ -153,10 +154,11 @@ class TestADebtor:
         tenant = self.owing(control_session, now)
         staff = make_staff(control_session)
         by = {"actor": Actor.staff(staff.id), "why": "nobody answers"}
-        with pytest.raises(lifecycle.NotSuspended):
-            call(control_session, lifecycle.schedule_destruction, tenant, now, **by)
+        with pytest.raises(retention.NotSuspended):
+            call(control_session, retention.schedule_destruction, tenant, now, **by)
         call(control_session, lifecycle.suspend, tenant, now, reason="unpaid")
-        call(control_session, lifecycle.schedule_destruction, tenant, now, **by)
+        call(control_session, retention.schedule_destruction, tenant, now, **by)
+        warn(control_session, tenant)
         later = now + 90 * DAY
         assert destruction.begin(control_session=control_session, tenant_id=tenant.id, now=later)
         approver = control_session.get_one(DestructionRun, tenant.id).approver
@@ -233,6 +235,8 @@ class TestARetention:
     ) -> None:
         values = {"destroy_after": now} | fields
         tenant = make_tenant(control_session, state="suspended", **values)
+        if tenant.destroy_after is not None:
+            warn(control_session, tenant)
         found = destruction.due(control_session=control_session, now=now, limit=100)
         assert (tenant.id in found) == begins
         assert begins == destruction.begin(
@@ -240,15 +244,20 @@ class TestARetention:
         )
         assert tenant.state == ("destroying" if begins else "suspended")
 
-    def test_that_is_over_still_yields_to_a_conversion_and_after_the_beginning_never(
+    def test_that_is_over_still_yields_to_a_conversion_and_once_the_data_is_gone_never(
         self, control_session: Session, now: datetime
     ) -> None:
         tenant = make_tenant(control_session, state="suspended", destroy_after=now)
+        warn(control_session, tenant)
         assert tenant.id in destruction.due(control_session=control_session, now=now, limit=100)
         call(control_session, lifecycle.convert, tenant, now, plan_code="team", limits={})
         assert not destruction.begin(control_session=control_session, tenant_id=tenant.id, now=now)
         lost = make_tenant(control_session, state="suspended", destroy_after=now)
+        warn(control_session, lost)
         assert destruction.begin(control_session=control_session, tenant_id=lost.id, now=now)
+        run = control_session.get_one(DestructionRun, lost.id)
+        run.steps_done = [{"step": rescue.POINT_OF_NO_RETURN, "at": now.isoformat()}]
+        control_session.flush()
         with pytest.raises(lifecycle.TenantGone, match="erased"):
             call(control_session, lifecycle.convert, lost, now, plan_code="team", limits={})
         with pytest.raises(lifecycle.TenantGone):
@@ -259,12 +268,88 @@ class TestARetention:
     ) -> None:
         tenant = make_tenant(control_session, state="suspended", destroy_after=now)
         for hold in (True, False):
-            call(control_session, lifecycle.set_legal_hold, tenant, now, hold=hold, why="court")
+            call(control_session, retention.set_legal_hold, tenant, now, hold=hold, why="court")
             assert tenant.legal_hold is hold
         actions = control_session.scalars(
             select(AuditEvent.action).where(AuditEvent.tenant_id == tenant.id)
         ).all()
         assert set(actions) == {"tenant.legal_hold_set", "tenant.legal_hold_lifted"}
+
+
+class TestTheLastWarning:
+    def over(self, session: Session, now: datetime) -> Tenant:
+        return make_tenant(
+            session, state="suspended", destroy_after=now, now=now - 90 * DAY, language="ko"
+        )
+
+    def begin(self, session: Session, tenant: Tenant, now: datetime) -> bool:
+        begun = destruction.begin(control_session=session, tenant_id=tenant.id, now=now)
+        session.refresh(tenant)
+        return begun
+
+    def due(self, session: Session, tenant: Tenant, now: datetime) -> bool:
+        return tenant.id in destruction.due(control_session=session, now=now, limit=100)
+
+    def moved_on(self, session: Session, tenant: Tenant) -> int:
+        return len(
+            session.scalars(
+                select(AuditEvent).where(
+                    AuditEvent.tenant_id == tenant.id, AuditEvent.action == destruction.MOVED_ON
+                )
+            ).all()
+        )
+
+    def test_that_never_went_out_moves_the_day_on_and_is_made_up_for(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        tenant = self.over(control_session, now)
+        assert self.due(control_session, tenant, now)
+        assert not self.begin(control_session, tenant, now)
+        assert (tenant.state, tenant.destroy_after) == ("suspended", now + DAY)
+        assert self.moved_on(control_session, tenant) == 1
+        assert run(control_session, now) == 1
+        (mail,) = mails(control_session, tenant, "retention_ends")
+        mail.state, mail.sent_at = "sent", now + timedelta(minutes=3)
+        control_session.flush()
+        # Not a day yet: it neither begins nor moves on again.
+        assert not self.due(control_session, tenant, now + DAY)
+        assert not self.begin(control_session, tenant, now + DAY)
+        assert tenant.destroy_after == now + DAY
+        later = now + DAY + timedelta(minutes=3)
+        assert self.due(control_session, tenant, later)
+        assert self.begin(control_session, tenant, later)
+
+    @pytest.mark.parametrize(("state", "waits"), [("due", True), ("failed", False)])
+    def test_that_is_on_its_way_is_awaited_and_one_that_failed_counts_for_nothing(
+        self, control_session: Session, now: datetime, state: str, waits: bool
+    ) -> None:
+        tenant = self.over(control_session, now)
+        warn(control_session, tenant)
+        control_session.execute(
+            update(Message)
+            .where(Message.regarding_id == tenant.id)
+            .values(state=state, sent_at=None)
+        )
+        assert self.due(control_session, tenant, now) is not waits
+        assert not self.begin(control_session, tenant, now)
+        assert self.moved_on(control_session, tenant) == (0 if waits else 1)
+
+    def test_of_another_date_counts_for_nothing(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        tenant = self.over(control_session, now - DAY)
+        warn(control_session, tenant)
+        tenant.destroy_after = now
+        control_session.flush()
+        assert not self.begin(control_session, tenant, now)
+
+    def test_to_somebody_who_is_never_reached_does_not_keep_the_data_for_ever(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        tenant = self.over(control_session, now)
+        for days in range(destruction.MOVED_ON_DAYS_MAX):
+            assert not self.begin(control_session, tenant, now + days * DAY)
+        assert self.begin(control_session, tenant, now + destruction.MOVED_ON_DAYS_MAX * DAY)
 
 
 class TestTheStep:
@@ -275,7 +360,9 @@ class TestTheStep:
 
         with transaction() as session:
             ids = [make_tenant(session, now=now).id for _ in range(3)]
-            due = make_tenant(session, state="suspended", destroy_after=now + 14 * DAY, now=now).id
+            over = make_tenant(session, state="suspended", destroy_after=now + 14 * DAY, now=now)
+            warn(session, over)
+            due = over.id
         set_clock(now + 15 * DAY)
         suspend_due = lifecycle.suspend_due
 

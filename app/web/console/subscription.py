@@ -24,7 +24,7 @@ from app.web.site import prices
 from app.web.subscription_story import coming, history
 from app.web.wishes import VERBS
 from invoices import catalogue, currencies
-from tenants.lifecycle import RETENTION_FOLLOWS
+from tenants import lifecycle
 from tenants.models import Tenant
 from tenants.texts import one_line
 
@@ -68,8 +68,7 @@ def tenant_of(tenant_id: UUID) -> Tenant:
 
 def may_convert(tenant: Tenant) -> bool:
     """This function will tell whether a subscription can begin: on trial, or after one's end."""
-    ended = tenant.state == "suspended" and tenant.suspend_reason in RETENTION_FOLLOWS
-    return tenant.state == "trialing" or ended
+    return lifecycle.may_convert(tenant)
 
 
 @console_subscription.get("/change/<verb>")

@@ -24,7 +24,7 @@ from app.web.refusals import words_of
 from app.web.sessions import end_everywhere
 from invoices import listing, payment_methods, subscriptions
 from invoices.models import PlanVersion, Subscription
-from tenants import admins, lifecycle
+from tenants import admins, lifecycle, retention
 from tenants.models import (
     LIVE_STATES,
     TENANT,
@@ -232,7 +232,7 @@ def _placement(tenant_id: UUID) -> Row[ProvisioningRun, TenantDatabase, Cluster]
 def _acts(tenant: Tenant) -> dict[str, bool]:
     """Which acts this person may take on this company now; each is checked again when taken."""
     carer = g.staff.role in (*CARERS, "admin")
-    ended = tenant.state == "suspended" and tenant.suspend_reason == "trial_ended"
+    ended = tenant.state in lifecycle.SHUT_STATES and tenant.suspend_reason == "trial_ended"
     alive = tenant.state not in ("approved", "destroying", "destroyed")
     return {
         "extend": carer and (tenant.state == "trialing" or ended),
@@ -346,7 +346,7 @@ def hold(tenant_id: UUID) -> Any:
     return acted(
         tenant_id,
         "hold",
-        lambda: lifecycle.set_legal_hold(
+        lambda: retention.set_legal_hold(
             control_session=control(),
             tenant_id=tenant_id,
             hold=wish,
@@ -363,17 +363,18 @@ def hold(tenant_id: UUID) -> Any:
 def admin_access(tenant_id: UUID, admin_id: UUID) -> Any:
     """This function will shut an administrator of a customer out of the portal, or let them in."""
     disable = request.form.get("wish") == "disable"
-    admins.set_access(
-        control_session=control(),
-        tenant_id=tenant_id,
-        admin_id=admin_id,
-        disabled=disable,
-        actor=g.actor,
-        now=clock.now(),
-        why=_reason(),
-    )
-    if disable:
-        end_everywhere(user_id=admin_id)
-    control().commit()
-    flash(gettext("Saved."), "good")
-    return see_other(url_for(".details", tenant_id=tenant_id))
+
+    def act() -> None:
+        admins.set_access(
+            control_session=control(),
+            tenant_id=tenant_id,
+            admin_id=admin_id,
+            disabled=disable,
+            actor=g.actor,
+            now=clock.now(),
+            why=_reason(),
+        )
+        if disable:
+            end_everywhere(user_id=admin_id)
+
+    return acted(tenant_id, f"access-{admin_id}", act, gettext("Saved."))

@@ -13,13 +13,13 @@ from app.base.errors import Forbidden
 from app.web.auth import attempt_keys, note_access, safe_next, see_other
 from app.web.db import control
 from app.web.i18n import gettext, language
-from app.web.portal.door import current_admin, portal
+from app.web.portal.door import current_admin, gone_for_good, portal
 from app.web.security import limiter, mail_limit
 from app.web.sessions import end_everywhere, sign_in, sign_out
 from tenants import admins, members
 from tenants.databases import NoDatabase, placement, tenant_session
 from tenants.members import NoSuchMember
-from tenants.models import GONE_STATES, Tenant, TenantAdmin
+from tenants.models import Tenant, TenantAdmin
 
 # How long a right password counts while its owner chooses among tenants.
 CHOICE_SECONDS = 600
@@ -105,7 +105,7 @@ def _choice() -> tuple[list[tuple[TenantAdmin, Tenant]], str]:
     for admin_id in held["admins"]:
         admin = control().get(TenantAdmin, UUID(admin_id))
         tenant = control().get(Tenant, admin.tenant_id) if admin else None
-        if admin and tenant and admin.disabled_at is None and tenant.state not in GONE_STATES:
+        if admin and tenant and admin.disabled_at is None and not gone_for_good(tenant):
             opened.append((admin, tenant))
     return opened, held["next"]
 

@@ -17,7 +17,8 @@ from app.web.auth import to_sign_in
 from app.web.db import db
 from app.web.papers import days, lines_of, plus_days
 from app.web.sessions import browser_session
-from tenants.models import GONE_STATES, Tenant, TenantAdmin
+from tenants import rescue
+from tenants.models import Tenant, TenantAdmin
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -54,7 +55,12 @@ def current_admin() -> tuple[TenantAdmin, Tenant] | None:
     if admin.tenant_id != browser.tenant_id:
         return None
     tenant = db.session.get(Tenant, admin.tenant_id)
-    return (admin, tenant) if tenant is not None and tenant.state not in GONE_STATES else None
+    return (admin, tenant) if tenant is not None and not gone_for_good(tenant) else None
+
+
+def gone_for_good(tenant: Tenant) -> bool:
+    """This function will tell whether a tenant's data is erased: until then it may be saved."""
+    return rescue.is_gone(control_session=db.session(), tenant=tenant)
 
 
 @portal.app_context_processor

@@ -22,7 +22,7 @@ from app.web.sessions import admit
 from invoices import catalogue, dunning_rules, payment_methods, subscriptions
 from invoices.catalogue import PlanNotOffered
 from invoices.models import Invoice, PlanVersion, Subscription
-from tenants import billing_profiles, databases, members
+from tenants import billing_profiles, databases, lifecycle, members
 from tenants.models import OPEN_STATES
 
 OPEN_INVOICES_SHOWN = 5
@@ -95,7 +95,7 @@ def standing(unpaid: list[Invoice], now: datetime) -> dict[str, Any] | None:
         }
     if tenant.state == "past_due":
         return {"tone": "warn", **_past_due(unpaid), **pay}
-    if tenant.state == "suspended":
+    if tenant.state in lifecycle.SHUT_STATES:
         return _suspended(unpaid) | (pay if tenant.suspend_reason == "unpaid" else convert)
     if tenant.state == "approved":
         return {
@@ -142,7 +142,9 @@ def _suspended(unpaid: list[Invoice]) -> dict[str, Any]:
         ),
     }
     text = texts.get(reason or "", texts["staff"])
-    if gone is not None:
+    if g.tenant.state == "destroying":
+        text += " " + gettext("The erasure has begun: this stops it, as long as the data is there.")
+    elif gone is not None:
         text += " " + gettext("All data is erased on %(day)s.", day=gone.isoformat())
     return {"tone": "bad", "title": titles.get(reason or "", titles["staff"]), "text": text}
 

@@ -33,8 +33,8 @@ from invoices.coupons import CouponRefused
 from invoices.forecast import ComingBill
 from invoices.models import PlanVersion, Subscription
 from invoices.subscriptions import METHODS, ConversionConsent
+from tenants import lifecycle
 from tenants.consents import Notice
-from tenants.lifecycle import RETENTION_FOLLOWS
 
 COUPON_LENGTH_MAX = 100
 METHOD_NAMES = {"card": lazy("Card"), "transfer": lazy("Bank transfer")}
@@ -69,8 +69,7 @@ def plan() -> str:
 
 def may_convert() -> bool:
     """This function will tell whether a subscription can begin: on trial, or after one's end."""
-    ended = g.tenant.state == "suspended" and g.tenant.suspend_reason in RETENTION_FOLLOWS
-    return g.tenant.state == "trialing" or ended
+    return lifecycle.may_convert(g.tenant)
 
 
 @portal.route("/plan/convert", methods=["GET", "POST"])

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.base.audit import SYSTEM, AuditEvent, append
 from app.base.db import control_session
 from tenants.models import Tenant
-from tests.factories import NOW, make_tenant
+from tests.factories import NOW, make_admin, make_tenant
 from tests.naughty import NAUGHTY
 from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.parts import admin_of, committed, customer, sign_in
@@ -155,6 +155,10 @@ class TestActs:
         assert theirs.get("/portal/").status_code == 200
         sign_in_staff(client, "admin")
         to = f"admins/{admin_of(tenant).id}/access"
+        refused = act(client, tenant, to, wish="disable")
+        assert refused.status_code == 409
+        assert "마지막 관리자" in refused.text
+        committed(make_admin, tenant=tenant)
         assert act(client, tenant, to, wish="disable").status_code == 303
         assert theirs.get("/portal/").status_code == 302
 

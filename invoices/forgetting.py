@@ -1,0 +1,121 @@
+"""Where the working tables of money name a customer, and how they forget who it was.
+
+What the law keeps was copied before (`invoices.statutory`); what was never issued is kept by none.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from app.base.db import Base
+from invoices import drafts
+from invoices.models import (
+    BankTransfer,
+    CardRegistration,
+    CashReceipt,
+    Document,
+    Invoice,
+    Payment,
+    PaymentMethod,
+    Subscription,
+    TaxInvoice,
+    VatDecision,
+    VirtualAccount,
+)
+
+_DELETED: tuple[Any, ...] = (CardRegistration, Document, CashReceipt, TaxInvoice, VatDecision)
+
+
+def forget(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
+    """This function will take a customer out of the working tables, now that copies are kept.
+
+    Bills that stand as drafts are thrown away: nobody bills them any more.
+    """
+    drafts.take_back(
+        control_session=control_session,
+        subscription_ids=control_session.scalars(
+            select(Subscription.id).where(Subscription.tenant_id == tenant_id)
+        ).all(),
+    )
+    nameless = func.jsonb_build_object(
+        text("'country'"), Invoice.buyer["country"], text("'set_apart'"), text("true")
+    )
+    named = _named(tenant_id)
+    changes: dict[Any, dict[str, Any]] = {
+        Invoice: {"buyer": nameless, "set_apart_at": now, "collect_at": None},
+        Payment: {"payer": None},
+        BankTransfer: {"payer": "", "memo": ""},
+        # An account that was opened has a number, be it an empty one.
+        VirtualAccount: {
+            "number": func.left(VirtualAccount.number, 0),
+            "holder": None,
+            "secret_sealed": None,
+        },
+        # Without its token the card can't be charged by anybody, whatever the gateway remembers.
+        PaymentMethod: {
+            "token_sealed": "",
+            "named_digest": None,
+            "masked": "",
+            "is_default": False,
+            "revoked_at": func.coalesce(PaymentMethod.revoked_at, now),
+        },
+    }
+    for model, values in changes.items():
+        control_session.execute(
+            update(model)
+            .where(named[model])
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+    for model in _DELETED:
+        control_session.execute(
+            delete(model).where(named[model]).execution_options(synchronize_session=False)
+        )
+    control_session.expire_all()
+
+
+def left(*, control_session: Session, tenant_id: UUID) -> dict[str, int]:
+    """This function will count the rows that still name a customer, by their table."""
+    return {
+        model.__tablename__: control_session.scalar(
+            select(func.count()).select_from(model).where(condition)
+        )
+        or 0
+        for model, condition in _named(tenant_id).items()
+    }
+
+
+def _named(tenant_id: UUID) -> dict[type[Base], ColumnElement[bool]]:
+    invoices = select(Invoice.id).where(Invoice.tenant_id == tenant_id).scalar_subquery()
+    return {
+        # Also what was taken back before it was issued.
+        Invoice: and_(Invoice.tenant_id == tenant_id, Invoice.set_apart_at.is_(None)),
+        Payment: and_(Payment.tenant_id == tenant_id, Payment.payer.is_not(None)),
+        BankTransfer: and_(
+            BankTransfer.invoice_id.in_(invoices),
+            or_(BankTransfer.payer != "", BankTransfer.memo != ""),
+        ),
+        VirtualAccount: and_(
+            VirtualAccount.tenant_id == tenant_id,
+            or_(
+                VirtualAccount.number != "",
+                VirtualAccount.holder.is_not(None),
+                VirtualAccount.secret_sealed.is_not(None),
+            ),
+        ),
+        PaymentMethod: and_(
+            PaymentMethod.tenant_id == tenant_id,
+            or_(
+                PaymentMethod.revoked_at.is_(None),
+                PaymentMethod.token_sealed != "",
+                PaymentMethod.masked != "",
+                PaymentMethod.named_digest.is_not(None),
+            ),
+        ),
+        **{model: model.tenant_id == tenant_id for model in _DELETED},
+    }
