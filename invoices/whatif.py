@@ -240,10 +240,14 @@ def _held(charge: Charge, before: Sequence[Item]) -> list[_Held]:
 
     As the one of its code was. What everybody has is in force besides whenever anything was, once:
     a pause is a pause under any price list, and an add-on stays with who had it, while they did.
+    What is never prorated tells of no pause: it is kept through one until its period is over.
     """
     found = [_of(item) for item in before if item.charge.code == charge.code]
     if not charge.optional:
-        lives = _joined([replace(_of(item), quantity=Decimal(1)) for item in before])
+        telling = [
+            item for item in before if item.charge.proration != "none" and not item.charge.optional
+        ]
+        lives = _joined([replace(_of(item), quantity=Decimal(1)) for item in telling or before])
         found += [left for life in lives for left in _without(life, found)]
     return _joined(found)
 
