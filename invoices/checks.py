@@ -217,6 +217,7 @@ _LINKS = (
     ("vat_evidence", "invoice", "invoice_id"),
     ("vat_evidence", "payment", "payment_id"),
     ("paper_by_hand", "vat_evidence", "evidence_id"),
+    ("paper_by_hand", "credit_note", "credit_note_id"),
     ("tax_invoice", "invoice", "invoice_id"),
     ("tax_invoice", "vat_evidence", "evidence_id"),
     ("tax_invoice", "tax_invoice", "amends_id"),

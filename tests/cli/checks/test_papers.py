@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import select
 
 from app.base import files
@@ -16,7 +17,7 @@ from invoices.documents.papers import Amendment
 from invoices.models import (
     TaxInvoice,
 )
-from tests.cli.checks.books import Books, assert_named, check
+from tests.cli.checks.books import Books, TakenBack, assert_named, check
 from tests.conftest import administrator
 from tests.factories import (
     NOW,
@@ -135,6 +136,17 @@ class TestI14OneEvidenceForASupply:
             invoice=books.paid,
         )
         assert_named("I14", "vat_evidence", row.evidence_id, "7 of its supply was paid with credit")
+
+    @pytest.mark.parametrize("cover", ["NULL", "(SELECT id FROM tax_invoice)"])
+    def test_names_a_credit_note_whose_paper_there_is_not(
+        self, books: Books, taken_back: TakenBack, cover: str
+    ) -> None:
+        self.issued(books)
+        books.plant(
+            f"UPDATE credit_note SET evidence_at = now(), covered_by = {cover} WHERE id = %(note)s",
+            note=taken_back.note,
+        )
+        assert_named("I14", "credit_note", taken_back.note, "said to follow it, but none does")
 
     def test_i8_names_signed_xml_that_is_gone(self, books: Books) -> None:
         row = self.issued(books)

@@ -12,6 +12,11 @@ from app.web import evidence_words
 REASONS = (
     "a card slip proves a part of it, and the rest was not paid by card: "
     "a tax invoice may name that rest alone, and is issued by a person",
+    "a card slip of another supply proves a part of it, which was paid with credit: "
+    "a tax invoice may name the rest alone, and is issued by a person",
+    "the card slip still proves ₩55,000, which went back by bank transfer",
+    "The credit note takes back more than the tax papers say.",
+    "More is cancelled than the cash receipt says.",
     "it mixes supplies that take papers of their own: exempt, taxable",
     "an exempt supply takes a 계산서, not a tax invoice",
     "the supply is priced in USD; its won value must be set by a person",
