@@ -9,13 +9,13 @@ Source: docs/decisions/corrected-events.md
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.base import audit
@@ -260,38 +260,6 @@ def latest_of(
         .order_by(EventCorrection.number)
     )
     return {row.event_id: row for row in rows}
-
-
-def gone_from(
-    *, usage_session: Session, tenant_id: UUID, event_type: str, start: datetime, end: datetime
-) -> Sequence[EventCorrection]:
-    """This function will return up to SHOWN_MAX corrections that took events out of a time.
-
-    They were voided there, moved to another time or given another type; the newest come first.
-    """
-    when = EventCorrection.after["time"].astext
-    fits = and_(
-        EventCorrection.after["type"].astext == event_type,
-        when >= _told(start),
-        when < _told(end),
-    )
-    return usage_session.scalars(
-        select(EventCorrection)
-        .where(
-            EventCorrection.tenant_id == tenant_id,
-            EventCorrection.at >= start,
-            EventCorrection.at < end,
-            EventCorrection.before["type"].astext == event_type,
-            or_(EventCorrection.after.is_(None), ~fits),
-        )
-        .order_by(EventCorrection.corrected_at.desc())
-        .limit(SHOWN_MAX)
-    ).all()
-
-
-def _told(moment: datetime) -> str:
-    """A moment as corrections keep it: as texts they sort like the moments."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def find(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -151,6 +151,18 @@ def values(definition: MeterDefinition, source: Source, where: str) -> Fold:
     )
     narrow = f"SELECT {source.names}, group_key, value_hash, events FROM wide"
     return Fold(wide, narrow, parameters.bound, (definition,))
+
+
+def counting(definition: MeterDefinition, group: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """This function will return the condition that an event `e` counts, and what is bound in it."""
+    parameters = _Parameters([definition])
+    value = _value_hash if definition.aggregation == "unique" else _counted
+    conditions = [f"({value(definition, parameters)}) IS NOT NULL"]
+    for name, wanted in sorted(group.items()):
+        held = f"e.properties ->> {parameters.bind(name, 'text')}"
+        conditions.append(f"{held} = {parameters.bind(wanted, 'text')}")
+    del parameters.bound["types"]
+    return " AND ".join(conditions), parameters.bound
 
 
 class _Parameters:

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from flask import render_template
-from sqlalchemy import Text, cast, select
+from sqlalchemy import select
 
 from app.base.config import settings
 from app.base.db import usage_session
@@ -16,9 +16,10 @@ from app.web.db import control
 from app.web.i18n import language
 from app.web.paging import day_of, page_number, pages_of
 from invoices.invoice_papers import days_of
-from invoices.models import Invoice, InvoiceLine
-from tenants import corrections, meters, reading_events
-from tenants.usage_models import Event
+from invoices.models import Invoice, InvoiceLine, UsageTotal
+from tenants import corrections, counted_events, meters, reading_events
+from tenants.counted_events import Counted
+from tenants.event_bodies import plain
 
 
 class NoSuchEvents(NotFound):
@@ -44,9 +45,9 @@ def show(
     Raises: NoSuchEvents; NoEventsKept, NoDatabase, TenantDatabaseUnavailable.
     """
     line = next((each for each in invoice.lines if each.position == position), None)
-    if line is None or "meter" not in line.evidence:
+    if line is None:
         raise NoSuchEvents("Nothing is counted on this line.")
-    found = _of_day(invoice, line) if "readings" in line.evidence else _pushed(invoice, line)
+    found = _of_day(invoice, line) if "readings" in line.evidence else _pushed(line)
     return render_template(
         "parts/line_events.html",
         layout=layout,
@@ -87,50 +88,44 @@ def _stated(line: InvoiceLine, first: date, day: date) -> str:
     return stated[place] if place < len(stated) else ""
 
 
-def _pushed(invoice: Invoice, line: InvoiceLine) -> dict[str, Any]:
+def _pushed(line: InvoiceLine) -> dict[str, Any]:
     """Events are not counted for the page: there may be millions. One more says there is more."""
-    code = line.evidence["meter"]
-    definition = meters.definitions(control_session=control(), codes=[code])[code]
-    start = datetime.fromisoformat(line.evidence["from"])
-    end = datetime.fromisoformat(line.evidence["until"])
+    stored = control().scalar(select(UsageTotal).where(UsageTotal.line_id == line.id))
+    if stored is None:
+        raise NoSuchEvents("Nothing is counted on this line.")
+    counted = Counted(
+        # By the version that it was billed by, whatever the meter counts since.
+        definition=meters.definition(
+            control_session=control(), code=stored.meter, version=stored.meter_version
+        ),
+        tenant_id=stored.tenant_id,
+        start=stored.starts_at,
+        end=stored.ends_at,
+        group=stored.meter_group,
+    )
     size, page = settings().page_size, page_number()
     with usage_session() as session:
-        rows = session.execute(
-            # Properties as the database writes them: a number of theirs may be longer than a float.
-            select(Event.id, Event.at, Event.quantity, cast(Event.properties, Text).label("said"))
-            .where(
-                Event.tenant_id == invoice.tenant_id,
-                Event.type == definition.event_type,
-                Event.at >= start,
-                Event.at < end,
-            )
-            .order_by(Event.at, Event.id)
-            .offset((page - 1) * size)
-            .limit(size + 1)
-        ).all()
+        rows = counted_events.listed(
+            usage_session=session, counted=counted, offset=(page - 1) * size, limit=size + 1
+        )
         made = corrections.latest_of(
             usage_session=session,
-            tenant_id=invoice.tenant_id,
+            tenant_id=counted.tenant_id,
             event_ids=[row.id for row in rows[:size]],
         )
-        gone = corrections.gone_from(
-            usage_session=session,
-            tenant_id=invoice.tenant_id,
-            event_type=definition.event_type,
-            start=start,
-            end=end,
-        )
+        gone = counted_events.taken_out(usage_session=session, counted=counted)
     return {
         "day": None,
         "found": None,
-        "stated": line.evidence["measured"],
+        "stated": plain(stored.quantity),
         "pages": page + (len(rows) > size),
         "pushed": {
             "rows": rows[:size],
             "made": made,
             "gone": [(each, datetime.fromisoformat(each.before["time"])) for each in gone],
-            "start": start,
-            "end": end,
-            "type": definition.event_type,
+            "start": counted.start,
+            "end": counted.end,
+            "type": counted.definition.event_type,
+            "group": ", ".join(f"{name}: {value}" for name, value in sorted(counted.group.items())),
         },
     }

@@ -39,7 +39,9 @@ def explain(invoice: Invoice, events_url: EventsUrl) -> list[Why]:
 
 def _why(line: InvoiceLine, currency: str, events_url: EventsUrl) -> Why:
     evidence = line.evidence
-    pushed = "meter" in evidence and "readings" not in evidence
+    # A correction is of usage that was pushed: what was read day by day stays as it is.
+    counts = "meter" in evidence or evidence.get("rule") == "adjustment"
+    pushed = counts and "readings" not in evidence
     return Why(
         name=line.name_ko if language() == "ko" else line.name_en,
         amount_minor=line.amount_minor,
