@@ -9,14 +9,16 @@ Source: VAT Act §34 ③ and Enforcement Decree §68 (deadlines), Framework Act 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import holidays
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
@@ -59,6 +61,23 @@ _UNTRANSMITTED = and_(
         and_(TaxInvoice.state.in_(("due", "issued")), TaxInvoice.sent_at.is_(None)),
         TaxInvoice.state == "failed",
     ),
+)
+# What is shown of a paper: not all that is printed on it.
+_PAPER = (
+    TaxInvoice.id,
+    TaxInvoice.invoice_id,
+    TaxInvoice.state,
+    TaxInvoice.amends_id,
+    TaxInvoice.amendment,
+    TaxInvoice.written_on,
+    TaxInvoice.created_at,
+    TaxInvoice.issued_at,
+    TaxInvoice.issue_id,
+    TaxInvoice.management_key,
+    TaxInvoice.supply_minor,
+    TaxInvoice.error,
+    TaxInvoice.last_error,
+    func.coalesce(TaxInvoice.data["buyer"]["name"].astext, "").label("name"),
 )
 # Whose paper a person has still to issue elsewhere.
 _TO_BE_MADE = Invoice.id.in_(papers_by_hand.to_be_made())
@@ -140,6 +159,7 @@ def is_working_day(day: date) -> bool:
     return day.weekday() < _SATURDAY and day not in _holidays(day.year) and not labour_day
 
 
+@lru_cache(maxsize=1_000)
 def working_day(day: date) -> date:
     """This function will return a day, or the next one on which a deadline can end."""
     while not is_working_day(day):
@@ -147,6 +167,7 @@ def working_day(day: date) -> date:
     return day
 
 
+@lru_cache(maxsize=1_000)
 def working_days_before(day: date, count: int) -> date:
     """This function will go so many working days back from a day."""
     while count:
@@ -266,9 +287,10 @@ def _unissued(control_session: Session, today: date, limit: int) -> list[Watched
     ]
 
 
-def _counted_from(row: TaxInvoice) -> date:
+def _counted_from(row: Row[Any]) -> date:
     if row.amends_id is None or row.amendment in _FROM_ITS_CAUSE:
-        return row.written_on
+        written_on: date = row.written_on
+        return written_on
     return clock.today(row.created_at, settings().contract_timezone)
 
 
@@ -287,18 +309,13 @@ def _untransmitted(control_session: Session, today: date, limit: int) -> list[Wa
 
 def _papers(
     control_session: Session, condition: ColumnElement[bool], limit: int
-) -> list[TaxInvoice]:
-    return list(
-        control_session.scalars(
-            select(TaxInvoice)
-            .where(condition)
-            .order_by(TaxInvoice.written_on, TaxInvoice.id)
-            .limit(limit)
-        )
-    )
+) -> Sequence[Row[Any]]:
+    return control_session.execute(
+        select(*_PAPER).where(condition).order_by(TaxInvoice.written_on, TaxInvoice.id).limit(limit)
+    ).all()
 
 
-def _of_paper(kind: str, today: date, deadline: date, row: TaxInvoice) -> Watched:
+def _of_paper(kind: str, today: date, deadline: date, row: Row[Any]) -> Watched:
     failed = row.state == "failed"
     return _watched(
         kind,
@@ -306,7 +323,7 @@ def _of_paper(kind: str, today: date, deadline: date, row: TaxInvoice) -> Watche
         deadline,
         row_id=row.id,
         invoice_id=row.invoice_id,
-        name=str(row.data["buyer"]["name"]),
+        name=row.name,
         number=row.issue_id or row.management_key,
         supplied_on=row.written_on,
         supply_minor=row.supply_minor,
