@@ -76,7 +76,7 @@ _ACTIONS = {
     "dunning.forgiven": lazy("Not followed up any more"),
     "dunning.rule_set": lazy("Rules of collecting changed"),
     "tenant.final_warning": lazy("Final warning sent"),
-    "tenant.retention_ended": lazy("Will not be erased: a contract is agreed on"),
+    "tenant.retention_ended": lazy("Will not be erased for now"),
     "tenant.erasure_moved_on": lazy("Erasure moved on by a day: nobody was warned"),
     "tenant.retention_begun": lazy("Days until the erasure began"),
     "virtual_account.taken_back": lazy("The bank took the deposit back"),

@@ -194,6 +194,7 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         error=error,
         failed=failed,
         typed=request.form,
+        retention_days=settings().retention_days,
         now=now,
     )
 
@@ -233,12 +234,18 @@ def _acts(tenant: Tenant) -> dict[str, bool]:
     """Which acts this person may take on this company now; each is checked again when taken."""
     carer = g.staff.role in (*CARERS, "admin")
     ended = tenant.state in lifecycle.SHUT_STATES and tenant.suspend_reason == "trial_ended"
+    # After a trial or a contract the policy's own term runs.
+    by_hand = (
+        tenant.state == "suspended" and tenant.suspend_reason not in lifecycle.RETENTION_FOLLOWS
+    )
     alive = tenant.state not in ("approved", "destroying", "destroyed")
     return {
         "extend": carer and (tenant.state == "trialing" or ended),
         "suspend": carer and alive and tenant.state != "suspended",
         "unblock": carer and tenant.state == "suspended" and tenant.suspend_reason == "staff",
         "hold": g.staff.role == "admin" and alive,
+        "erase": g.staff.role == "admin" and by_hand and tenant.destroy_after is None,
+        "keep": g.staff.role == "admin" and by_hand and tenant.destroy_after is not None,
         "except": g.staff.role in ("sales", "admin") and tenant.state in LIVE_STATES,
     }
 
@@ -355,6 +362,42 @@ def hold(tenant_id: UUID) -> Any:
             why=_reason(),
         ),
         gettext("The data is kept.") if wish else gettext("The term of retention runs again."),
+    )
+
+
+@console_tenants.post("/<uuid:tenant_id>/erase")
+@staff_required("admin")
+def erase(tenant_id: UUID) -> Any:
+    """This function will let the retention of a company begin that no rule would ever erase."""
+    return acted(
+        tenant_id,
+        "erase",
+        lambda: retention.schedule_destruction(
+            control_session=control(),
+            tenant_id=tenant_id,
+            actor=g.actor,
+            now=clock.now(),
+            why=_reason(),
+        ),
+        gettext("The days until the erasure run, and its administrators are told."),
+    )
+
+
+@console_tenants.post("/<uuid:tenant_id>/keep")
+@staff_required("admin")
+def keep(tenant_id: UUID) -> Any:
+    """This function will take back that a company's data is to be erased."""
+    return acted(
+        tenant_id,
+        "keep",
+        lambda: retention.call_off_destruction(
+            control_session=control(),
+            tenant_id=tenant_id,
+            actor=g.actor,
+            now=clock.now(),
+            why=_reason(),
+        ),
+        gettext("The data is kept."),
     )
 
 

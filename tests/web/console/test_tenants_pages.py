@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from app.base.audit import SYSTEM, AuditEvent, append
 from app.base.db import control_session
+from app.base.messages import Message
 from tenants.models import Tenant
 from tests.factories import NOW, make_admin, make_tenant
 from tests.naughty import NAUGHTY
@@ -16,7 +17,8 @@ from tests.web.portal.parts import admin_of, committed, customer, sign_in
 from tests.web.portal.stage import long_life
 
 LIST = "/console/tenants"
-ACTS = ("extend", "suspend", "unblock", "hold")
+ADMINS_ONLY = ("hold", "erase", "keep")
+ACTS = ("extend", "suspend", "unblock", *ADMINS_ONLY)
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +151,31 @@ class TestActs:
         assert act(client, tenant, "hold", wish="lift").status_code == 303
         assert not again(tenant).legal_hold
 
+    def test_an_erasure_that_no_rule_would_bring_is_begun_and_taken_back_by_an_admin(
+        self, client: Any
+    ) -> None:
+        tenant = committed(make_tenant, state="suspended", suspend_reason="staff")
+        sign_in_staff(client, "admin")
+        assert act(client, tenant, "erase", why=" ").status_code == 422
+        assert act(client, tenant, "erase").status_code == 303
+        destroy_after = again(tenant).destroy_after
+        assert destroy_after is not None
+        assert destroy_after.date() == NOW.date() + timedelta(days=90)
+        with control_session() as session:
+            mail = session.scalars(select(Message).where(Message.kind == "suspended")).one()
+        assert "2026-06-08" in mail.text
+        assert act(client, tenant, "keep").status_code == 303
+        assert again(tenant).destroy_after is None
+        assert act(client, tenant, "keep").status_code == 409
+
+    def test_the_policy_s_own_retention_is_not_taken_back(self, client: Any) -> None:
+        ended = committed(make_tenant, state="suspended", destroy_after=NOW + timedelta(days=9))
+        active = committed(make_tenant, state="active", converted_at=NOW)
+        sign_in_staff(client, "admin")
+        assert act(client, ended, "keep").status_code == 409
+        assert act(client, active, "erase").status_code == 409
+        assert again(ended).destroy_after is not None
+
     def test_an_administrator_shut_out_is_out_at_once(self, client: Any, app: Any) -> None:
         tenant = customer()
         theirs = sign_in(app.test_client(), tenant)
@@ -171,7 +198,7 @@ class TestActs:
 
 class TestRoles:
     @pytest.mark.parametrize(
-        ("role", "acts"), [("viewer", ACTS), ("sales", ("hold",)), ("finance", ("hold",))]
+        ("role", "acts"), [("viewer", ACTS), ("sales", ADMINS_ONLY), ("finance", ADMINS_ONLY)]
     )
     def test_those_who_may_not_act_are_told(
         self, client: Any, role: str, acts: tuple[str, ...]
