@@ -20,7 +20,9 @@ _CHARGED_ONCE = """
     WHERE a.state = 'succeeded' AND p.id IS NULL
     UNION ALL
     SELECT 'payment', p.id, format('its attempt is %s', a.state)
-    FROM payment p JOIN payment_attempt a ON a.id = p.attempt_id WHERE a.state <> 'succeeded'
+    FROM payment p JOIN payment_attempt a ON a.id = p.attempt_id
+    WHERE a.state <> CASE WHEN EXISTS (SELECT FROM payment_reversal r WHERE r.payment_id = p.id)
+        THEN 'taken_back' ELSE 'succeeded' END
     UNION ALL
     SELECT 'payment', p.id, 'its attempt was for another invoice, amount or charge'
     FROM payment p JOIN payment_attempt a ON a.id = p.attempt_id
@@ -56,7 +58,7 @@ _CHARGED_ONCE = """
     SELECT 'payment_reversal', r.id, format('%s of a payment by %s over %s', r.amount_minor,
         p.kind, p.amount_minor)
     FROM payment_reversal r JOIN payment p ON p.id = r.payment_id
-    WHERE p.kind = 'card' OR (r.amount_minor, r.currency)
+    WHERE (p.kind = 'card') <> (r.source = 'dispute') OR (r.amount_minor, r.currency)
         IS DISTINCT FROM (p.amount_minor, p.currency)
     UNION ALL
     SELECT 'gateway_event', e.id, 'the gateway reports a charge that has no row of ours'
@@ -112,7 +114,13 @@ _BOOKS_BALANCE = """
     FROM ledger_entry e JOIN payment_reversal r ON e.cause_id = r.id AND e.kind = 'reversal'
     JOIN ledger_entry o ON o.cause_id = r.payment_id AND o.kind = 'payment'
     WHERE EXISTS (
-        SELECT FROM ledger_line l WHERE l.entry_id IN (e.id, o.id)
+        SELECT FROM (
+            SELECT CASE WHEN r.source = 'dispute' AND account = 'cash' THEN 'differences'
+                    ELSE account END AS account,
+                CASE WHEN r.source = 'dispute' AND account = 'cash' THEN NULL
+                    ELSE place END AS place,
+                debit_minor, credit_minor
+            FROM ledger_line WHERE entry_id IN (e.id, o.id)) l
         GROUP BY l.account, l.place HAVING sum(l.debit_minor) <> sum(l.credit_minor))
 """
 

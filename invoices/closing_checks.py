@@ -189,6 +189,15 @@ _DIFFERENCES = """
     FROM reconciliation_difference d
     WHERE d.day < :end
       AND NOT EXISTS (SELECT FROM difference_settlement s WHERE s.difference_id = d.id)
+    UNION ALL
+    SELECT 'difference', (array_agg(p.id ORDER BY p.id))[1], p.gateway,
+        'nothing was held against its ' || count(*) || ' payments'
+    FROM payment p
+    WHERE p.kind <> 'credit' AND p.gateway <> 'manual'
+      AND p.received_on >= :first AND p.received_on < :end
+      AND NOT EXISTS (SELECT FROM reconciliation_day r
+        WHERE r.gateway = p.gateway AND r.day >= p.received_on)
+    GROUP BY p.gateway
 """
 _CHECKS = {
     "readings": _READINGS,

@@ -6,7 +6,8 @@
 | void        | what the issue credits, as it is earned by then | receivable        | invoice     |
 | recognition | deferred_revenue                  | revenue                         | recognition |
 | payment     | cash, or credits where those paid | receivable, credits (too much)  | payment     |
-| reversal    | what its payment credits          | what its payment debits         | reversal    |
+| reversal    | what its payment credits          | what its payment debits, or     | reversal    |
+|             |                                   | differences for a lost dispute  |             |
 | credit_note | revenue, deferred_revenue,        | receivable, refunds, credits    | credit_note |
 |             | vat_payable                       |                                 |             |
 | refund      | refunds                           | cash                            | refund      |
@@ -110,9 +111,23 @@ def book_payment(*, control_session: Session, payment: Payment, now: datetime) -
 
 
 def book_reversal(
-    *, control_session: Session, payment: Payment, reversal_id: UUID, day: date, now: datetime
+    *,
+    control_session: Session,
+    payment: Payment,
+    reversal_id: UUID,
+    day: date,
+    now: datetime,
+    disputed: bool = False,
 ) -> None:
-    """This function will book that a payment's money is not there any more."""
+    """This function will book that a payment's money is not there any more.
+
+    Of a dispute the gateway's own line takes the cash, against the differences: they are made even.
+    """
+    gone = credit("cash", payment.amount_minor, payment.gateway)
+    if payment.kind == "credit":
+        gone = credit("credits", payment.amount_minor)
+    elif disputed:
+        gone = credit("differences", payment.amount_minor)
     booking = Booking(
         kind="reversal",
         cause_id=reversal_id,
@@ -121,11 +136,7 @@ def book_reversal(
         sides=(
             debit("receivable", payment.settled_minor),
             debit("credits", payment.amount_minor - payment.settled_minor),
-            (
-                credit("credits", payment.amount_minor)
-                if payment.kind == "credit"
-                else credit("cash", payment.amount_minor, payment.gateway)
-            ),
+            gone,
         ),
         booked_on=day,
     )

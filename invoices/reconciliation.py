@@ -22,10 +22,11 @@ from app.base.config import settings
 from app.base.db import notify
 from app.base.errors import Conflict, Invalid, TenantryError
 from invoices import reconciliation_bookings as bookings
+from invoices import reconciliation_lists
 from invoices import reconciliation_matching as matching
 from invoices import reconciliation_missing as missing
 from invoices.gateways import registry
-from invoices.gateways.port import Capability
+from invoices.gateways.port import Capability, Succeeded
 from invoices.gateways.port import SettlementLine as Told
 from invoices.models import (
     GatewayAccount,
@@ -62,17 +63,36 @@ class Question:
 
 def accounts(*, control_session: Session) -> list[str]:
     """This function will list the codes of the accounts whose gateways show their books."""
+    return [code for code in _codes(control_session) if tells(code)]
+
+
+def _codes(control_session: Session) -> list[str]:
     stored = control_session.scalars(select(GatewayAccount.code).order_by(GatewayAccount.code))
     used = exists().where(PaymentMethod.gateway == "sandbox")
     sandbox = settings().gateway == "sandbox" or control_session.scalar(select(used))
-    return [code for code in (*(["sandbox"] if sandbox else []), *stored) if tells(code)]
+    return [*(["sandbox"] if sandbox else []), *stored]
+
+
+def coverage(*, control_session: Session) -> dict[str, str]:
+    """This function will say by which of its books each account is held against ours.
+
+    "settlements", line by line; "payments", without fees and payouts; or "nothing".
+    """
+    return {
+        code: "settlements" if _settles(code) else "payments" if tells(code) else "nothing"
+        for code in _codes(control_session)
+    }
 
 
 def tells(code: str) -> bool:
-    """This function will tell whether an account's gateway shows its books.
+    """This function will tell whether an account's gateway shows its books, or its payments.
 
     Raises: NoSuchGateway.
     """
+    return _settles(code) or Capability.LIST_PAYMENTS in registry.gateway(code).capabilities
+
+
+def _settles(code: str) -> bool:
     return Capability.SETTLEMENTS in registry.gateway(code).capabilities
 
 
@@ -117,20 +137,36 @@ def begin(*, control_session: Session, day_id: UUID) -> Question | None:
     return Question(row.id, row.gateway, row.day, row.asked_at)
 
 
-def perform(*, question: Question) -> Iterator[Told]:
+def perform(*, question: Question) -> Iterator[Told | Succeeded]:
     """This function will read the gateway's lines, of that day and the days before it.
+
+    Where it shows no settlements, its payments.
 
     Call it in no transaction. Raises: GatewayUnavailable.
     """
     first = question.day - timedelta(days=missing.DAYS_BACK)
-    return registry.gateway(question.gateway).settlements(start=first, end=question.day)
+    at = registry.gateway(question.gateway)
+    if Capability.SETTLEMENTS in at.capabilities:
+        return at.settlements(start=first, end=question.day)
+    return reconciliation_lists.paid(at=at, start=first, end=question.day)
 
 
-def take(*, control_session: Session, gateway: str, told: Told, now: datetime) -> bool:
+def take(*, control_session: Session, gateway: str, told: Told | Succeeded, now: datetime) -> bool:
     """This function will keep one line, once: matched, booked and, where it differs, shown.
 
-    True when the line is new.
+    True when the line is new. A payment of a list is such a line, and says what went back of it.
     """
+    if isinstance(told, Succeeded):
+        line = reconciliation_lists.as_line(told)
+        new = _take(control_session, gateway, line, now)
+        reconciliation_lists.compare_refunds(
+            control_session=control_session, gateway=gateway, told=told, now=now
+        )
+        return new
+    return _take(control_session, gateway, told, now)
+
+
+def _take(control_session: Session, gateway: str, told: Told, now: datetime) -> bool:
     control_session.flush()
     line_id = control_session.scalar(
         postgresql.insert(SettlementLine)
@@ -195,7 +231,11 @@ def finish(*, control_session: Session, question: Question, lines: int, now: dat
     _pay_out(control_session, question, now)
     _look_again(control_session, question.gateway, now)
     missing.look(
-        control_session=control_session, gateway=question.gateway, day=question.day, now=now
+        control_session=control_session,
+        gateway=question.gateway,
+        day=question.day,
+        settles=_settles(question.gateway),
+        now=now,
     )
     control_session.execute(
         update(ReconciliationDay)

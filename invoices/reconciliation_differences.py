@@ -180,7 +180,7 @@ def accept(
     Raises: NoSuchDifference, SettledAlready, Invalid without a reason.
     """
     found = opened(control_session=control_session, difference_id=difference_id)
-    _settle(control_session, found, "accepted", why=_checked(reason), by=staff_id, now=now)
+    _settle(control_session, found, "accepted", why=checked(reason), by=staff_id, now=now)
 
 
 def link(
@@ -196,7 +196,7 @@ def link(
 
     Raises: NoSuchDifference, SettledAlready, NotThatPayment, Invalid without a reason.
     """
-    checked = _checked(reason)
+    why = checked(reason)
     found = opened(control_session=control_session, difference_id=difference_id)
     if found.kind != "missing_here":
         raise NotThatPayment("Only a line that stands for nothing can be given a payment.")
@@ -212,8 +212,21 @@ def link(
         raise NotThatPayment("Choose a payment of the same sum that the gateway did not tell of.")
     line.payment_id = payment.id
     control_session.flush()
-    _settle(control_session, found, "linked", why=checked, by=staff_id, now=now)
+    _settle(control_session, found, "linked", why=why, by=staff_id, now=now)
     turn_up(control_session=control_session, key=f"missing_there:{payment.id}", now=now)
+
+
+def end_dispute(
+    *,
+    control_session: Session,
+    difference: ReconciliationDifference,
+    resolution: str,
+    reason: str,
+    staff_id: UUID,
+    now: datetime,
+) -> None:
+    """This function will write down how a lost dispute ended, once its payment is taken back."""
+    _settle(control_session, difference, resolution, why=reason, by=staff_id, now=now)
 
 
 def link_refund(
@@ -229,14 +242,14 @@ def link_refund(
 
     Raises: NoSuchDifference, SettledAlready, NotThatPayment, Invalid without a reason.
     """
-    checked = _checked(reason)
+    why = checked(reason)
     found = opened(control_session=control_session, difference_id=difference_id)
     waiting = refunds_waiting(control_session=control_session, difference=found)
     if refund_id not in [each.id for each in waiting]:
         raise NotThatPayment("Choose a refund of the same payment and sum that waits to be sent.")
     refund = refunds.locked(control_session, refund_id)
     desk = Desk(control_session, Actor.staff(staff_id), now)
-    refund_outcome.sent(desk, refund, place=found.gateway, why=checked)
+    refund_outcome.sent(desk, refund, place=found.gateway, why=why)
     lines = control_session.scalars(
         select(SettlementLine).where(
             SettlementLine.difference_id == found.id,
@@ -245,7 +258,7 @@ def link_refund(
     ).all()
     if len(lines) == 1:
         lines[0].refund_id = refund_id
-    _settle(control_session, found, "linked", why=checked, by=staff_id, now=now)
+    _settle(control_session, found, "linked", why=why, by=staff_id, now=now)
 
 
 def refunds_waiting(
@@ -368,7 +381,8 @@ def _settle(
     )
 
 
-def _checked(reason: str) -> str:
+def checked(reason: str) -> str:
+    """This function will tidy a reason. Raises: Invalid without one."""
     text = " ".join(reason.split())
     if not 1 <= len(text) <= REASON_LENGTH_MAX:
         raise Invalid("Say why, in a few words.", field="reason")

@@ -10,7 +10,13 @@ from sqlalchemy.orm import Session
 from app.base import clock
 from app.base.config import settings
 from invoices import reconciliation_money_back as money_back
-from invoices.models import Payment, PaymentAttempt, SettlementLine, VirtualAccount
+from invoices.models import (
+    Payment,
+    PaymentAttempt,
+    PaymentReversal,
+    SettlementLine,
+    VirtualAccount,
+)
 from invoices.reconciliation_differences import (
     line_differs,
     of_line,
@@ -201,7 +207,20 @@ def _match_dispute(control_session: Session, line: SettlementLine, now: datetime
         )
         return
     line.payment_id = payment.id
+    if line.gross_minor > 0 and _was_lost(control_session, payment):
+        raise_one(
+            control_session=control_session,
+            found=of_line(line, kind="disputed", cause="came_back", payment=payment),
+            now=now,
+        )
     disputed(control_session=control_session, payment=payment, now=now)
+
+
+def _was_lost(control_session: Session, payment: Payment) -> bool:
+    lost = exists().where(
+        PaymentReversal.payment_id == payment.id, PaymentReversal.source == "dispute"
+    )
+    return bool(control_session.scalar(select(lost)))
 
 
 def disputed(*, control_session: Session, payment: Payment, now: datetime) -> None:

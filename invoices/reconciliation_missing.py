@@ -26,12 +26,18 @@ DAYS_BACK = 7
 Days = tuple[date, date]
 
 
-def look(*, control_session: Session, gateway: str, day: date, now: datetime) -> None:
-    """This function will put on the work list what the gateway's books up to a day leave out."""
+def look(
+    *, control_session: Session, gateway: str, day: date, now: datetime, settles: bool = True
+) -> None:
+    """This function will put on the work list what the gateway's books up to a day leave out.
+
+    One that does not settle has no lines of what went back: its payments say it.
+    """
     days = _time_is_up(control_session, gateway, day)
     _missing_payments(control_session, gateway, days, now)
-    _missing_refunds(control_session, gateway, days, now)
-    _missing_reversals(control_session, gateway, days, now)
+    if settles:
+        _missing_refunds(control_session, gateway, days, now)
+        _missing_reversals(control_session, gateway, days, now)
 
 
 def _time_is_up(control_session: Session, gateway: str, day: date) -> Days:
@@ -122,6 +128,7 @@ def _missing_reversals(control_session: Session, gateway: str, days: Days, now: 
         .where(
             Payment.gateway == gateway,
             PaymentReversal.reversed_on.between(*days),
+            PaymentReversal.source != "dispute",
             came,
             ~told,
         )

@@ -107,6 +107,8 @@ def _reversal_of(
             Payment.gateway_payment_id == payment.gateway_payment_id,
             PaymentReversal.amount_minor == -line.gross_minor,
             PaymentReversal.currency == line.currency,
+            # A dispute has lines of its own kind.
+            PaymentReversal.source != "dispute",
             ~told,
         )
         .order_by(Payment.arrival)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from app.base.db import notify
 from app.base.errors import Conflict, Invalid
 from invoices import credits, ledger, refund_outcome, refunds
 from invoices.ledger import Booking, credit, debit
-from invoices.models import CreditNote, Invoice, Refund
+from invoices.models import CreditNote, Invoice, Payment, Refund
 from invoices.refund_outcome import Desk
 
 BANK = "manual"
@@ -61,6 +62,20 @@ def waiting(*, control_session: Session, limit: int) -> list[Refund]:
     )
 
 
+def by_transfer(*, control_session: Session, refunds: Sequence[Refund]) -> set[UUID]:
+    """This function will say which refunds are of money that came by transfer, and go back so.
+
+    To our own bank or to a gateway's virtual account: no gateway knows the payer's own.
+    """
+    paid = [each.payment_id for each in refunds]
+    came = set(
+        control_session.scalars(
+            select(Payment.id).where(Payment.id.in_(paid), Payment.kind != "card")
+        )
+    )
+    return {each.id for each in refunds if each.payment_id in came}
+
+
 def declare_sent(
     *, control_session: Session, refund_id: UUID, why: str, actor: Actor, now: datetime
 ) -> Refund:
@@ -93,7 +108,7 @@ def try_again(*, control_session: Session, refund_id: UUID, actor: Actor, now: d
     Raises: NoSuchRefund, NotWaiting.
     """
     refund = _waiting(control_session, refund_id, ("by_hand",), "tried again")
-    if refund.gateway == BANK:
+    if by_transfer(control_session=control_session, refunds=[refund]):
         raise NotWaiting("This came by bank transfer: send it back by bank transfer.")
     _close(control_session, refund, "tried again", actor, now)
     new_id = ids.uuid7()

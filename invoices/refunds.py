@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
@@ -47,6 +48,7 @@ class RefundOrder:
     key_expires_at: datetime
     captured_minor: int
     refunded_before_minor: int
+    tax_minor: int
 
 
 def due() -> ColumnElement[bool]:
@@ -109,6 +111,7 @@ def begin(
         key_expires_at=refund.key_expires_at or real_now,
         captured_minor=payment.amount_minor,
         refunded_before_minor=refund.refunded_before_minor,
+        tax_minor=note.tax_minor * refund.amount_minor // note.total_minor,
     )
 
 
@@ -140,11 +143,16 @@ def perform(*, order: RefundOrder, real_now: datetime) -> RefundResult:
     whole = order.amount.amount_minor == order.captured_minor
     if not whole and Capability.REFUND_IN_PART not in at.capabilities:
         return _unable("the gateway sends back whole payments only")
+    # Adapters that others keep may not know of it.
+    split: dict[str, Any] = (
+        {"tax_minor": order.tax_minor} if Capability.REFUND_TAX in at.capabilities else {}
+    )
     result = at.refund(
         gateway_payment_id=order.gateway_payment_id,
         amount=order.amount,
         reason=order.reason,
         idempotency_key=order.idempotency_key,
+        **split,
     )
     if isinstance(result, Refunded):
         return result

@@ -3,7 +3,7 @@
 A bank takes a deposit back, or finance wrote a transfer down that never came. The payment stays as
 it was written; its reversal takes the cash out of the ledger, opens the invoice again for dunning
 and the card, and ends the credit that was left of it, with whatever that credit settled since.
-A card's money is never reversed here: it goes back as a refund, or by a dispute.
+A card's money goes back as a refund, or by a dispute: one that is lost reverses its payment, too.
 
 The receipt stays what it was, a paper about a day. So does the VAT evidence, which is the supply's
 and not the payment's; only a cash receipt proves the payment itself and is a person's to cancel.
@@ -28,16 +28,19 @@ from app.base.money import Money
 from invoices import card_links, credits, dunning, ledger, settlement
 from invoices import reconciliation_money_back as money_back
 from invoices.models import (
+    ATTEMPT,
     BANK_TRANSFER,
     INVOICE,
     BankTransfer,
     CashReceipt,
     Invoice,
     Payment,
+    PaymentAttempt,
     PaymentReversal,
     Refund,
     VirtualAccount,
 )
+from invoices.models.payments import BY_A_PERSON
 
 REVERSER = Actor.job("transfers")
 REASON_LENGTH_MAX = 500
@@ -70,6 +73,7 @@ class _Why:
     reason: str
     actor: Actor
     staff_id: UUID | None = None
+    is_told: bool = True
 
 
 def take_back(
@@ -116,6 +120,36 @@ def taken_by_bank(
     Raises: MoneyGoingBack.
     """
     return _reverse(control_session, payment, _Why("gateway", reason, REVERSER), now)
+
+
+def lost_dispute(
+    *,
+    control_session: Session,
+    payment: Payment,
+    reason: str,
+    staff_id: UUID,
+    now: datetime,
+    told: bool = True,
+) -> PaymentReversal:
+    """This function will take a card payment back whose payer won the dispute about it.
+
+    No card is charged for it by itself. `told`: whether the customer hears that it is owed.
+    Raises: MoneyGoingBack.
+    """
+    why = _Why("dispute", reason, Actor.staff(staff_id), staff_id, is_told=told)
+    row = _reverse(control_session, payment, why, now)
+    attempt = control_session.get_one(PaymentAttempt, payment.attempt_id, with_for_update=True)
+    if attempt.state == "succeeded":
+        states.move(
+            control_session=control_session,
+            machine=ATTEMPT,
+            row=attempt,
+            to="taken_back",
+            actor=why.actor,
+            now=now,
+            why=reason,
+        )
+    return row
 
 
 def reversal_of(*, control_session: Session, payment_id: UUID) -> PaymentReversal | None:
@@ -186,11 +220,13 @@ def _reverse(
         reversal_id=row.id,
         day=row.reversed_on,
         now=now,
+        disputed=why.source == "dispute",
     )
     _owed_again(control_session, invoice, payment, why, now)
     _write_down(control_session, invoice, row, why, now)
     _open_deposit(control_session, payment, why, now)
-    money_back.reversed_here(control_session=control_session, payment=payment, row=row, now=now)
+    if why.source != "dispute":
+        money_back.reversed_here(control_session=control_session, payment=payment, row=row, now=now)
     return row
 
 
@@ -213,6 +249,8 @@ def _owed_again(
         return
     owed = {"paid_minor": invoice.paid_minor - payment.settled_minor}
     collect_at = dunning.after_reversal(control_session=control_session, invoice=invoice, now=now)
+    if why.source == "dispute":
+        collect_at = None  # whoever disputed once would do so again
     if invoice.state in SETTLED_STATES:
         states.move(
             control_session=control_session,
@@ -255,7 +293,7 @@ def _write_down(
         now=now,
     )
     to = invoice.buyer.get("email")
-    if not to or why.source == "credit" or not invoice.open_minor:
+    if not to or why.source == "credit" or not invoice.open_minor or not why.is_told:
         return
     queue_mail(
         control_session=control_session,
@@ -269,6 +307,7 @@ def _write_down(
             "total": str(Money(row.amount_minor, row.currency)),
             "open": str(Money(invoice.open_minor, invoice.currency)),
             "by_bank": row.source == "gateway",
+            "disputed": row.source == "dispute",
             "url": card_links.link(tenant_id=invoice.tenant_id, now=now),
             "link_until": card_links.last_day(now=now),
             "invoice_id": invoice.id,
@@ -341,7 +380,7 @@ def supplies_with_receipt_to_cancel() -> Select[UUID]:
 
 
 _RECEIPT = receipt_to_cancel()
-_OWED = (Invoice.state == "issued") & (PaymentReversal.source != "staff")
+_OWED = (Invoice.state == "issued") & PaymentReversal.source.not_in(BY_A_PERSON)
 _WORK_LIST = (
     select(PaymentReversal, Payment, Invoice, _RECEIPT)
     .join(Payment, Payment.id == PaymentReversal.payment_id)

@@ -58,6 +58,7 @@ _OF_ONE_MACHINE = {
     ("invoice", "written_off"): Face("calm", "slash", lazy("Written off")),
     ("document", "due"): Face("info", "half", lazy("Being made")),
     ("payment_attempt", "open"): Face("info", "half", lazy("Under way")),
+    ("payment_attempt", "taken_back"): Face("bad", "stop", lazy("Lost in a dispute")),
     ("payment_attempt", "unknown"): Face("warn", "warn", lazy("Outcome unknown")),
     ("payment_attempt", "needs_person"): Face("bad", "person", lazy("Needs a person")),
     ("subscription", "scheduled"): Face("info", "clock", lazy("Begins later")),

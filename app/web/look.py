@@ -29,7 +29,10 @@ STATES = {
     ),
     "invoice": ("draft", "issued", "overdue", "paid", "credited", "written_off", "void"),
     "subscription": ("scheduled", "active", "paused", "cancelled"),
-    "payment_attempt": ("open", "succeeded", "declined", "unknown", "needs_person"),
+    "payment_attempt": (
+        *("open", "succeeded", "taken_back"),
+        *("declined", "unknown", "needs_person"),
+    ),
     "refund": ("due", "open", "unknown", "needs_person", "by_hand", "succeeded", "closed"),
     "virtual_account": ("opening", "waiting", "deposited", "expired", "refused"),
     "bank_transfer": ("new", "open", "ignored", "settled"),

@@ -76,6 +76,7 @@ class BareGateway:
         reason: str,
         idempotency_key: str,
         to_account: port.RefundAccount | None = None,
+        tax_minor: int | None = None,
     ) -> port.RefundResult:
         raise self._refusal(port.Capability.REFUND)
 

@@ -192,10 +192,12 @@ class Gateway(Protocol):
         reason: str,
         idempotency_key: str,
         to_account: RefundAccount | None = None,
+        tax_minor: int | None = None,
     ) -> RefundResult:
         """This function will give money back: `amount`, or with None all that remains.
 
-        `to_account`: needed where the money came by transfer to a virtual account.
+        `to_account`: needed where the money came by transfer to a virtual account. `tax_minor`: the
+        tax within `amount`, only with Capability.REFUND_TAX.
         """
 
     def lookup(

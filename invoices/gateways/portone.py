@@ -3,6 +3,7 @@
 Billing keys are issued in the browser by PortOne's script; a charge names a payment by our own
 order, so order and payment are one id, and the same id can't be paid twice even without its key.
 Settlements are not offered: what PortOne publishes of them are reports summed for VAT, not lines.
+Its payments are listed, and reconciled by that.
 
 Source: PortOne's V2 API reference, its browser and server SDKs.
 """
@@ -18,12 +19,12 @@ from typing import Any
 from app.base import ids
 from app.base.errors import Invalid
 from app.base.money import Money
-from invoices.gateways import port, portone_wire, standard_webhooks
+from invoices.gateways import port, portone_webhooks, portone_wire, taxes
 from invoices.gateways.bare import BareGateway
-from invoices.gateways.port import Capability, EventKind
+from invoices.gateways.port import Capability
 from invoices.gateways.portone_declines import class_of
 from invoices.gateways.portone_wire import Refused, Wire, part
-from invoices.gateways.reading import moment, rows, text
+from invoices.gateways.reading import rows, text
 
 SCRIPT = "https://cdn.portone.io/v2/browser-sdk.js"
 # Where the script opens its own pages.
@@ -43,15 +44,6 @@ _NAME_LENGTH_MAX = 100
 _PAGE_SIZE = 200
 # Payments are listed by when they were created, and paid within moments of it.
 _PAID_WITHIN = timedelta(days=1)
-_EVENTS = {
-    "Transaction.Paid": EventKind.PAYMENT_SUCCEEDED,
-    "Transaction.Failed": EventKind.PAYMENT_DECLINED,
-    "Transaction.Cancelled": EventKind.PAYMENT_REFUNDED,
-    "Transaction.PartialCancelled": EventKind.PAYMENT_REFUNDED,
-    "Transaction.DisputeCreated": EventKind.PAYMENT_DISPUTED,
-    "BillingKey.Issued": EventKind.METHOD_REGISTERED,
-    "BillingKey.Deleted": EventKind.METHOD_REVOKED,
-}
 
 
 class PortOneGateway(BareGateway):
@@ -66,6 +58,7 @@ class PortOneGateway(BareGateway):
             Capability.CHARGE,
             Capability.REFUND,
             Capability.REFUND_IN_PART,
+            Capability.REFUND_TAX,
             Capability.LOOKUP_BY_ORDER,
             Capability.LOOKUP_BY_PAYMENT,
             Capability.LIST_PAYMENTS,
@@ -204,7 +197,11 @@ class PortOneGateway(BareGateway):
             "orderName": name[:_NAME_LENGTH_MAX],
             "customer": {"id": customer_key},
             "customData": json.dumps({"attempt": attempt_id}),
-            "amount": {"total": amount.amount_minor, "vat": tax_minor},
+            "amount": {
+                "total": amount.amount_minor,
+                "vat": tax_minor,
+                **_untaxed("taxFree", amount, tax_minor),
+            },
             "currency": amount.currency,
         }
         if self._notice_url:
@@ -259,11 +256,14 @@ class PortOneGateway(BareGateway):
         reason: str,
         idempotency_key: str,
         to_account: port.RefundAccount | None = None,
+        tax_minor: int | None = None,
     ) -> port.RefundResult:
         """This function will give money back: `amount`, or with None all that remains."""
         body: dict[str, Any] = {"storeId": self._store_id, "reason": reason, "requester": "ADMIN"}
         if amount is not None:
             body["amount"] = amount.amount_minor
+            if tax_minor is not None:
+                body |= {"vatAmount": tax_minor, **_untaxed("taxFreeAmount", amount, tax_minor)}
         try:
             answer = self._wire.ask(
                 "POST",
@@ -318,14 +318,22 @@ class PortOneGateway(BareGateway):
             return port.Unknown(error.message)
 
     def list_payments(self, *, start: datetime, end: datetime) -> Iterator[port.Succeeded]:
-        """This function will yield every payment approved in [start, end), oldest first."""
+        """This function will yield every payment approved in [start, end), oldest first.
+
+        Those of this channel: other accounts share the store.
+        """
         found = [
             paid
             for row in self._created(start=start - _PAID_WITHIN, end=end)
-            if isinstance(paid := portone_wire.payment(row), port.Succeeded)
+            if self._is_of_channel(row)
+            and isinstance(paid := portone_wire.payment(row), port.Succeeded)
             and start <= paid.approved_at < end
         ]
         yield from sorted(found, key=lambda paid: (paid.approved_at, paid.order_id))
+
+    def _is_of_channel(self, row: Mapping[str, Any]) -> bool:
+        channel = row.get("channel")
+        return isinstance(channel, dict) and channel.get("key") == self._channel_key
 
     def _created(self, *, start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
         asked: dict[str, Any] = {
@@ -351,38 +359,21 @@ class PortOneGateway(BareGateway):
         self, *, headers: Mapping[str, str], raw_body: bytes, now: datetime
     ) -> port.GatewayEvent:
         """This function will check the signature, the time and the store of a message."""
-        event_id, _sent_at = standard_webhooks.verify(
-            secret=self._webhook_secret, headers=headers, raw_body=raw_body, now=now
+        return portone_webhooks.parse(
+            secret=self._webhook_secret,
+            store_id=self._store_id,
+            headers=headers,
+            raw_body=raw_body,
+            now=now,
         )
-        try:
-            told = json.loads(raw_body)
-            data = told["data"]
-            payment_id = data.get("paymentId")
-            event = port.GatewayEvent(
-                event_id=event_id,
-                kind=_EVENTS.get(told["type"], EventKind.OTHER),
-                trust=port.Trust.SIGNED,
-                occurred_at=moment(told, "timestamp"),
-                gateway_payment_id=payment_id,
-                order_id=payment_id,
-                method=data.get("billingKey"),
-            )
-            elsewhere = data.get("storeId", self._store_id) != self._store_id
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            port.GatewayUnavailable,
-        ) as error:
-            raise Invalid("The webhook's body is not readable.") from error
-        if elsewhere:
-            raise port.WebhookRefused("The webhook is about another store.")
-        return event
 
     def _store(self) -> dict[str, str]:
         return {"storeId": self._store_id}
+
+
+def _untaxed(name: str, amount: Money, tax_minor: int) -> dict[str, int]:
+    """The part of a sum that bears no tax, where that is more than roundings leave."""
+    return {name: untaxed} if (untaxed := taxes.untaxed_minor(amount, tax_minor)) else {}
 
 
 def _not_theirs() -> port.RegistrationRefused:

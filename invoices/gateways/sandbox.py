@@ -188,6 +188,7 @@ class SandboxGateway(BareGateway):
         reason: str,
         idempotency_key: str,
         to_account: port.RefundAccount | None = None,
+        tax_minor: int | None = None,
     ) -> port.RefundResult:
         """This function will give money back: `amount`, or with None all that remains."""
         body = {"amount": amount.amount_minor if amount else None, "reason": reason}

@@ -269,6 +269,7 @@ class StripeGateway(BareGateway):
         reason: str,
         idempotency_key: str,
         to_account: port.RefundAccount | None = None,
+        tax_minor: int | None = None,
     ) -> port.RefundResult:
         """This function will give money back: `amount`, or with None all that remains."""
         params: Any = {

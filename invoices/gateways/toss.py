@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.base.money import Money
-from invoices.gateways import port, toss_declines, toss_reading, toss_receipts, toss_webhooks
+from invoices.gateways import port, taxes, toss_declines, toss_reading, toss_receipts, toss_webhooks
 from invoices.gateways.bare import BareGateway
 from invoices.gateways.port import Capability
 from invoices.gateways.reading import mapping, text
@@ -23,8 +23,6 @@ _AUTH_KEY_LENGTH_MAX = 300
 _NAME_LENGTH_MAX = 100
 _REASON_LENGTH_MAX = 200
 _PAGE_SIZE = 100
-# Toss takes a payment for taxed in full; what is further from that than roundings are is untaxed.
-_ROUNDINGS_WON_MAX = 100
 
 
 class TossGateway(BareGateway):
@@ -39,6 +37,7 @@ class TossGateway(BareGateway):
             Capability.BINDS_CUSTOMER,
             Capability.REFUND,
             Capability.REFUND_IN_PART,
+            Capability.REFUND_TAX,
             Capability.LOOKUP_BY_ORDER,
             Capability.LOOKUP_BY_PAYMENT,
             Capability.LIST_PAYMENTS,
@@ -188,11 +187,13 @@ class TossGateway(BareGateway):
         reason: str,
         idempotency_key: str,
         to_account: port.RefundAccount | None = None,
+        tax_minor: int | None = None,
     ) -> port.RefundResult:
         """This function will cancel the payment: `amount` of it, or with None all that remains."""
         body: dict[str, Any] = {"cancelReason": reason[:_REASON_LENGTH_MAX]}
         if amount is not None:
             body["cancelAmount"] = amount.amount_minor
+            body |= _untaxed(amount, tax_minor) if tax_minor is not None else {}
         if to_account is not None:
             body["refundReceiveAccount"] = {
                 "bank": to_account.bank,
@@ -387,8 +388,7 @@ def _is_auth_key(text: str) -> bool:
 
 def _untaxed(amount: Money, tax_minor: int) -> dict[str, int]:
     """The part of a sum that bears no tax, where there is one; all else Toss splits by itself."""
-    untaxed = amount.amount_minor - 11 * tax_minor
-    return {"taxFreeAmount": untaxed} if untaxed > _ROUNDINGS_WON_MAX else {}
+    return {"taxFreeAmount": part} if (part := taxes.untaxed_minor(amount, tax_minor)) else {}
 
 
 def _written(moment: datetime) -> str:

@@ -44,6 +44,8 @@ class Capability(StrEnum):
     CHARGE = "charge"
     REFUND = "refund"
     REFUND_IN_PART = "refund_in_part"
+    # Wants to know how much of what goes back bears no tax.
+    REFUND_TAX = "refund_tax"
     LOOKUP_BY_ORDER = "lookup_by_order"
     LOOKUP_BY_PAYMENT = "lookup_by_payment"
     LIST_PAYMENTS = "list_payments"

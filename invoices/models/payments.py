@@ -18,7 +18,9 @@ ATTEMPT = machine(
         "open": ("succeeded", "declined", "unknown"),
         "unknown": ("succeeded", "declined", "needs_person"),
         "needs_person": ("succeeded", "declined"),
-        "succeeded": (),
+        # Its money went again: the payer disputed it, and the dispute was lost.
+        "succeeded": ("taken_back",),
+        "taken_back": (),
         "declined": (),
     },
     wakes={"unknown": "payment"},
@@ -164,21 +166,23 @@ class Payment(Keyed, Base):
     recorded_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
 
 
-REVERSAL_SOURCES = ("gateway", "staff", "credit")
+REVERSAL_SOURCES = ("gateway", "staff", "credit", "dispute")
+BY_A_PERSON = ("staff", "dispute")
 
 
 class PaymentReversal(Keyed, Base):
     """The whole of a payment that is not there any more; what it settled is owed again.
 
     `source` tells by whose word: the gateway's, of a deposit that the bank took back; a person's,
-    of one written down by mistake; or none but the credit's, whose own payment was reversed.
+    of one written down by mistake, or of a dispute that is lost; or none but the credit's, whose
+    own payment was reversed.
     """
 
     __tablename__ = "payment_reversal"
     __table_args__ = (
         CheckConstraint(f"source IN {REVERSAL_SOURCES}", name="source"),
         CheckConstraint("amount_minor > 0", name="amount"),
-        CheckConstraint("(source = 'staff') = (reversed_by IS NOT NULL)", name="who"),
+        CheckConstraint(f"(source IN {BY_A_PERSON}) = (reversed_by IS NOT NULL)", name="who"),
         Index(None, "reversed_at"),
     )
 

@@ -22,7 +22,7 @@ DIFFERENCE_KINDS = (
     "refunded_there",
     "disputed",
 )
-RESOLUTIONS = ("matched", "linked", "accepted")
+RESOLUTIONS = ("matched", "linked", "accepted", "taken_back", "written_off")
 
 
 class ReconciliationDay(Keyed, Leased, Base):
@@ -73,7 +73,10 @@ class ReconciliationDifference(Keyed, Base):
 
 
 class DifferenceSettlement(Keyed, Base):
-    """How a difference ended: ours turned up, a person linked it, or accepted it with a reason."""
+    """How a difference ended: ours turned up, a person linked it, or accepted it with a reason.
+
+    Of a lost dispute its payment was taken back, and is owed again or was written off.
+    """
 
     __tablename__ = "difference_settlement"
     __table_args__ = (

@@ -191,6 +191,35 @@ class TestAnAnswerThatIsNotTheWholeTruth:
         assert isinstance(found, Succeeded)
         assert found.refunded == given.amount
 
+    @pytest.mark.parametrize(("tax", "untaxed"), [(10_000, 0), (0, 110_000), (5_000, 55_000)])
+    def test_what_bears_no_tax_is_told_of_a_charge_and_of_what_goes_back(
+        self, stage: Stage, tax: int, untaxed: int
+    ) -> None:
+        buying = purchase(stage.till)
+        paid = stage.till.gateway.charge(
+            token=buying.method.token,
+            customer_key=buying.method.customer_key,
+            order_id=buying.order_id,
+            amount=AMOUNT,
+            tax_minor=tax,
+            name="A bill",
+            idempotency_key=buying.idempotency_key,
+            attempt_id="a",
+        )
+        assert isinstance(paid, Succeeded)
+        given = stage.till.gateway.refund(
+            gateway_payment_id=paid.gateway_payment_id,
+            amount=won(11_000),
+            reason="a part",
+            idempotency_key=f"refund-{uuid.uuid4().hex}",
+            tax_minor=tax // 10,
+        )
+        assert isinstance(given, Refunded)
+        told = stage.portone.ask("GET", f"/payments/{buying.order_id}").json()
+        assert (told["amount"]["taxFree"], told["amount"]["vat"]) == (untaxed, tax)
+        (gone,) = told["cancellations"]
+        assert (gone["taxFreeAmount"], gone["vatAmount"]) == (untaxed // 10, tax // 10)
+
     def test_a_wrong_secret_says_nothing_about_a_charge(self, stage: Stage) -> None:
         buying = purchase(stage.till)
         assert isinstance(buying.at(stage.till.stranger), Unknown)

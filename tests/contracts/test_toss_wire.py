@@ -308,6 +308,22 @@ class TestMoney:
 
 
 class TestARefund:
+    @pytest.mark.parametrize(("tax", "untaxed"), [(None, 0), (1_000, 0), (0, 11_000), (500, 5_500)])
+    def test_in_part_says_how_much_of_it_bore_no_tax(
+        self, till: TossTill, tax: int | None, untaxed: int
+    ) -> None:
+        payment = paid(till)
+        given = till.gateway.refund(
+            gateway_payment_id=payment.gateway_payment_id,
+            amount=won(11_000),
+            reason="a part",
+            idempotency_key=uuid.uuid4().hex,
+            tax_minor=tax,
+        )
+        assert isinstance(given, port.Refunded)
+        told = till.running.ask("GET", f"/v1/payments/{payment.gateway_payment_id}").json()
+        assert [piece["taxFreeAmount"] for piece in told["cancels"]] == [untaxed]
+
     def test_asked_for_again_after_its_key_is_the_one_that_there_was(self, till: TossTill) -> None:
         payment = paid(till)
         first = self.refund(till, payment)

@@ -18,11 +18,12 @@ from invoices import (
     account_deposits,
     credit_notes,
     gateway_events,
+    refund_queue,
     reversals,
     virtual_accounts,
 )
 from invoices.gateways.port import Absent, EventKind, GatewayEvent, Trust, Unknown
-from invoices.models import CreditGrant, Invoice, Payment, PaymentReversal, VirtualAccount
+from invoices.models import CreditGrant, Invoice, Payment, PaymentReversal, Refund, VirtualAccount
 from tests.factories import NOW, make_invoice, make_staff
 from tests.invoices.collecting import gateway_at
 from tests.sandbox.running import RunningSandbox
@@ -265,6 +266,31 @@ class TestADeposit:
             )
             look_until_believed(control_session, account)
         assert len(control_session.scalars(select(PaymentReversal)).all()) == 1
+
+    def test_goes_back_by_a_persons_transfer_and_never_through_the_gateway(
+        self, control_session: Session, sandbox: RunningSandbox
+    ) -> None:
+        invoice = make_invoice(control_session)
+        account = opened(control_session, invoice)
+        bank(sandbox, account)
+        look(control_session, account)
+        credit_notes.issue(
+            control_session=control_session,
+            invoice_id=invoice.id,
+            amount=Money(9_000, "KRW"),
+            keep=False,
+            reason="wrong seats",
+            staff_id=make_staff(control_session).id,
+            now=NOW,
+        )
+        refund = control_session.scalars(select(Refund)).one()
+        assert refund.state == "by_hand"
+        named = {"control_session": control_session, "refunds": [refund]}
+        assert refund_queue.by_transfer(**named) == {refund.id}
+        with pytest.raises(refund_queue.NotWaiting):
+            refund_queue.try_again(
+                control_session=control_session, refund_id=refund.id, actor=SYSTEM, now=NOW
+            )
 
     def test_taken_back_while_it_is_being_refunded_is_a_persons(
         self, control_session: Session, sandbox: RunningSandbox

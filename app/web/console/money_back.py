@@ -138,6 +138,7 @@ def money_back() -> str:
         "console/invoices/money_back.html",
         refunds=refunds,
         notes=notes,
+        by_transfer=refund_queue.by_transfer(control_session=control(), refunds=refunds),
         names={each.id: control().get_one(Tenant, each.tenant_id).name for each in refunds},
         asked=corrections.waiting(control_session=control(), limit=SHOWN_MAX),
         me=g.staff.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from app.web.db import control
 from app.web.format import money
 from app.web.i18n import gettext, lazy
 from app.web.refusals import words_of
-from invoices import gateway_accounts, reconciliation
+from invoices import gateway_accounts, lost_disputes, reconciliation
 from invoices import reconciliation_differences as differences
 from invoices.models import (
     Invoice,
@@ -62,6 +63,14 @@ CAUSES = {
     "charged_twice": lazy("Two charges for one order. Refund one at the gateway."),
     "told_otherwise": lazy("The same line said something else before. Ask the gateway."),
     "disputed": lazy("The payer's bank asks for it back. Answer in the gateway's console."),
+    "came_back": lazy("We had called the dispute lost; the money came after all."),
+}
+
+
+_ENDS: dict[str, Callable[..., object]] = {
+    "accept": differences.accept,
+    "owed": lost_disputes.owed_again,
+    "given_up": lost_disputes.written_off,
 }
 
 
@@ -95,6 +104,7 @@ def _page(*, error: TenantryError | None = None, failed: str = "") -> str:
             .order_by(ReconciliationDay.day.desc(), ReconciliationDay.gateway)
             .limit(DAYS_SHOWN)
         ).all(),
+        coverage=reconciliation.coverage(control_session=session),
         accounts=gateway_accounts.titles(control_session=session),
         kinds=KINDS,
         causes=CAUSES,
@@ -128,6 +138,11 @@ def _ends(session: Session, row: ReconciliationDifference) -> list[tuple[str, st
         ends.append(
             (f"refund:{refund.id}", gettext("It is our refund of %(amount)s", amount=amount))
         )
+    if lost_disputes.may_end(control_session=session, difference=row):
+        ends += [
+            ("owed", gettext("The dispute is lost: the invoice is owed again")),
+            ("given_up", gettext("The dispute is lost: write the invoice off")),
+        ]
     return [*ends, ("accept", gettext("Leave it among the differences"))]
 
 
@@ -154,8 +169,8 @@ def _settle(difference_id: UUID, how: str, reason: str) -> None:
         "now": clock.now(),
     }
     what, _, chosen = how.partition(":")
-    if what == "accept":
-        differences.accept(**said)
+    if how in _ENDS:
+        _ENDS[how](**said)
         return
     try:
         named = UUID(chosen)

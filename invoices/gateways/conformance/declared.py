@@ -126,6 +126,7 @@ class DeclaredCases(Cases):
             Capability.PREPARE: Capability.LOOKUP_BY_PAYMENT,
             Capability.LOOKUP_METHOD: Capability.REVOKE,
             Capability.REFUND_IN_PART: Capability.REFUND,
+            Capability.REFUND_TAX: Capability.REFUND_IN_PART,
             Capability.SIGNED_WEBHOOKS: Capability.WEBHOOKS,
             Capability.CHARGE_WEBHOOKS: Capability.WEBHOOKS,
             Capability.DISPUTES: Capability.WEBHOOKS,

@@ -244,19 +244,19 @@ def cancel(simulator: Simulator, payment_id: str, asked: dict[str, Any]) -> Outc
     given = remaining if asked.get("amount") is None else asked["amount"]
     if given > remaining:
         return _plain(refusal(409, "CANCEL_AMOUNT_EXCEEDS_CANCELLABLE_AMOUNT"))
-    return _cancelled(simulator, row, given, asked["reason"])
+    return _cancelled(simulator, row, given, asked)
 
 
-def _cancelled(simulator: Simulator, row: Row, given: int, reason: str) -> Outcome:
+def _cancelled(simulator: Simulator, row: Row, given: int, asked: dict[str, Any]) -> Outcome:
     now = simulator.stamp()
     cancellation = {
         "status": "SUCCEEDED",
         "id": new_id("cancellation"),
         "pgCancellationId": new_id("pg"),
         "totalAmount": given,
-        "taxFreeAmount": 0,
-        "vatAmount": given // 11,
-        "reason": reason,
+        "taxFreeAmount": asked.get("taxFreeAmount", 0),
+        "vatAmount": asked.get("vatAmount", given // 11),
+        "reason": asked["reason"],
         "requestedAt": now,
         "cancelledAt": now,
     }

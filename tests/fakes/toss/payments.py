@@ -232,18 +232,21 @@ def cancel(box: Box, merchant: str, payment_key: str, body: Body) -> tuple[Reply
     given = number(body, "cancelAmount", default=balance)
     if not 0 < given <= balance:
         raise Refusal("NOT_CANCELABLE_AMOUNT")
-    rows = take_back(payment, given, reason)
+    untaxed = number(body, "taxFreeAmount", default=0)
+    if untaxed > given:
+        raise Refusal("NOT_MATCHES_REFUNDABLE_AMOUNT")
+    rows = take_back(payment, given, reason, untaxed=untaxed)
     return Reply(200, shown(rows[0][1])), rows
 
 
-def take_back(payment: Body, given: int, reason: str) -> Rows:
+def take_back(payment: Body, given: int, reason: str, *, untaxed: int = 0) -> Rows:
     """This function will cancel so much of a payment, whoever wanted it."""
     transaction = _transaction(payment, "CANCELED", -given)
     left = payment["balanceAmount"] - given
     piece = {
         "cancelAmount": given,
         "cancelReason": reason,
-        "taxFreeAmount": 0,
+        "taxFreeAmount": untaxed,
         "taxExemptionAmount": 0,
         "refundableAmount": left,
         "easyPayDiscountAmount": 0,

@@ -70,12 +70,13 @@ def portone(ear: Ear, tmp_path: Path) -> Iterator[RunningPortOne]:
         yield running
 
 
-def open_account(gateway: str, **credentials: str) -> str:
+def open_account(gateway: str, *, code: str = "", **credentials: str) -> str:
+    code = code or f"{gateway}-main"
     with transaction() as session:
         gateway_accounts.add(
             control_session=session,
             account=gateway_accounts.NewAccount(
-                code=f"{gateway}-main",
+                code=code,
                 gateway=gateway,
                 title_ko="카드",
                 title_en="Card",
@@ -84,7 +85,7 @@ def open_account(gateway: str, **credentials: str) -> str:
             actor=SYSTEM,
             now=NOW,
         )
-    return f"{gateway}-main"
+    return code
 
 
 def owing(account: str, register: Callable[[str], RegisteredMethod]) -> UUID:
