@@ -41,6 +41,19 @@ def from_credit(*, control_session: Session, invoice_id: UUID) -> int:
     return _from_credit(control_session, invoice_id, frozenset())
 
 
+def proved_too_much(*, control_session: Session, invoice_id: UUID) -> int:
+    """This function will return what slips prove of money that is neither here nor kept as credit.
+
+    It went back another way than through its card: somebody has to have the slip corrected.
+    """
+    kept = control_session.scalar(
+        select(func.coalesce(func.sum(CreditGrant.amount_minor), 0))
+        .join(CreditNote, CreditNote.id == CreditGrant.credit_note_id)
+        .where(CreditNote.invoice_id == invoice_id)
+    )
+    return max(0, _beyond(control_session, invoice_id, frozenset()) - int(kept or 0))
+
+
 def _proved(control_session: Session, invoice_id: UUID, seen: frozenset[UUID]) -> int:
     by_card = _by_card(control_session, invoice_id)
     return by_card + _from_credit(control_session, invoice_id, seen)

@@ -9,18 +9,21 @@ from datetime import timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.base.audit import SYSTEM
 from invoices import (
     evidence,
     invoicing,
     papers_by_hand,
     periods,
+    refund_queue,
     settlement,
     vat_slips,
 )
+from invoices.gateways.port import DeclineClass, Declined
 from invoices.models import Invoice, Payment, TaxInvoice, VatEvidence
 from tests.factories import NOW, make_invoice, make_readings
 from tests.invoices.test_papers_by_hand import by_card
-from tests.invoices.test_refunds import take_back
+from tests.invoices.test_refunds import refunds_of, send, take_back
 from tests.invoices.test_settlement import TOTAL, receive
 
 KEPT = 50_000
@@ -163,6 +166,32 @@ class TestASupplyPaidInPartByCard:
         use_credit(control_session, after)
         # 59,000 are left of it: so much of the slip proves itself, and 41,000 what comes next.
         assert vat_slips.from_credit(control_session=control_session, invoice_id=after.id) == 41_000
+        assert too_much(control_session, before) == 0
+
+    def test_proves_too_much_where_a_card_s_money_went_back_by_bank(
+        self, control_session: Session
+    ) -> None:
+        invoice = make_invoice(control_session)
+        receive(control_session, invoice, TOTAL - 100_000)
+        by_card(control_session, invoice, 100_000)
+        assert chosen(control_session, invoice) == "by_hand"
+        note = take_back(control_session, invoice, TOTAL)
+        for refund in refunds_of(control_session, note):
+            if refund.state == "due":
+                send(control_session, refund, Declined(DeclineClass.OUR_FAULT, "GONE", "no card"))
+            refund_queue.declare_sent(
+                control_session=control_session,
+                refund_id=refund.id,
+                why="the bank's confirmation",
+                actor=SYSTEM,
+                now=NOW,
+            )
+        assert too_much(control_session, invoice) == 100_000
+        assert papers_by_hand.parts(control_session=control_session, invoice=invoice) == []
+
+
+def too_much(session: Session, invoice: Invoice) -> int:
+    return vat_slips.proved_too_much(control_session=session, invoice_id=invoice.id)
 
 
 def evidence_of(session: Session, invoice: Invoice) -> VatEvidence:

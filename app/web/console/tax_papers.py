@@ -32,6 +32,7 @@ from invoices import (
     tax_invoices,
     tax_issuing,
     vat_deadlines,
+    vat_slips,
 )
 from invoices.documents.papers import Amendment, Party
 from invoices.models import CashReceipt, Invoice, TaxInvoice, VatEvidence, tax_invoice_is_open
@@ -168,6 +169,7 @@ def _made_elsewhere(invoice: Invoice) -> dict[str, Any]:
         "paper_names": evidence_words.PAPERS,
         "notes": papers_by_hand.notes(control_session=control(), invoice_id=invoice.id),
         "waits": papers_by_hand.is_to_be_made(control_session=control(), invoice_id=invoice.id),
+        "too_much": vat_slips.proved_too_much(control_session=control(), invoice_id=invoice.id),
         "issue_by": vat_deadlines.issue_by(invoice.supplied_on),
     }
 
