@@ -334,6 +334,7 @@ class BilledSpan(Keyed, Base):
             name="ex_billed_span_once",
         ),
         Index(None, "invoice_id"),
+        Index(None, "line_id"),
         Index(None, "subscription_id"),
     )
 
@@ -369,6 +370,7 @@ class CreditGrant(Keyed, Base):
         CheckConstraint(
             "(source = 'credit_note') = (credit_note_id IS NOT NULL)", name="credit_note"
         ),
+        Index(None, "carried_by"),
         Index(
             "ix_credit_grant_open",
             "tenant_id",
@@ -418,6 +420,7 @@ class CreditUse(Keyed, Base):
         CheckConstraint("(line_id IS NULL) <> (payment_id IS NULL)", name="line_or_payment"),
         Index(None, "grant_id"),
         Index(None, "invoice_id"),
+        Index(None, "line_id"),
     )
 
     grant_id: Mapped[UUID] = mapped_column(ForeignKey("credit_grant.id"))

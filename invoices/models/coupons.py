@@ -91,6 +91,7 @@ class CouponUse(Keyed, Base):
         CheckConstraint("state IN ('used', 'void')", name="state"),
         Index("ix_coupon_use_redemption_id", "redemption_id"),
         Index("ix_coupon_use_invoice_id", "invoice_id"),
+        Index("ix_coupon_use_line_id", "line_id"),
     )
 
     redemption_id: Mapped[UUID] = mapped_column(ForeignKey("coupon_redemption.id"))

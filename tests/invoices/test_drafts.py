@@ -183,6 +183,19 @@ class TestADraftInItsGrace:
         assert (issued.subtotal_minor, grant.used_minor) == (140_000, 50_000)
         assert broken_rules(control_session) == []
 
+    def test_is_taken_back_without_reading_a_whole_table(self, control_session: Session) -> None:
+        # Each row that goes is looked for wherever something may refer to it.
+        unindexed = control_session.execute(
+            text(
+                "SELECT c.conrelid::regclass::text, a.attname FROM pg_constraint c"
+                " JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]"
+                " WHERE c.contype = 'f' AND c.confrelid IN ('invoice'::regclass,"
+                " 'invoice_line'::regclass) AND NOT EXISTS (SELECT FROM pg_index i"
+                " WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1])"
+            )
+        )
+        assert unindexed.all() == []
+
 
 class TestTheBrake:
     @pytest.fixture
