@@ -63,8 +63,12 @@ def store(*, control_session: Session, gateway: str, event: Heard, now: datetime
         control_session=control_session, gateway=gateway, event=event, now=now
     )
     method_id = revoked_methods.named(control_session=control_session, gateway=gateway, event=event)
-    ours = of_account or method_id is not None or _is_ours(control_session, gateway, event)
-    if event.trust != Trust.SIGNED and not ours:
+    if not (
+        event.trust == Trust.SIGNED
+        or of_account
+        or method_id is not None
+        or _is_ours(control_session, gateway, event)
+    ):
         return False
     if event.trust == Trust.UNSIGNED and _waits_already(control_session, gateway, event):
         return False
