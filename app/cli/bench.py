@@ -146,15 +146,21 @@ def bench_command(*, name: str, as_json: bool, **asked: Any) -> None:
 
 
 def provision(asked: Asked) -> Iterator[Figure]:
-    """This function will compare making a tenant with a bare CREATE DATABASE … TEMPLATE."""
+    """This function will compare making a tenant with a bare CREATE DATABASE … TEMPLATE, and hold
+    the whole way from an approval to the trial to its limit.
+    """
+    from app.cli.bench_approval import LIMIT_SECONDS, approvals_to_trials  # noqa: PLC0415
     from tenants.bench import compare_provisioning  # noqa: PLC0415 - each bench loads its own
 
     times = asked.n or 20
     with scratch_control():
         ours, floor = compare_provisioning(n=times, transaction=control_session, now=clock.now())
+        whole = approvals_to_trials(n=times)
     yield compared(
         "provision", statistics.median(ours) * 1000, statistics.median(floor) * 1000, 3.0, times
     )
+    name = "provision: approval to trial, by dispatcher and worker"
+    yield compared(name, statistics.median(whole) * 1000, LIMIT_SECONDS * 1000, 1.0, times)
 
 
 def documents(asked: Asked) -> Iterator[Figure]:
@@ -200,12 +206,17 @@ def papers(asked: Asked) -> Iterator[Figure]:
 
 def pages(asked: Asked) -> Iterator[Figure]:
     """This function will measure pages over a control database of realistic size."""
-    from app.cli.bench_pages import PAGE_LIMIT_MS, measure  # noqa: PLC0415 - likewise
+    from app.cli.bench_memory import LIMIT_MB  # noqa: PLC0415 - likewise
+    from app.cli.bench_pages import PAGE_LIMIT_MS, measure, measure_memory  # noqa: PLC0415
 
     times = asked.n or 30
     with scratch_control() as database:
         for path, median_ms in measure(database=database, times=times, months=asked.months):
             yield compared(f"pages {path}", median_ms, PAGE_LIMIT_MS, 1.0, times)
+        held = measure_memory()
+    name = "pages: a web process that has served them all"
+    ratio = round(held / LIMIT_MB, 3)
+    yield Figure(name, round(held, 1), LIMIT_MB, ratio, 1.0, "lower", "MB", times)
 
 
 def ingest(asked: Asked) -> Iterator[Figure]:

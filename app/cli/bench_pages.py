@@ -19,6 +19,7 @@ from app.base import accounts, clock, installation, sessions
 from app.base.audit import SYSTEM
 from app.base.config import CHECKOUT
 from app.base.db import control_session
+from app.cli.bench_memory import web_process_mb
 from invoices import catalogue
 
 PAGE_LIMIT_MS = 15.0
@@ -48,7 +49,7 @@ def measure(*, database: str, times: int, months: int = MONTHS) -> Iterator[tupl
     # What gunicorn loads, built anew now that this process has turned to another database.
     app: Flask = runpy.run_path(str(CHECKOUT / "wsgi.py"))["app"]
     client = app.test_client(use_cookies=True)
-    _sign_in(client)
+    sign_in(client)
     samples = _samples()
     # All addresses first: a request must find no context of ours to share a transaction with.
     for path in list(_paths(app, samples)):
@@ -58,6 +59,22 @@ def measure(*, database: str, times: int, months: int = MONTHS) -> Iterator[tupl
         if answer.status_code != 200 or answer.mimetype != "text/html":
             continue
         yield _label(path, samples), _median_ms(client, path, times)
+
+
+def measure_memory() -> float:
+    """This function will return the megabytes that a web process holds having served all of them.
+
+    Call it where `measure` has filled the database.
+    """
+    app: Flask = runpy.run_path(str(CHECKOUT / "wsgi.py"))["app"]
+    client = app.test_client(use_cookies=True)
+    cookie = sign_in(client)
+    opened = [
+        path
+        for path in list(_paths(app, _samples()))
+        if client.get(path).status_code == HTTPStatus.OK
+    ]
+    return web_process_mb(pages=opened, cookie=cookie)
 
 
 def fill(database: str, *, months: int) -> None:
@@ -89,7 +106,8 @@ def fill(database: str, *, months: int) -> None:
         connection.execute("VACUUM (ANALYZE)")
 
 
-def _sign_in(client: FlaskClient) -> None:
+def sign_in(client: FlaskClient) -> str:
+    """This function will sign the bench's member of staff in, and return the cookie of it."""
     from app.web.sessions import cookie_name  # noqa: PLC0415
 
     with control_session() as session:
@@ -102,6 +120,7 @@ def _sign_in(client: FlaskClient) -> None:
             real_now=clock.real_now(),
         )
     client.set_cookie(cookie_name("staff"), f"s.{token}")
+    return f"{cookie_name('staff')}=s.{token}"
 
 
 def _samples() -> dict[str, str]:
