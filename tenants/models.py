@@ -19,7 +19,8 @@ APPLICATION = machine(
     {
         "submitted": ("confirmed", "erased"),
         "confirmed": ("approved", "rejected"),
-        "approved": ("erased",),
+        # Taken back where no database could be made.
+        "approved": ("rejected", "erased"),
         "rejected": ("erased",),
         "erased": (),
     },
@@ -27,7 +28,7 @@ APPLICATION = machine(
 TENANT = machine(
     "tenant",
     {
-        "approved": ("trialing",),
+        "approved": ("trialing", "destroyed"),
         "trialing": ("active", "suspended"),
         "active": ("past_due", "suspended"),
         "past_due": ("active", "suspended"),

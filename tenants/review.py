@@ -297,6 +297,44 @@ def reject(
     """
     sentences = _reason(reason, ground)
     application = _held(control_session, application_id, actor, now)
+    return _refuse(control_session, application, actor, now, ground=ground, sentences=sentences)
+
+
+def take_back(
+    *, control_session: Session, application_id: UUID, reason: str, actor: Actor, now: datetime
+) -> Application:
+    """This function will reject an application after all, whose approval came to nothing.
+
+    Its tenant must be gone. The applicant gets the mail that every rejection sends.
+
+    Raises: ApplicationNotFound, IllegalMove; Invalid for the reason.
+    """
+    sentences = _reason(reason, "other")
+    application = control_session.get(
+        Application, application_id, with_for_update=True, populate_existing=True
+    )
+    if application is None:
+        raise ApplicationNotFound("There is no such application.")
+    return _refuse(control_session, application, actor, now, ground="other", sentences=sentences)
+
+
+def check_reason(*, reason: str) -> None:
+    """This function will refuse a reason that no applicant could be told.
+
+    Raises: Invalid.
+    """
+    _reason(reason, "other")
+
+
+def _refuse(
+    control_session: Session,
+    application: Application,
+    actor: Actor,
+    now: datetime,
+    *,
+    ground: str,
+    sentences: str,
+) -> Application:
     _decide(control_session, application, "rejected", actor, now, why=ground)
     application.reject_reason = sentences
     application.dedupe_hash = None

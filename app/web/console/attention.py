@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from app.base import clock
 from app.base.config import settings
+from app.base.db import control_session as control_transaction
 from app.base.errors import Invalid
 from app.base.messages import Message
 from app.web import evidence_words
@@ -48,7 +49,7 @@ from invoices import (
 )
 from invoices.models import Invoice
 from invoices.periods import months_after
-from tenants import business_status
+from tenants import business_status, giving_up
 from tenants.business_models import BusinessStatus
 from tenants.models import Tenant
 from tenants.texts import one_line
@@ -151,6 +152,7 @@ def index() -> str:
         business_names=_business_names(flagged),
         business_words=businesses.WORDS,
         may_act=g.staff.role in ("finance", "admin"),
+        may_give_up=g.staff.role == "admin",
         now=now,
     )
 
@@ -296,6 +298,22 @@ def bill_again(subscription_id: UUID) -> Any:
     )
     control().commit()
     flash(gettext("It is tried again within seconds."), "good")
+    return see_other(url_for(".index"))
+
+
+@console_attention.post("/parked/provisioning/<uuid:tenant_id>/give-up")
+@staff_required("admin")
+def give_up(tenant_id: UUID) -> Any:
+    """This function will undo a tenant that can't be made, and reject its application."""
+    control().rollback()  # what is done on the cluster has transactions of its own
+    giving_up.give_up(
+        transaction=control_transaction,
+        tenant_id=tenant_id,
+        reason=request.form.get("why", ""),
+        actor=g.actor,
+        now=clock.now(),
+    )
+    flash(gettext("What was made is undone, and the applicant is told."), "good")
     return see_other(url_for(".index"))
 
 

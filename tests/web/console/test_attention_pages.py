@@ -11,9 +11,10 @@ from app.base.config import settings
 from app.base.db import control_session
 from invoices import evidence, write_offs
 from invoices.models import Invoice, PaymentAttempt, ReconciliationDay
-from tenants.models import ProvisioningRun
-from tests.factories import NOW, make_staff
+from tenants.models import Application, ProvisioningRun, Tenant
+from tests.factories import NOW, make_application, make_staff
 from tests.invoices.test_reversals import ask_for_cash_receipt, settled, take_back
+from tests.tenants.approved import approve
 from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.stage import long_life, troubles
 
@@ -144,6 +145,27 @@ class TestTryAgain:
         assert send(client, PAGE, {}, to=to).status_code == 303
         with control_session() as session:
             assert session.get_one(ReconciliationDay, day.id).attempts == 0
+
+    def test_or_an_admin_gives_the_tenant_up(self, client: Any, app: Any) -> None:
+        with control_session() as session:
+            application_id = make_application(session, state="approved").id
+        tenant_id = approve(now=NOW, application_id=application_id)
+        with control_session() as session:
+            run = session.get_one(ProvisioningRun, tenant_id)
+            run.attempts, run.last_error = settings().work_attempts_max, "NoRoom: full"
+        to = f"{PAGE}/parked/provisioning/{tenant_id}/give-up"
+        finance = app.test_client()
+        sign_in_staff(finance, "finance")
+        assert to not in finance.get(PAGE).text
+        assert send(finance, PAGE, {"why": "x" * 40}, to=to).status_code == 403
+        sign_in_staff(client, "admin")
+        assert to in client.get(PAGE).text
+        assert send(client, PAGE, {"why": " "}, to=to).status_code == 422
+        assert send(client, PAGE, {"why": "There is no room for you."}, to=to).status_code == 303
+        with control_session() as session:
+            assert session.get_one(Tenant, tenant_id).state == "destroyed"
+            assert session.get_one(Application, application_id).state == "rejected"
+        assert to not in client.get(PAGE).text
 
     @pytest.mark.parametrize("word", ["provisioning", "nonsense", "tenant; DROP TABLE"])
     def test_of_nothing_is_not_found(self, client: Any, word: str) -> None:
