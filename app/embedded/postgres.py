@@ -59,8 +59,6 @@ SCRATCH_SETTINGS = {
     "shared_buffers": "'64MB'",
     # Tests run beside each other, and one of them with a hundred connections.
     "max_connections": "400",
-    # Tests run beside each other, and one of them with a hundred connections.
-    "max_connections": "400",
     # Nor is a password of it worth the work of guessing: signing in costs more than most queries.
     "scram_iterations": "1",
 }
