@@ -1,14 +1,14 @@
 """Methods that gateways revoke and are yet to forget; disputes that are lost
 
 Revision ID: 0025
-Revises: 0028
+Revises: 0024
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0025"
-down_revision = "0028"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 

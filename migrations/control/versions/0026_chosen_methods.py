@@ -1,13 +1,13 @@
 """The method that a customer allows to stand in for another, and imports that finance discards
 
-Revision ID: 0024
+Revision ID: 0026
 Revises: 0025
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
+revision = "0026"
 down_revision = "0025"
 branch_labels = None
 depends_on = None

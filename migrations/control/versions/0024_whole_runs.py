@@ -1,13 +1,13 @@
 """What a day's bills come to is known before the first goes out, and a release names its drafts
 
-Revision ID: 0028
+Revision ID: 0024
 Revises: 0023
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0028"
+revision = "0024"
 down_revision = "0023"
 branch_labels = None
 depends_on = None

@@ -1,14 +1,14 @@
 """One contract of a tenant at a time, so that no day is billed by two; when a pause began
 
-Revision ID: 0026
-Revises: 0024
+Revision ID: 0027
+Revises: 0026
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0026"
-down_revision = "0024"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
