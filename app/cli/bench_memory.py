@@ -31,5 +31,7 @@ def web_process_mb(*, pages: Sequence[str], cookie: str) -> float:
             for path in [*pages] * ROUNDS:
                 if reader.get(path).status_code != httpx.codes.OK:
                     raise RuntimeError(f"{path} does not open at the web server")
-        serving = psutil.Process(os.getpid()).children(recursive=True)
+        # The servers of this checkout may be children of ours, too.
+        children = psutil.Process(os.getpid()).children(recursive=True)
+        serving = [each for each in children if "gunicorn" in each.cmdline()]
         return max(float(each.memory_info().rss) for each in serving) / MB
