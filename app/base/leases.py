@@ -52,18 +52,21 @@ def claim(
     a row that kills its worker runs out of attempts instead of killing workers for ever.
     """
     key = model.__mapper__.primary_key[0]
+    # Apart, and so asked once: beneath IN some plans ask it anew for each row that they update; as
+    # it skips what is locked, it then names another row each time, and its limit holds nothing.
     chosen = (
         select(key)
         .where(due, free(model))
         .order_by(order_by if order_by is not None else key)
         .limit(limit)
         .with_for_update(skip_locked=True, of=model)
-        .scalar_subquery()
+        .cte("chosen")
+        .prefix_with("MATERIALIZED")
     )
     held = lease or timedelta(seconds=settings().lease_seconds)
     claimed = control_session.execute(
         update(model)
-        .where(key.in_(chosen))
+        .where(key.in_(select(chosen)))
         .values(lease_until=func.clock_timestamp() + held, attempts=model.attempts + 1)
         .returning(key)
         .execution_options(synchronize_session=False)

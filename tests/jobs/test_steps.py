@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.base import leases
 from app.base.db import control_session
@@ -58,6 +58,28 @@ def fetch(key: UUID) -> Slot:
 def claimable(key: UUID) -> bool:
     with control_session() as session:
         return session.scalar(select(Slot.id).where(Slot.id == key, leases.free(Slot))) is not None
+
+
+class TestClaiming:
+    # Plans that PostgreSQL chooses by what it knows of a table: on any day it may be any of these.
+    @pytest.mark.parametrize(
+        "avoided",
+        [
+            (),
+            ("hashjoin", "mergejoin", "hashagg", "material", "memoize"),
+            ("hashjoin", "mergejoin", "hashagg", "sort", "indexscan", "bitmapscan", "material"),
+        ],
+    )
+    def test_takes_no_more_than_asked_by_any_plan(
+        self, rows: list[UUID], avoided: tuple[str, ...]
+    ) -> None:
+        with control_session() as session:
+            for each in avoided:
+                session.execute(text(f"SET LOCAL enable_{each} = off"))
+            claimed = leases.claim(
+                control_session=session, model=Slot, due=OPEN, limit=2, order_by=Slot.due_at
+            )
+        assert claimed == sorted(rows[:2])
 
 
 class TestSettling:
