@@ -140,7 +140,9 @@ def _reserve(control_session: Session, run: ProvisioningRun, now: datetime) -> s
 def _order(control_session: Session, run: ProvisioningRun, step: str) -> Order:
     row = control_session.execute(
         _PLACE, {"tenant_id": run.tenant_id, "live_states": list(LIVE_STATES)}
-    ).one()
+    ).one_or_none()
+    if row is None:
+        raise NoSuchRun("This run has no place on a cluster: there is nothing to go on with.")
     admin = administrator(control_session, run.tenant_id)
     return Order(
         tenant_id=run.tenant_id,

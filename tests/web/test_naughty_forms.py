@@ -60,6 +60,7 @@ RARE_AT_THE_CONSOLE = {
     *("console_tax_papers.note_made", "console_tax_papers.receipt_again"),
     *("console_tax_papers.receipt_declared", "console_tenants.end_override"),
     *("console_tenants.extend", "console_tenants.unblock", "console_transfers.take_up"),
+    *("console_tenants.erase", "console_tenants.keep"),
     *("review.extend", "review.release"),
 }
 # These end the visit, and take nothing that is typed.

@@ -162,7 +162,7 @@ class TestDeadlines:
         sign_in_staff(client, "finance")
         page = client.get(DEADLINES).text
         assert "그 전에 이 시스템에서 발급한 세금계산서 1건" in page
-        assert "state=issued" in page
+        assert "state=to-hand-in" in page
 
     def test_name_what_failed_and_why(self, client: Any) -> None:
         with control_session() as session:
