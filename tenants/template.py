@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import create_engine, select
 from sqlalchemy.engine import make_url
@@ -27,6 +24,11 @@ from app.base.installation import TENANT_ROWS_ROLE, TENANT_SCHEMA_ROLE
 from tenants import clusters
 from tenants.databases import provisioner_connection, provisioner_url, without_login
 from tenants.models import Cluster
+
+# Loaded by whoever migrates: a web process does not.
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 MIGRATIONS = CHECKOUT / "migrations" / "tenant"
 HOME_CLUSTER = "home"
@@ -126,6 +128,8 @@ def migrate(cluster_url: str, database: str, revision: str = "head") -> None:
 
     Alembic keeps its state in module globals: never from two threads of one process.
     """
+    from alembic import command  # noqa: PLC0415
+
     url = provisioner_url(cluster_url, database=database).set(drivername="postgresql+psycopg")
     engine = create_engine(url, poolclass=NullPool)
     config = alembic_config()
@@ -137,6 +141,8 @@ def migrate(cluster_url: str, database: str, revision: str = "head") -> None:
 
 def alembic_config() -> Config:
     """This function will return the configuration of the tenants' history."""
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
@@ -146,7 +152,7 @@ def alembic_config() -> Config:
 @lru_cache(maxsize=1)
 def head_revision() -> str:
     """This function will return the newest revision of the tenants' history."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    head = _scripts().get_current_head()
     assert head is not None, "the tenants' history has a revision"
     return head
 
@@ -154,8 +160,13 @@ def head_revision() -> str:
 @lru_cache(maxsize=1)
 def known_revisions() -> frozenset[str]:
     """This function will return every revision that this code can bring a database from or to."""
-    history = ScriptDirectory.from_config(alembic_config()).walk_revisions()
-    return frozenset(script.revision for script in history)
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return ScriptDirectory.from_config(alembic_config())
 
 
 @lru_cache(maxsize=1)

@@ -5,9 +5,9 @@ Only this module signs in as the cluster's administrator.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
@@ -22,6 +22,9 @@ from app.base.db import (
     usage_admin_url,
     usage_is_apart,
 )
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Owns every table inside tenant databases; nobody signs in as it.
 TENANT_SCHEMA_ROLE = "tenantry_tenant_schema"
@@ -140,11 +143,15 @@ def lock_down_database(connection: psycopg.Connection, name: str) -> None:
 
 def migrate_control(revision: str = "head") -> None:
     """This function will bring the control schema to a revision, by default the newest."""
+    from alembic import command  # noqa: PLC0415 - a web process migrates nothing
+
     command.upgrade(alembic_config(), revision)
 
 
 def migrate_usage(revision: str = "head") -> None:
     """This function will bring the tables of pushed usage to a revision, wherever they lie."""
+    from alembic import command  # noqa: PLC0415 - likewise
+
     command.upgrade(usage_alembic_config(), revision)
 
 
@@ -159,6 +166,8 @@ def usage_alembic_config() -> Config:
 
 
 def _history(name: str) -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - likewise
+
     config = Config()
     config.set_main_option("script_location", str(CHECKOUT / "migrations" / name))
     config.set_main_option("path_separator", "os")

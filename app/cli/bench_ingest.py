@@ -243,7 +243,11 @@ def web_server() -> Iterator[int]:
         ]
         with log.open("wb") as output:
             server = subprocess.Popen(
-                command, stdout=output, stderr=output, cwd=CHECKOUT, env={**os.environ}
+                command,
+                stdout=output,
+                stderr=output,
+                cwd=CHECKOUT,
+                env=os.environ | {"MALLOC_ARENA_MAX": "2"},
             )
         try:
             _wait_for(port, server, log)

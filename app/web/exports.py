@@ -17,7 +17,6 @@ from decimal import Decimal
 from typing import Any, BinaryIO, cast
 from zoneinfo import ZoneInfo
 
-import xlsxwriter
 from flask import Response
 from werkzeug.utils import secure_filename
 
@@ -77,6 +76,8 @@ def xlsx_file(*, title: str, columns: Sequence[Column], rows: Iterable[Sequence[
 
     Texts are stored as texts, so nothing in them is ever a formula or a link.
     """
+    import xlsxwriter  # noqa: PLC0415 - few of the pages that a web process serves write one
+
     file = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115 - the response closes it
     book = xlsxwriter.Workbook(
         file,

@@ -8,9 +8,6 @@ from functools import lru_cache
 from app.base.config import settings
 from app.base.errors import NotFound
 from invoices.tax_papers import seals
-from invoices.tax_papers.offline import OfflineIssuer
-from invoices.tax_papers.popbill import PopbillIssuer
-from invoices.tax_papers.popbill_wire import PopbillWire
 from invoices.tax_papers.port import TaxIssuer
 
 
@@ -29,11 +26,17 @@ def issuer(name: str) -> TaxIssuer:
 
 @lru_cache(maxsize=4)
 def _opened(name: str, _process: int) -> TaxIssuer:
+    """Each is loaded when it is wanted: a web process that signs nothing holds no signer."""
     s = settings()
     match name:
         case "offline":
+            from invoices.tax_papers.offline import OfflineIssuer  # noqa: PLC0415
+
             return OfflineIssuer(registration=s.tax_issuer_registration, seal=seals.seal())
         case "popbill":
+            from invoices.tax_papers.popbill import PopbillIssuer  # noqa: PLC0415
+            from invoices.tax_papers.popbill_wire import PopbillWire  # noqa: PLC0415
+
             return PopbillIssuer(
                 wire=PopbillWire(
                     url=s.popbill_url or _popbill_host(s.popbill_test),
