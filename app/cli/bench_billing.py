@@ -24,6 +24,7 @@ from sqlalchemy import text
 from app.base import installation
 from app.base.audit import SYSTEM
 from app.base.db import APP_ROLE, close_connections, control_session, role_url, usage_session
+from app.cli import bench_scratch
 from invoices import catalogue, invoicing
 from invoices.charges import Charge
 from invoices.plan_terms import PlanTerms
@@ -91,7 +92,7 @@ def fill(database: str, *, subscriptions: int, events: int, analysed: bool = Tru
     """
     with installation.administrator(database=database) as connection:
         connection.execute("ANALYZE")
-        before = _sizes(connection)
+        before = bench_scratch.sizes(connection)
     _publish()
     with installation.administrator(database=database) as connection:
         connection.execute(
@@ -111,38 +112,7 @@ def fill(database: str, *, subscriptions: int, events: int, analysed: bool = Tru
     with installation.administrator(database=database) as connection:
         connection.execute("VACUUM (ANALYZE)")
         if not analysed:
-            _forget_statistics(connection, before)
-
-
-def _sizes(connection: psycopg.Connection) -> list[tuple[str, int, float]]:
-    """What the planner believes of each table: its pages and rows."""
-    return connection.execute(
-        "SELECT relname, relpages, reltuples FROM pg_class WHERE relkind = 'r'"
-        " AND relnamespace = 'public'::regnamespace"
-    ).fetchall()
-
-
-def _forget_statistics(
-    connection: psycopg.Connection, before: Sequence[tuple[str, int, float]]
-) -> None:
-    """This function will have the planner believe what it did before, and nobody tell it better.
-
-    The tables themselves stay as they are after a VACUUM: only the statistics are old.
-    """
-    for table, pages, rows in before:
-        connection.execute(
-            sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(table))
-        )
-        connection.execute(
-            "SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', %s::text,"
-            " 'relpages', %s::integer, 'reltuples', %s::real)",
-            (table, pages, rows),
-        )
-        connection.execute(
-            "SELECT pg_clear_attribute_stats('public', %s, attname, false) FROM pg_attribute"
-            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
-            (table, table),
-        )
+            bench_scratch.forget_statistics(connection, before)
 
 
 def _publish() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -68,6 +68,37 @@ def turn_to(values: dict[str, str | None]) -> None:
             os.environ[key] = value
     settings.cache_clear()
     close_connections()
+
+
+def sizes(connection: psycopg.Connection) -> list[tuple[str, int, float]]:
+    """This function will return what the planner believes of each table: its pages and rows."""
+    return connection.execute(
+        "SELECT relname, relpages, reltuples FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = 'public'::regnamespace"
+    ).fetchall()
+
+
+def forget_statistics(
+    connection: psycopg.Connection, before: Sequence[tuple[str, int, float]]
+) -> None:
+    """This function will have the planner believe what it did before, and nobody tell it better.
+
+    The tables themselves stay as they are after a VACUUM: only the statistics are old.
+    """
+    for table, pages, rows in before:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(table))
+        )
+        connection.execute(
+            "SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', %s::text,"
+            " 'relpages', %s::integer, 'reltuples', %s::real)",
+            (table, pages, rows),
+        )
+        connection.execute(
+            "SELECT pg_clear_attribute_stats('public', %s, attname, false) FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            (table, table),
+        )
 
 
 def _drop(name: str) -> None:
