@@ -13,6 +13,7 @@ from app.web.console import (  # noqa: F401 - they add pages
     moving,
     new_plans,
     tax_said,
+    tenant_acts,
 )
 from app.web.console.accounts import console_accounts
 from app.web.console.api_keys import console_api_keys

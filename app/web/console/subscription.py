@@ -15,7 +15,8 @@ from app.base.errors import Conflict, Invalid
 from app.web import changing, subscribed
 from app.web.auth import see_other, staff_required
 from app.web.change_pages import Door
-from app.web.console.tenants import CARERS, REASON_LENGTH_MAX, NoSuchTenant
+from app.web.console.tenant_acts import REASON_LENGTH_MAX
+from app.web.console.tenants import CARERS, NoSuchTenant
 from app.web.db import control
 from app.web.i18n import gettext
 from app.web.refusals import words_of
