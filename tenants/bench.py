@@ -71,40 +71,38 @@ def _time_our_run(
         return time.perf_counter() - started
 
 
+def approve(*, control_session: Session, now: datetime) -> tuple[UUID, str]:
+    """This function will write a tenant as review leaves it, and return its id and its run's."""
+    run = ids.opaque()
+    tenant = Tenant(
+        slug=f"bench-{run}",
+        name="Bench",
+        country="KR",
+        language="ko",
+        timezone="Asia/Seoul",
+        currency="KRW",
+        plan_code="team",
+        limits={"seats": 10, "storage_bytes": 10**10},
+        trial_days=14,
+        created_at=now,
+    )
+    states.begin(control_session=control_session, machine=TENANT, row=tenant, actor=SYSTEM, now=now)
+    admin = {"email": f"{run}@customer.example", "name": "Bench", "created_at": now}
+    control_session.add(TenantAdmin(tenant_id=tenant.id, **admin))
+    control_session.add(ProvisioningRun(tenant_id=tenant.id, run=run, started_at=now))
+    return tenant.id, run
+
+
 @contextmanager
 def _approved(connection: Connection, transaction: Transaction, now: datetime) -> Iterator[UUID]:
     """A tenant as review leaves it; afterwards its database and role are gone again."""
-    run = ids.opaque()
     with transaction() as session:
-        tenant = Tenant(
-            slug=f"bench-{run}",
-            name="Bench",
-            country="KR",
-            language="ko",
-            timezone="Asia/Seoul",
-            currency="KRW",
-            plan_code="team",
-            limits={"seats": 10, "storage_bytes": 10**10},
-            trial_days=14,
-            created_at=now,
-        )
-        states.begin(control_session=session, machine=TENANT, row=tenant, actor=SYSTEM, now=now)
-        session.add_all(
-            [
-                TenantAdmin(
-                    tenant_id=tenant.id,
-                    email=f"{run}@customer.example",
-                    name="Bench",
-                    created_at=now,
-                ),
-                ProvisioningRun(tenant_id=tenant.id, run=run, started_at=now),
-            ]
-        )
+        tenant_id, run = approve(control_session=session, now=now)
     try:
-        yield tenant.id
+        yield tenant_id
     finally:
         name = clusters.object_name(run)
         clusters.drop_database(connection, database=name, run=run)
         clusters.drop_role(connection, role=name, run=run)
         with transaction() as session:
-            provisioning.release_place(control_session=session, tenant_id=tenant.id)
+            provisioning.release_place(control_session=session, tenant_id=tenant_id)

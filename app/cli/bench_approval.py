@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from app.base import clock, ids, states
-from app.base.audit import SYSTEM
+from app.base import clock
 from app.base.config import CHECKOUT, settings
 from app.base.db import control_session
-from tenants.models import TENANT, ProvisioningRun, Tenant, TenantAdmin
+from tenants import bench
+from tenants.models import Tenant
 
 LIMIT_SECONDS = 3.0
 PATIENCE_SECONDS = 120.0
@@ -34,28 +34,12 @@ def approvals_to_trials(*, n: int) -> list[float]:
 
 
 def _seconds() -> float:
-    run, now = ids.opaque(), clock.now()
     with control_session() as session:
-        tenant = Tenant(
-            slug=f"bench-{run}",
-            name="Bench",
-            country="KR",
-            language="ko",
-            timezone="Asia/Seoul",
-            currency="KRW",
-            plan_code="team",
-            limits={"seats": 10, "storage_bytes": 10**10},
-            trial_days=14,
-            created_at=now,
-        )
-        states.begin(control_session=session, machine=TENANT, row=tenant, actor=SYSTEM, now=now)
-        admin = {"email": f"{run}@customer.example", "name": "Bench", "created_at": now}
-        session.add(TenantAdmin(tenant_id=tenant.id, **admin))
-        session.add(ProvisioningRun(tenant_id=tenant.id, run=run, started_at=now))
+        tenant_id, _ = bench.approve(control_session=session, now=clock.now())
     begun_at = time.perf_counter()
     while time.perf_counter() - begun_at < PATIENCE_SECONDS:
         with control_session() as session:
-            if session.get_one(Tenant, tenant.id).state == "trialing":
+            if session.get_one(Tenant, tenant_id).state == "trialing":
                 return time.perf_counter() - begun_at
         time.sleep(POLL_SECONDS)
     raise RuntimeError("an approved tenant came to no trial")
