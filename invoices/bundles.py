@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, or_, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock, files
@@ -302,10 +303,15 @@ def report(*, control_session: Session, bundle_id: UUID, done: int) -> None:
 def record(
     *, control_session: Session, order: Order, stored: files.StoredFile, now: datetime
 ) -> None:
-    """This function will mark a bundle ready to download, until its term is over."""
+    """This function will mark a bundle ready to download, until its term is over.
+
+    One that may not be had any more leaves no file.
+    """
     bundle = control_session.get_one(
         DocumentBundle, order.bundle_id, with_for_update=True, populate_existing=True
     )
+    if bundle.state == "expired":
+        files.delete(prefix=PREFIX, sha256=stored.sha256)
     if bundle.state != "due":
         return
     bundle.state = "ready"
@@ -322,6 +328,33 @@ def record(
         to_state="ready",
         now=now,
     )
+
+
+def forget(*, control_session: Session, tenant_id: UUID) -> None:
+    """This function will let nobody have a ZIP that may hold papers of a customer any more.
+
+    Which ones do is not written down: a list of all customers may. Whoever needs one asks anew.
+    Nor is it kept whom lists were searched for.
+    """
+    about = DocumentBundle.filters["tenant_id"].astext
+    may_hold = or_(about.is_(None), about == str(tenant_id))
+    gone = control_session.scalars(
+        update(DocumentBundle)
+        .where(DocumentBundle.state != "expired", may_hold)
+        .values(state="expired")
+        .returning(DocumentBundle.sha256)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for sha256 in gone:
+        if sha256 is not None:
+            files.delete(prefix=PREFIX, sha256=sha256)
+    control_session.execute(
+        update(DocumentBundle)
+        .where(DocumentBundle.state != "due", DocumentBundle.filters["text"].astext.is_not(None))
+        .values(filters=DocumentBundle.filters.op("-")(postgresql.array(["text"])))
+        .execution_options(synchronize_session=False)
+    )
+    control_session.expire_all()
 
 
 def recent(*, control_session: Session, limit: int = 20) -> list[DocumentBundle]:

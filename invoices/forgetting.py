@@ -5,15 +5,15 @@ What the law keeps was copied before (`invoices.statutory`); what was never issu
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from app.base.db import Base
-from invoices import drafts
+from app.base.db import Base, notify
+from invoices import bundles, drafts
 from invoices.models import (
     BankTransfer,
     CardRegistration,
@@ -27,6 +27,9 @@ from invoices.models import (
     VatDecision,
     VirtualAccount,
 )
+
+# A gateway that has not confirmed for so long is told no more: no erasure waits for ever.
+GATEWAY_TOLD_FOR = timedelta(hours=3)
 
 _DELETED: tuple[Any, ...] = (CardRegistration, Document, CashReceipt, TaxInvoice, VatDecision)
 
@@ -56,12 +59,12 @@ def forget(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
             "holder": None,
             "secret_sealed": None,
         },
-        # Without its token the card can't be charged by anybody, whatever the gateway remembers.
+        # Its token goes when the gateway was told to forget it: `forget_late`.
         PaymentMethod: {
-            "token_sealed": "",
             "named_digest": None,
             "masked": "",
             "is_default": False,
+            "is_fallback": False,
             "revoked_at": func.coalesce(PaymentMethod.revoked_at, now),
         },
     }
@@ -76,6 +79,29 @@ def forget(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
         control_session.execute(
             delete(model).where(named[model]).execution_options(synchronize_session=False)
         )
+    notify(control_session, "payment_methods")
+    forget_late(control_session=control_session, tenant_id=tenant_id, now=now)
+
+
+def forget_late(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
+    """This function will forget what had to wait, or came in meanwhile; it may be repeated.
+
+    The token of a card is kept until its gateway confirmed that it is forgotten there, or did not
+    for `GATEWAY_TOLD_FOR`. Lists that were asked for meanwhile may still hold papers.
+    """
+    control_session.execute(
+        update(PaymentMethod)
+        .where(
+            PaymentMethod.tenant_id == tenant_id,
+            or_(
+                PaymentMethod.forgotten_at.is_not(None),
+                PaymentMethod.revoked_at <= now - GATEWAY_TOLD_FOR,
+            ),
+        )
+        .values(token_sealed="")
+        .execution_options(synchronize_session=False)
+    )
+    bundles.forget(control_session=control_session, tenant_id=tenant_id)
     control_session.expire_all()
 
 

@@ -309,7 +309,8 @@ def revoke(
 def to_forget() -> ColumnElement[bool]:
     """This function will return the condition that a gateway is to forget a method yet.
 
-    Of tenants that are destroyed no token is left, and nothing can be told of it.
+    Of tenants that are destroyed no token is left in the end (`invoices.forgetting`), and nothing
+    can be told of it.
     """
     return and_(
         PaymentMethod.revoked_at.is_not(None),

@@ -51,8 +51,12 @@ def set_apart(session: Session, tenant_id: UUID, now: datetime) -> None:
     statutory.set_apart(control_session=session, tenant_id=tenant_id, now=now)
 
 
-def left(session: Session, tenant_id: UUID) -> dict[str, int]:
-    """This function will count what still names the customer in the tables of money."""
+def left(session: Session, tenant_id: UUID, now: datetime) -> dict[str, int]:
+    """This function will count what still names the customer in the tables of money.
+
+    What had to wait when the rest was forgotten goes first.
+    """
+    forgetting.forget_late(control_session=session, tenant_id=tenant_id, now=now)
     return forgetting.left(control_session=session, tenant_id=tenant_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from sqlalchemy import delete, func, select, update
@@ -158,12 +159,11 @@ def forget_remains(_now: datetime) -> None:
     """
     before = clock.real_now() - REMAINS_AGE
     gone = files.erase_parts(before=before)
-    with control_session() as session:
-        kept = set(session.scalars(select(DocumentBundle.sha256)))
-    for sha256 in files.written_before(prefix=bundles.PREFIX, before=before):
-        if sha256 not in kept:
-            files.delete(prefix=bundles.PREFIX, sha256=sha256)
-            gone += 1
+    for prefix, kept in _made_files():
+        for sha256 in files.written_before(prefix=prefix, before=before):
+            if sha256 not in kept:
+                files.delete(prefix=prefix, sha256=sha256)
+                gone += 1
     for place in _places():
         try:
             with databases.tenant_session(place) as tenant_session:
@@ -173,6 +173,27 @@ def forget_remains(_now: datetime) -> None:
             log.warning("remains.unread", tenant_id=tenant_id, error=type(error).__name__)
     if gone:
         log.info("remains.erased", files=gone)
+
+
+def _made_files() -> Iterator[tuple[str, set[str | None]]]:
+    """Where ZIPs lie, and which are still to be had.
+
+    Its term ends in the row first: a worker that was killed then left the file.
+    """
+    with control_session() as session:
+        papers = session.scalars(
+            select(DocumentBundle.sha256).where(DocumentBundle.state == "ready")
+        ).all()
+        exported = session.execute(
+            select(TenantExport.tenant_id, TenantExport.state, TenantExport.sha256)
+        ).all()
+    yield bundles.PREFIX, set(papers)
+    ready: dict[UUID, set[str | None]] = {row.tenant_id: set() for row in exported}
+    for row in exported:
+        if row.state == "ready":
+            ready[row.tenant_id].add(row.sha256)
+    for tenant_id, kept in ready.items():
+        yield exports.prefix(tenant_id), kept
 
 
 def _places() -> Iterator[Placement]:

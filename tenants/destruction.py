@@ -107,12 +107,12 @@ class Papers:
 
     `look` refuses while money or a paper is under way, and calls the destruction off where it has
     lost its reason; `set_apart` saves what the law makes us keep and forgets the rest; `left`
-    counts what still names the customer.
+    forgets what had to wait, and counts what still names the customer.
     """
 
     look: Callable[[Session, UUID, datetime], object]
     set_apart: Callable[[Session, UUID, datetime], object]
-    left: Callable[[Session, UUID], dict[str, int]]
+    left: Callable[[Session, UUID, datetime], dict[str, int]]
 
 
 def due_condition() -> ColumnElement[bool]:
@@ -151,7 +151,7 @@ def advance(
                 if not _goes_on(session, order, papers, now()):
                     return
                 if done == "absence":
-                    proof |= _no_paper_left(session, tenant_id, papers)
+                    proof |= _no_paper_left(session, tenant_id, papers, now())
                 order = record(control_session=session, order=order, proof=proof, now=now())
         after_step(done, "recorded")
 
@@ -187,8 +187,10 @@ def _goes_on(session: Session, order: Order, papers: Papers, now: datetime) -> b
     return lifecycle.locked(session, order.tenant_id).state == "destroying"
 
 
-def _no_paper_left(session: Session, tenant_id: UUID, papers: Papers) -> dict[str, int]:
-    left = papers.left(session, tenant_id)
+def _no_paper_left(
+    session: Session, tenant_id: UUID, papers: Papers, now: datetime
+) -> dict[str, int]:
+    left = papers.left(session, tenant_id, now)
     if any(left.values()):
         raise StillThere(f"There are papers of this tenant left: {left}.")
     return left

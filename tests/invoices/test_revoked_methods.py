@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from app.base import secrets
 from app.base.audit import SYSTEM
 from app.base.db import control_session as transaction
 from app.base.messages import Message
+from invoices import forgetting as customers
 from invoices import gateway_events, payment_methods
 from invoices.gateways import registry
 from invoices.gateways.port import Capability, EventKind, Trust
@@ -226,4 +228,35 @@ class TestAMethodThatEndsHere:
         tell(method)
         assert again(method).forgotten_at is not None
         assert mails() == []
+        assert forgetting.work() == 0
+
+
+class TestACardOfACustomerWhoIsErased:
+    def erase(self, tenant: Tenant, *, later: timedelta = timedelta()) -> int:
+        """As the destruction does: once, and again until nothing is left."""
+        at = {"tenant_id": tenant.id, "now": NOW + later}
+        with transaction() as session:
+            erasing = customers.forget_late if later else customers.forget
+            erasing(control_session=session, **at)
+            return customers.left(control_session=session, tenant_id=tenant.id)["payment_method"]
+
+    def test_keeps_its_token_until_its_gateway_has_forgotten_it(
+        self, sandbox: RunningSandbox, debtor: Tenant
+    ) -> None:
+        method = registered(debtor)
+        assert self.erase(debtor) == 1
+        assert again(method).masked == ""
+        assert shown(debtor) == []
+        assert forgetting.work() == 1
+        assert not registry.gateway("sandbox").method_stands(
+            token=token_of(method), customer_key=method.customer_key
+        )
+        assert self.erase(debtor, later=timedelta(seconds=1)) == 0
+        assert again(method).token_sealed == ""
+
+    def test_is_not_waited_for_for_ever(self, sandbox: RunningSandbox, debtor: Tenant) -> None:
+        method = registered(debtor)
+        assert self.erase(debtor) == 1
+        assert self.erase(debtor, later=customers.GATEWAY_TOLD_FOR) == 0
+        assert again(method).token_sealed == ""
         assert forgetting.work() == 0

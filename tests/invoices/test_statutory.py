@@ -130,7 +130,7 @@ class TestSettingApart:
         for model in (Document, TaxInvoice):
             assert control_session.scalar(select(func.count()).select_from(model)) == 0
         card = control_session.scalars(select(PaymentMethod)).one()
-        assert (card.token_sealed, card.masked, card.revoked_at) == ("", "", NOW)
+        assert (card.masked, card.revoked_at) == ("", NOW)
         for table in ("invoice", "payment", "payment_attempt", "payment_method", "vat_evidence"):
             rows = control_session.execute(text(f"SELECT to_jsonb(t) FROM {table} t")).scalars()
             said = json.dumps(list(rows), ensure_ascii=False)

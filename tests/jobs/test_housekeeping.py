@@ -209,13 +209,31 @@ def test_what_a_killed_upload_left_goes_after_a_day(now: datetime) -> None:
     ]
 
 
-def test_a_zip_that_no_row_knows_goes_after_a_day(now: datetime) -> None:
-    lost, fresh = (
-        age(bundles.PREFIX, files.put(prefix=bundles.PREFIX, chunks=[name]), days)
-        for name, days in ((b"lost", 2), (b"fresh", 0))
-    )
+def test_a_zip_that_nobody_can_have_goes_after_a_day(now: datetime) -> None:
+    """No row knows it, or its term was over when the worker was killed that was to delete it."""
+    with control_session() as session:
+        tenant_id, staff_id = make_tenant(session).id, make_staff(session).id
+    prefixes = (bundles.PREFIX, exports.prefix(tenant_id))
+    files_of = {
+        (prefix, name): files.put(prefix=prefix, chunks=[name.encode()])
+        for prefix in prefixes
+        for name in ("lost", "fresh", "ready", "expired")
+    }
+    paths = {
+        key: age(key[0], stored, days=0 if key[1] == "fresh" else 2)
+        for key, stored in files_of.items()
+    }
+    with control_session() as session:
+        for state in ("ready", "expired"):
+            said = {"state": state, "requested_at": now, "expires_at": now + DAY}
+            digests = [files_of[prefix, state].sha256 for prefix in prefixes]
+            session.add(
+                DocumentBundle(requested_by=staff_id, filters={}, sha256=digests[0], **said)
+            )
+            session.add(TenantExport(tenant_id=tenant_id, sha256=digests[1], **said))
     keep_house(now, now)
-    assert [lost.exists(), fresh.exists()] == [False, True]
+    left = {key for key, path in paths.items() if path.exists()}
+    assert left == {(prefix, name) for prefix in prefixes for name in ("fresh", "ready")}
 
 
 def test_a_tenant_that_cannot_be_asked_keeps_no_other_from_being_swept(now: datetime) -> None:

@@ -13,12 +13,15 @@ from sqlalchemy.orm import Session
 
 from app.base import accounts, clock, files, ids, sessions
 from app.base.audit import AccessEntry, Actor
+from app.base.config import settings
 from app.base.db import control_session
 from app.base.money import Money
 from invoices import (
+    bundles,
     change_consents,
     evidence,
     invoicing,
+    listing,
     paper_files,
     statement_import,
     statements,
@@ -75,6 +78,16 @@ def places_of(session: Session, marks: Iterable[str]) -> set[str]:
         if session.scalar(text(query), {"m": wanted}):
             found.add(f"{schema}.{table}.{column}")
     return found
+
+
+def files_of(marks: Iterable[str]) -> set[str]:
+    """Every folder of the files that holds one of the marks, in a file or a file's name."""
+    wanted, root = [mark.encode() for mark in marks], settings().files
+    return {
+        file.relative_to(root).parts[0]
+        for file in root.rglob("*")
+        if file.is_file() and any(mark in file.read_bytes() for mark in wanted)
+    }
 
 
 def leave_marks(now: datetime) -> Workspace:
@@ -203,6 +216,7 @@ def _buy(session: Session, tenant_id: UUID, now: datetime) -> None:
     _leave_unfinished(session, invoice, now)
     evidence.choose(control_session=session, invoice_id=invoice.id, now=now)
     _print(session, tenant_id, now)
+    _pack(session, tenant_id, staff_id, now)
     _agree_to_more(session, tenant_id, subscription_id, staff_id, now)
 
 
@@ -334,6 +348,25 @@ def _print(session: Session, tenant_id: UUID, now: datetime) -> None:
         printed=paper_files.Printed(stored.sha256, stored.size_bytes, "1", ()),
         now=now,
     )
+
+
+def _pack(session: Session, tenant_id: UUID, staff_id: UUID, now: datetime) -> None:
+    """A ZIP of all customers' papers that finance may have, and one that is not made yet."""
+    made, searched = (
+        bundles.request(
+            control_session=session,
+            filters=listing.InvoiceFilters(text=words),
+            staff_id=staff_id,
+            now=now,
+        )
+        for words in (None, MARK)
+    )
+    order = bundles.begin(control_session=session, bundle_id=made.id, now=now)
+    assert order is not None
+    assert {entry.tenant_id for entry in order.entries if entry.sha256} == {tenant_id}
+    stored = bundles.perform(order=order, report=lambda _done: None)
+    bundles.record(control_session=session, order=order, stored=stored, now=now)
+    assert searched.state == "due"
 
 
 def _agree_to_more(
