@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import FromClause, and_, case, func, select
+from sqlalchemy import and_, any_, case, func, select, true
 from sqlalchemy.orm import Session
 
 from app.base.errors import Invalid
@@ -57,6 +56,8 @@ ENTRY_NAMES = {
     "difference": ("차액", "Difference"),
 }
 ROWS_AT_ONCE = 2_000
+# A currency, an account and a place: what is added up together.
+Side = tuple[str, str, str]
 
 
 class NoSuchMonth(Invalid):
@@ -113,33 +114,7 @@ def trial_balance(*, control_session: Session, first: date, end: date) -> list[T
     What closed months came to is kept with them: only what was booked since is added up.
     """
     since, opening = _kept_before(control_session, first)
-    line: FromClause = LedgerLine.__table__
-    if since is not None:
-        # Of few entries: looked up for each of them, where the planner would read all lines.
-        line = select(line).where(line.c.entry_id == LedgerEntry.id).offset(0).lateral()
-    within = LedgerEntry.booked_on >= first
-    place = func.coalesce(line.c.place, "")
-
-    def total(value: Any) -> Any:
-        return func.coalesce(func.sum(value), 0)
-
-    query = (
-        select(
-            LedgerEntry.currency,
-            line.c.account,
-            place,
-            total(case((within, 0), else_=line.c.debit_minor - line.c.credit_minor)),
-            total(case((within, line.c.debit_minor), else_=0)),
-            total(case((within, line.c.credit_minor), else_=0)),
-        )
-        .join(line, line.c.entry_id == LedgerEntry.id)
-        .where(LedgerEntry.booked_on < end, LedgerEntry.booked_on >= (since or date.min))
-        .group_by(LedgerEntry.currency, line.c.account, place)
-    )
-    sums = dict.fromkeys(opening, (0, 0, 0)) | {
-        (currency, account, at): (int(before), int(debits), int(credits_))
-        for currency, account, at, before, debits, credits_ in control_session.execute(query)
-    }
+    sums = dict.fromkeys(opening, (0, 0, 0)) | _booked(control_session, first, end, since)
     found = [
         TrialRow(
             currency,
@@ -154,9 +129,44 @@ def trial_balance(*, control_session: Session, first: date, end: date) -> list[T
     return sorted(found, key=lambda row: (row.currency, ACCOUNTS.index(row.account), row.place))
 
 
-def _kept_before(
-    control_session: Session, first: date
-) -> tuple[date | None, dict[tuple[str, str, str], int]]:
+def _booked(
+    control_session: Session, first: date, end: date, since: date | None
+) -> dict[Side, tuple[int, int, int]]:
+    """What was booked from `since` on: debits less credits before the month, and both in it."""
+    within = (LedgerEntry.booked_on >= first).label("within")
+    entries = select(LedgerEntry.currency, within).where(LedgerEntry.booked_on < end)
+    sides = select(
+        LedgerLine.account,
+        func.coalesce(LedgerLine.place, "").label("place"),
+        func.sum(LedgerLine.debit_minor).label("debit_minor"),
+        func.sum(LedgerLine.credit_minor).label("credit_minor"),
+    ).group_by(LedgerLine.account, "place")
+    if since is None:
+        booked = entries.add_columns(LedgerEntry.id).subquery()
+        query = sides.add_columns(booked.c.currency, booked.c.within)
+        query = query.join(booked, booked.c.id == LedgerLine.entry_id)
+        query = query.group_by(booked.c.currency, booked.c.within)
+    else:
+        # Few of many: their lines lie together in the index, and are read in one pass over it,
+        # where a join would look for those of each entry, or read every line there is.
+        entries = entries.add_columns(func.array_agg(LedgerEntry.id).label("ids"))
+        entries = entries.where(LedgerEntry.booked_on >= since)
+        booked = entries.group_by(LedgerEntry.currency, within).subquery()
+        summed = sides.where(LedgerLine.entry_id == any_(booked.c.ids)).lateral()
+        query = select(summed, booked.c.currency, booked.c.within)
+        query = query.select_from(booked).join(summed, true())
+    sums: dict[Side, tuple[int, int, int]] = {}
+    for account, place, debits, credits_, currency, in_month in control_session.execute(query):
+        before, debit, credit = sums.get((currency, account, place), (0, 0, 0))
+        sums[currency, account, place] = (
+            (before, int(debits), int(credits_))
+            if in_month
+            else (int(debits - credits_), debit, credit)
+        )
+    return sums
+
+
+def _kept_before(control_session: Session, first: date) -> tuple[date | None, dict[Side, int]]:
     """The first day after a closed month whose balances still hold, and these; or nothing.
 
     They hold where every month since the first booking is closed, and none of them was opened and
