@@ -36,8 +36,9 @@ _CHARGED_ONCE = """
     SELECT 'invoice', i.id, format('says %s is paid, but payments settle %s', i.paid_minor,
         coalesce(p.settled, 0))
     FROM invoice i LEFT JOIN (
-        SELECT invoice_id, sum(settled_minor) AS settled FROM payment
-        WHERE NOT EXISTS (SELECT FROM payment_reversal r WHERE r.payment_id = payment.id)
+        SELECT invoice_id, sum(CASE WHEN r.id IS NULL THEN p.settled_minor
+            ELSE p.amount_minor - r.amount_minor END) AS settled
+        FROM payment p LEFT JOIN payment_reversal r ON r.payment_id = p.id
         GROUP BY invoice_id) p ON p.invoice_id = i.id
     WHERE i.paid_minor <> coalesce(p.settled, 0)
     UNION ALL
@@ -58,8 +59,11 @@ _CHARGED_ONCE = """
     SELECT 'payment_reversal', r.id, format('%s of a payment by %s over %s', r.amount_minor,
         p.kind, p.amount_minor)
     FROM payment_reversal r JOIN payment p ON p.id = r.payment_id
-    WHERE (p.kind = 'card') <> (r.source = 'dispute') OR (r.amount_minor, r.currency)
-        IS DISTINCT FROM (p.amount_minor, p.currency)
+    WHERE (p.kind = 'card') <> (r.source = 'dispute') OR r.currency <> p.currency
+        OR r.amount_minor <> p.amount_minor AND (r.source <> 'dispute'
+            OR r.amount_minor IS DISTINCT FROM p.amount_minor - (SELECT sum(f.amount_minor)
+                FROM refund f WHERE f.payment_id = p.id AND f.state = 'succeeded'
+                  AND f.sent_from = p.gateway))
     UNION ALL
     SELECT 'gateway_event', e.id, 'the gateway reports a charge that has no row of ours'
     FROM gateway_event e
@@ -113,6 +117,7 @@ _BOOKS_BALANCE = """
     SELECT 'ledger_entry', e.id, 'does not undo what its payment booked'
     FROM ledger_entry e JOIN payment_reversal r ON e.cause_id = r.id AND e.kind = 'reversal'
     JOIN ledger_entry o ON o.cause_id = r.payment_id AND o.kind = 'payment'
+    JOIN payment p ON p.id = r.payment_id
     WHERE EXISTS (
         SELECT FROM (
             SELECT CASE WHEN r.source = 'dispute' AND account = 'cash' THEN 'differences'
@@ -120,7 +125,11 @@ _BOOKS_BALANCE = """
                 CASE WHEN r.source = 'dispute' AND account = 'cash' THEN NULL
                     ELSE place END AS place,
                 debit_minor, credit_minor
-            FROM ledger_line WHERE entry_id IN (e.id, o.id)) l
+            FROM ledger_line WHERE entry_id IN (e.id, o.id)
+            UNION ALL
+            SELECT 'receivable', NULL, p.amount_minor - r.amount_minor, 0
+            UNION ALL
+            SELECT 'differences', NULL, 0, p.amount_minor - r.amount_minor) l
         GROUP BY l.account, l.place HAVING sum(l.debit_minor) <> sum(l.credit_minor))
 """
 

@@ -115,6 +115,7 @@ def book_reversal(
     control_session: Session,
     payment: Payment,
     reversal_id: UUID,
+    amount_minor: int,
     day: date,
     now: datetime,
     disputed: bool = False,
@@ -122,19 +123,21 @@ def book_reversal(
     """This function will book that a payment's money is not there any more.
 
     Of a dispute the gateway's own line takes the cash, against the differences: they are made even.
+    `amount_minor`: what went; the rest of the payment was refunded, out of what it settled.
     """
-    gone = credit("cash", payment.amount_minor, payment.gateway)
+    refunded = payment.amount_minor - amount_minor
+    gone = credit("cash", amount_minor, payment.gateway)
     if payment.kind == "credit":
-        gone = credit("credits", payment.amount_minor)
+        gone = credit("credits", amount_minor)
     elif disputed:
-        gone = credit("differences", payment.amount_minor)
+        gone = credit("differences", amount_minor)
     booking = Booking(
         kind="reversal",
         cause_id=reversal_id,
         tenant_id=payment.tenant_id,
         currency=payment.currency,
         sides=(
-            debit("receivable", payment.settled_minor),
+            debit("receivable", payment.settled_minor - refunded),
             debit("credits", payment.amount_minor - payment.settled_minor),
             gone,
         ),

@@ -192,7 +192,9 @@ REFUNDS_FIT = """
     UNION ALL
     SELECT 'invoice', i.id, format('%s is written off, but the write-off says %s',
         i.written_off_minor, coalesce(w.amount_minor, 0))
-    FROM invoice i LEFT JOIN write_off w ON w.invoice_id = i.id
+    FROM invoice i LEFT JOIN (
+        SELECT invoice_id, sum(amount_minor) AS amount_minor FROM write_off
+        GROUP BY invoice_id) w ON w.invoice_id = i.id
     WHERE i.written_off_minor <> coalesce(w.amount_minor, 0)
     UNION ALL
     SELECT 'credit_note', n.id, format('%s is to be sent back, but %s is on its way',

@@ -1,7 +1,8 @@
 """Disputes that are lost: the payment is taken back, and its invoice is owed again or given up.
 
 The gateway's own lines took the money, against the differences. Taking the payment back makes those
-even: the loss is the customer's debt again, or it is among the write-offs.
+even: the loss is the customer's debt again, or it is among the write-offs. Where a part was
+refunded before, the dispute took the rest; what was refunded is neither owed nor lost again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.base.errors import Conflict
@@ -27,7 +28,7 @@ from invoices.payment_standing import stands
 
 
 class NotLost(Conflict):
-    """The gateway's books don't say that the whole payment went by the dispute."""
+    """The gateway's books don't say that all that was left of the payment went by the dispute."""
 
 
 def may_end(*, control_session: Session, difference: ReconciliationDifference) -> bool:
@@ -37,7 +38,7 @@ def may_end(*, control_session: Session, difference: ReconciliationDifference) -
     payment = control_session.scalar(
         select(Payment).where(Payment.id == difference.payment_id, stands())
     )
-    return payment is not None and _is_whole(control_session, payment)
+    return payment is not None and _lost_minor(control_session, payment) > 0
 
 
 def owed_again(
@@ -96,13 +97,13 @@ def _end(
     found = differences.opened(control_session=control_session, difference_id=difference_id)
     if not may_end(control_session=control_session, difference=found):
         raise NotLost(
-            "The gateway does not say that the whole payment went by this dispute, or a part of it "
-            "was given back before."
+            "The gateway does not say that all that was left of the payment went by this dispute."
         )
     payment = control_session.get_one(Payment, found.payment_id)
     reversals.lost_dispute(
         control_session=control_session,
         payment=payment,
+        amount_minor=_lost_minor(control_session, payment),
         reason=why,
         staff_id=staff_id,
         now=now,
@@ -119,14 +120,24 @@ def _end(
     return payment
 
 
-def _is_whole(control_session: Session, payment: Payment) -> bool:
-    """Neither was a part refunded before, nor do the lines that came say another sum."""
-    given_back = exists().where(Refund.payment_id == payment.id, Refund.state == "succeeded")
-    if control_session.scalar(select(given_back)):
-        return False
+def _lost_minor(control_session: Session, payment: Payment) -> int:
+    """What a dispute took of a payment, which nothing stays of then; zero where something does.
+
+    All that no refund had sent back through the gateway before. Some banks take even that again.
+    """
+    given_back = control_session.scalar(
+        select(func.coalesce(func.sum(Refund.amount_minor), 0)).where(
+            Refund.payment_id == payment.id,
+            Refund.state == "succeeded",
+            Refund.sent_from == payment.gateway,
+        )
+    )
+    left = payment.amount_minor - int(given_back or 0)
     lines, taken = control_session.execute(
-        select(func.count(), func.coalesce(func.sum(SettlementLine.gross_minor), 0)).where(
+        select(func.count(), func.coalesce(func.sum(-SettlementLine.gross_minor), 0)).where(
             SettlementLine.payment_id == payment.id, SettlementLine.kind == "dispute"
         )
     ).one()
-    return not lines or taken == -payment.amount_minor
+    if not lines:
+        return left
+    return int(taken) if taken in (left, payment.amount_minor) else 0

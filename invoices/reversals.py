@@ -74,6 +74,8 @@ class _Why:
     actor: Actor
     staff_id: UUID | None = None
     is_told: bool = True
+    # What is not there any more, where that is not all of the payment: the rest was refunded.
+    taken_minor: int | None = None
 
 
 def take_back(
@@ -126,6 +128,7 @@ def lost_dispute(
     *,
     control_session: Session,
     payment: Payment,
+    amount_minor: int,
     reason: str,
     staff_id: UUID,
     now: datetime,
@@ -133,10 +136,13 @@ def lost_dispute(
 ) -> PaymentReversal:
     """This function will take a card payment back whose payer won the dispute about it.
 
+    `amount_minor`: what the dispute took; less than the payment where a part was refunded before.
     No card is charged for it by itself. `told`: whether the customer hears that it is owed.
     Raises: MoneyGoingBack.
     """
-    why = _Why("dispute", reason, Actor.staff(staff_id), staff_id, is_told=told)
+    why = _Why(
+        "dispute", reason, Actor.staff(staff_id), staff_id, is_told=told, taken_minor=amount_minor
+    )
     row = _reverse(control_session, payment, why, now)
     attempt = control_session.get_one(PaymentAttempt, payment.attempt_id, with_for_update=True)
     if attempt.state == "succeeded":
@@ -206,7 +212,7 @@ def _reverse(
         payment_id=payment.id,
         source=why.source,
         reason=why.reason,
-        amount_minor=payment.amount_minor,
+        amount_minor=payment.amount_minor if why.taken_minor is None else why.taken_minor,
         currency=payment.currency,
         reversed_at=now,
         reversed_on=clock.today(now, settings().contract_timezone),
@@ -218,11 +224,13 @@ def _reverse(
         control_session=control_session,
         payment=payment,
         reversal_id=row.id,
+        amount_minor=row.amount_minor,
         day=row.reversed_on,
         now=now,
         disputed=why.source == "dispute",
     )
-    _owed_again(control_session, invoice, payment, why, now)
+    settled_minor = payment.settled_minor - (payment.amount_minor - row.amount_minor)
+    _owed_again(control_session, invoice, settled_minor, why, now)
     _write_down(control_session, invoice, row, why, now)
     _open_deposit(control_session, payment, why, now)
     if why.source != "dispute":
@@ -242,12 +250,12 @@ def _take_credit(control_session: Session, payment: Payment, why: _Why, now: dat
 
 
 def _owed_again(
-    control_session: Session, invoice: Invoice, payment: Payment, why: _Why, now: datetime
+    control_session: Session, invoice: Invoice, settled_minor: int, why: _Why, now: datetime
 ) -> None:
     """What the payment settled is open again, and collected as if it had never come."""
-    if not payment.settled_minor:
+    if not settled_minor:
         return
-    owed = {"paid_minor": invoice.paid_minor - payment.settled_minor}
+    owed = {"paid_minor": invoice.paid_minor - settled_minor}
     collect_at = dunning.after_reversal(control_session=control_session, invoice=invoice, now=now)
     if why.source == "dispute":
         collect_at = None  # whoever disputed once would do so again

@@ -61,9 +61,9 @@ def _proved(control_session: Session, invoice_id: UUID, seen: frozenset[UUID]) -
 
 def _by_card(control_session: Session, invoice_id: UUID) -> int:
     """What went through a card and did not go back through it."""
-    mine = (Payment.invoice_id == invoice_id, Payment.kind == "card")
+    mine = (Payment.invoice_id == invoice_id, Payment.kind == "card", stands())
     came = control_session.scalar(
-        select(func.coalesce(func.sum(Payment.settled_minor), 0)).where(*mine, stands())
+        select(func.coalesce(func.sum(Payment.settled_minor), 0)).where(*mine)
     )
     went = control_session.scalar(
         select(func.coalesce(func.sum(Refund.amount_minor), 0))

@@ -173,6 +173,8 @@ BY_A_PERSON = ("staff", "dispute")
 class PaymentReversal(Keyed, Base):
     """The whole of a payment that is not there any more; what it settled is owed again.
 
+    Less of it, `amount_minor`, where a part had gone back as refunds before the rest was disputed.
+
     `source` tells by whose word: the gateway's, of a deposit that the bank took back; a person's,
     of one written down by mistake, or of a dispute that is lost; or none but the credit's, whose
     own payment was reversed.

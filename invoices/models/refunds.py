@@ -118,16 +118,20 @@ class Refund(Keyed, Leased, Base):
 
 
 class WriteOff(Keyed, Base):
-    """What was still owed of an invoice and is given up. It stays a supply: only the debt goes."""
+    """What was still owed of an invoice and is given up. It stays a supply: only the debt goes.
+
+    What is owed again afterwards, since a payment of it was taken back, is given up by another.
+    """
 
     __tablename__ = "write_off"
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount"),
         Index(None, "tenant_id"),
+        Index(None, "invoice_id"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
-    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"), unique=True)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoice.id"))
     amount_minor: Mapped[int]
     currency: Mapped[str]
     reason: Mapped[str]

@@ -8,15 +8,26 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from app.base import clock
 from app.base.audit import AuditEvent
 from app.base.db import control_session as transaction
 from app.base.errors import Conflict, Invalid
 from app.base.invariants import offences
 from app.base.messages import Message
 from app.base.money import Money
-from invoices import corrections, credit_notes, lost_disputes, reconciliation, runs
+from invoices import (
+    corrections,
+    credit_notes,
+    lost_disputes,
+    reconciliation,
+    refunds,
+    reversals,
+    runs,
+    vat_slips,
+)
 from invoices import reconciliation_differences as differences
 from invoices import reconciliation_matching as matching
 from invoices.checks import INVARIANTS
@@ -181,6 +192,88 @@ class TestALostDispute:
         assert control_session.scalar(reversals) == 1
 
 
+GIVEN_BACK = 11_000
+
+
+def disputed_after_a_refund(
+    session: Session, *, taken: int | None = None
+) -> tuple[Payment, ReconciliationDifference]:
+    """A card payment of which a part went back by us, before its payer disputed the rest."""
+    payment, _ = disputed(session, lines=False)
+    credit_notes.issue(
+        control_session=session,
+        invoice_id=payment.invoice_id,
+        amount=Money(GIVEN_BACK, "KRW"),
+        keep=False,
+        reason="a part",
+        staff_id=make_staff(session, role="finance").id,
+        now=NOW,
+    )
+    refund = session.scalars(select(Refund)).one()
+    order = refunds.begin(
+        control_session=session, refund_id=refund.id, now=NOW, real_now=clock.real_now()
+    )
+    assert order is not None
+    sent = refunds.perform(order=order, real_now=clock.real_now())
+    refunds.record(control_session=session, refund_id=refund.id, result=sent, now=NOW)
+    lost = taken or payment.amount_minor - GIVEN_BACK
+    named = {"gateway_payment_id": payment.gateway_payment_id}
+    told = [of(payment), line("refund", -GIVEN_BACK, **named), line("dispute", -lost, **named)]
+    take(session, *told)
+    return payment, session.scalars(select(ReconciliationDifference)).one()
+
+
+@pytest.mark.usefixtures("sandbox")
+class TestALostDisputeOfWhatARefundLeft:
+    def test_opens_the_rest_which_another_card_pays(self, control_session: Session) -> None:
+        payment, found = disputed_after_a_refund(control_session)
+        end(control_session, found, lost_disputes.owed_again)
+        rest = payment.amount_minor - GIVEN_BACK
+        invoice = control_session.get_one(Invoice, payment.invoice_id, populate_existing=True)
+        assert (invoice.state, invoice.open_minor) == ("issued", rest)
+        now = balances(control_session)
+        assert (now["differences"], now["receivable"]) == (0, rest)
+        assert vat_slips.proved(control_session=control_session, invoice_id=invoice.id) == 0
+        register_card(control_session, control_session.get_one(Tenant, invoice.tenant_id))
+        control_session.expire_all()
+        collect(control_session, invoice)
+        control_session.expire_all()
+        assert invoice.state == "paid"
+        assert vat_slips.proved(control_session=control_session, invoice_id=invoice.id) == rest
+        assert_sound(control_session)
+
+    def test_is_written_off_without_what_went_back(self, control_session: Session) -> None:
+        payment, found = disputed_after_a_refund(control_session)
+        end(control_session, found, lost_disputes.written_off)
+        assert balances(control_session)["write_offs"] == payment.amount_minor - GIVEN_BACK
+        assert_sound(control_session)
+
+    def test_opens_all_where_the_bank_took_all(self, control_session: Session) -> None:
+        payment, found = disputed_after_a_refund(control_session, taken=209_000)
+        end(control_session, found, lost_disputes.owed_again)
+        invoice = control_session.get_one(Invoice, payment.invoice_id, populate_existing=True)
+        assert invoice.open_minor == payment.amount_minor == 209_000
+        assert balances(control_session)["differences"] == 0
+        assert_sound(control_session)
+
+    def test_is_none_where_some_is_still_there(self, control_session: Session) -> None:
+        _, found = disputed_after_a_refund(control_session, taken=5_000)
+        with pytest.raises(lost_disputes.NotLost):
+            end(control_session, found, lost_disputes.owed_again)
+
+    def test_is_held_to_what_was_refunded_by_the_database(self, control_session: Session) -> None:
+        payment, _ = disputed(control_session)
+        with pytest.raises(DBAPIError, match="cannot be reversed"):
+            reversals.lost_dispute(
+                control_session=control_session,
+                payment=payment,
+                amount_minor=payment.amount_minor - 1,
+                reason="a slip",
+                staff_id=make_staff(control_session, role="finance").id,
+                now=NOW,
+            )
+
+
 @pytest.mark.usefixtures("sandbox")
 class TestADisputeThatIsNotLost:
     def test_is_one_that_was_won(self, control_session: Session) -> None:
@@ -189,7 +282,7 @@ class TestADisputeThatIsNotLost:
         take(control_session, line("dispute", payment.amount_minor, **named))
         self.assert_refused(control_session, found)
 
-    def test_is_one_of_a_payment_that_was_given_back_in_part(
+    def test_is_one_of_a_payment_of_which_a_part_is_on_its_way_back(
         self, control_session: Session
     ) -> None:
         payment, found = disputed(control_session)

@@ -172,17 +172,23 @@ class TestAPaymentTakenBack:
 
     def test_beside_a_write_off_opens_what_it_had_settled(self, control_session: Session) -> None:
         invoice, part = settled(control_session, 9_000)
-        write_offs.write_off(
-            control_session=control_session,
-            invoice_id=invoice.id,
-            reason="insolvent",
-            staff_id=make_staff(control_session).id,
-            now=NOW,
-        )
+        self.give_up(control_session, invoice)
         take_back(control_session, part)
         assert (invoice.state, invoice.open_minor) == ("issued", 9_000)
-        receive(control_session, invoice, 9_000)
+        again = receive(control_session, invoice, 9_000)
         assert invoice.state == "written_off"
+        take_back(control_session, again)
+        self.give_up(control_session, invoice)
+        assert (invoice.state, invoice.written_off_minor) == ("written_off", invoice.total_minor)
+
+    def give_up(self, session: Session, invoice: Invoice) -> None:
+        write_offs.write_off(
+            control_session=session,
+            invoice_id=invoice.id,
+            reason="insolvent",
+            staff_id=make_staff(session).id,
+            now=NOW,
+        )
 
     def test_may_come_again(self, control_session: Session) -> None:
         invoice, payment_ = settled(control_session)
