@@ -155,7 +155,9 @@ def bill(
         next_bills={key: day for key, day in nexts.items() if key not in outcome.blocked},
         now=now,
     )
-    _give_back(control_session, found, nexts, looks, outcome)
+    ends = {each.subscription_id: each.ends_on for each in found if each.ends_later(now)}
+    wakes = {key: day or ends.get(key) for key, day in nexts.items()}
+    _give_back(control_session, wakes, looks, outcome)
     # Statements of our own passed by what the session holds.
     control_session.expire_all()
     for each in found:
@@ -208,13 +210,12 @@ def compose_due(
 
 def _give_back(
     control_session: Session,
-    found: Sequence[Subscriber],
-    nexts: dict[UUID, date | None],
+    wakes: dict[UUID, date | None],
     looks: dict[UUID, date | None],
     outcome: Outcome,
 ) -> None:
-    """This function will note when each next bill comes, and give the leases back."""
-    keys = [each.subscription_id for each in found]
+    """This function will note when each next bill comes, or the end, and give the leases back."""
+    keys = list(wakes)
     control_session.execute(
         text(
             "UPDATE subscription s SET next_bill_on = v.next_on, blocked_reason = v.blocked,"
@@ -228,7 +229,7 @@ def _give_back(
         ),
         {
             "keys": keys,
-            "nexts": [nexts[key] for key in keys],
+            "nexts": list(wakes.values()),
             "looks": [looks.get(key) for key in keys],
             "blocked": [outcome.blocked.get(key) for key in keys],
             "pause": BLOCKED_PAUSE,
@@ -237,14 +238,14 @@ def _give_back(
 
 
 def _end_for_good(control_session: Session, subscriber: Subscriber, now: datetime) -> None:
-    """This function will end a contract that is billed to its end.
+    """This function will end a contract whose end has come, once it is billed to it.
 
     With the contract the workspace closes; the retention of its data begins. A contract that is
     paused has no bill to come and goes on all the same.
     """
-    if subscriber.agenda.next_bill_on is not None or subscriber.ends_on is None:
+    if subscriber.ends_on is None or subscriber.ends_later(now):
         return
-    if subscriber.state == "cancelled":
+    if subscriber.agenda.next_bill_on is not None or subscriber.state == "cancelled":
         return
     states.move(
         control_session=control_session,

@@ -75,6 +75,12 @@ class Subscriber:
     drafts: Mapping[date, StandingDraft]
     by_event: bool
 
+    def ends_later(self, now: datetime) -> bool:
+        """This function will tell whether the contract has an end that is still to come."""
+        if self.ends_on is None or self.state == "cancelled":
+            return False
+        return self.ends_on > clock.today(now, self.timezone)
+
     def missing(self, bill: DueBill) -> str:
         """This function will name the readings that a bill waits for, or nothing."""
         waits = []
@@ -93,12 +99,13 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class _Contracts:
-    """The rows that were found, with their items and what is due of them."""
+    """The rows that were found, with their items, what is due of them, and their old drafts."""
 
     rows: Sequence[Row[Any]]
     items: Mapping[UUID, Sequence[Item]]
     prices: Mapping[UUID, Offered]
     agendas: dict[UUID, Agenda]
+    drafts: Mapping[UUID, Mapping[date, StandingDraft]]
 
     def by_event(self, subscription_id: UUID) -> bool:
         """Whether anything of a subscription is priced by events that were pushed."""
@@ -223,7 +230,7 @@ def read(
         )
         for row in found
     }
-    contracts = _Contracts(found, items, prices, agendas)
+    contracts = _Contracts(found, items, prices, agendas, standing)
     emails = _admin_emails(
         control_session, [row.tenant_id for row in found if not row.billing_profile.get("email")]
     )
@@ -235,7 +242,7 @@ def read(
         for row in found
     }
     accounts = _accounts(control_session, usage_session, contracts, buyers, lock)
-    bill_days = _bill_days(found, agendas, standing, now)
+    bill_days = _bill_days(contracts, now)
     _correct(control_session, usage_session, contracts, accounts, bill_days)
     return [
         Subscriber(
@@ -256,20 +263,16 @@ def read(
     ]
 
 
-def _bill_days(
-    rows: Sequence[Row[Any]],
-    agendas: Mapping[UUID, Agenda],
-    standing: Mapping[UUID, Mapping[date, StandingDraft]],
-    now: datetime,
-) -> dict[UUID, date]:
+def _bill_days(contracts: _Contracts, now: datetime) -> dict[UUID, date]:
     """This function will say of each subscription what day's bill would correct late usage.
 
-    That is its first bill, or the draft of corrections that was taken back; the day to look at
-    them, where it comes before: a run that was away at that day corrects no less on the bill after.
+    That is its first bill, or a draft of corrections that was taken back; the day to look at them,
+    where it comes before: a run that was away at that day corrects no less on the bill after.
     """
     found: dict[UUID, date] = {}
-    for row in rows:
-        days = [bill.bill_on for bill in agendas[row.id].bills] or list(standing.get(row.id, ()))
+    for row in contracts.rows:
+        days = [bill.bill_on for bill in contracts.agendas[row.id].bills]
+        days += contracts.drafts.get(row.id, ())
         look = row.next_correction_on
         if look is not None and look <= clock.today(now, row.timezone):
             days.append(look)
@@ -285,7 +288,10 @@ def _correct(
     accounts: Mapping[UUID, composing.Account],
     bill_days: Mapping[UUID, date],
 ) -> None:
-    """This function will lay late usage onto the bills that are due, or make one of it alone."""
+    """This function will lay late usage onto the bills that are due, or make one of it alone.
+
+    One of it alone that stood as a draft stays one, and comes before the bills of later days.
+    """
     alone = correcting.lay_on(
         control_session=control_session,
         usage_session=usage_session,
@@ -297,8 +303,9 @@ def _correct(
     )
     for subscription_id, bill in alone.items():
         agenda = contracts.agendas[subscription_id]
-        if not agenda.bills:
-            contracts.agendas[subscription_id] = replace(agenda, bills=(bill,))
+        stood = bill.bill_on in contracts.drafts.get(subscription_id, ())
+        if not agenda.bills or (stood and bill.bill_on < agenda.bills[0].bill_on):
+            contracts.agendas[subscription_id] = replace(agenda, bills=(bill, *agenda.bills))
 
 
 def _contracts(

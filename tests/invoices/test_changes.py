@@ -390,6 +390,15 @@ class TestTheEnd:
         assert story.run(date(2026, 3, 11)) == []
         assert story.subscription.state == "cancelled"
 
+    def test_with_the_period_comes_no_sooner_though_all_of_it_is_paid(self, story: Story) -> None:
+        story.run(START)
+        story.do(changes.cancel, date(2026, 3, 11), when="period_end")
+        assert story.run(date(2026, 3, 11)) == []
+        assert (story.subscription.state, story.tenant.state) == ("active", "active")
+        assert story.run(date(2026, 4, 1)) == []
+        assert story.subscription.state == "cancelled"
+        assert story.tenant.suspend_reason == "cancelled"
+
     def test_can_be_taken_back_until_it_comes(self, story: Story) -> None:
         story.run(START)
         story.do(changes.cancel, date(2026, 3, 11), when="period_end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -9,11 +10,11 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.base import config
 from invoices import changes, invoicing, late_usage, rehearsal, verifying
 from invoices.models import CreditGrant, Invoice, Subscription, UsageTotal
 from jobs import invoicing as step
 from tenants.models import Tenant
+from tests.invoices.drafting import set_to
 from tests.invoices.metered import (
     FINANCE,
     bill,
@@ -23,6 +24,8 @@ from tests.invoices.metered import (
     seoul,
     subscribe,
 )
+
+__all__ = ["set_to"]
 
 LEFT_ON = date(2026, 3, 10)
 FIRST_LOOK, SECOND_LOOK = date(2026, 4, 10), date(2026, 5, 10)
@@ -144,13 +147,9 @@ class TestAnEndedSubscription:
 
 class TestALastBill:
     def test_waits_out_its_grace_and_stays_one(
-        self,
-        control_session: Session,
-        ended: Subscription,
-        monkeypatch: pytest.MonkeyPatch,
+        self, control_session: Session, ended: Subscription, set_to: Callable[..., None]
     ) -> None:
-        monkeypatch.setenv("TENANTRY_INVOICE_GRACE_HOURS", "48")
-        config.settings.cache_clear()
+        set_to(invoice_grace_hours=48)
         push(control_session, ended, date(2026, 3, 6), 20)
         bill(control_session, ended, FIRST_LOOK)
         push(control_session, ended, date(2026, 3, 7), 5)
@@ -159,8 +158,6 @@ class TestALastBill:
             select(Invoice).where(Invoice.supplied_on == FIRST_LOOK)
         ).one()
         assert (last.state, last.subtotal_minor) == ("issued", 2_500)
-        monkeypatch.undo()
-        config.settings.cache_clear()
 
     def test_is_made_anew_when_it_is_voided(
         self, control_session: Session, ended: Subscription
@@ -235,6 +232,26 @@ class TestAPausedSubscription:
         bill(control_session, subscription, date(2026, 9, 10))
         first, *_ = lines_of(control_session, subscription)[2:]
         assert ("adjustment", "calls", 20, 2_000) in first
+
+    def test_loses_nothing_that_stands_as_a_draft_when_the_next_bill_comes(
+        self, control_session: Session, set_to: Callable[..., None]
+    ) -> None:
+        subscription = subscribe(control_session)
+        who = {"control_session": control_session, "tenant_id": subscription.tenant_id}
+        changes.pause(**who, actor=FINANCE, now=seoul(LEFT_ON, 0), why="a break")
+        bill(control_session, subscription, LEFT_ON)
+        push(control_session, subscription, date(2026, 3, 6), 20)
+        changes.resume(**who, actor=FINANCE, now=seoul(date(2026, 6, 3), 0), why="back")
+        set_to(invoice_grace_hours=2160)
+        bill(control_session, subscription, date(2026, 6, 10))
+        drafted = select(Invoice.id).where(Invoice.state == "draft")
+        (before,) = control_session.scalars(drafted)
+        # By the day of the next bill that usage may not change any more.
+        bill(control_session, subscription, date(2026, 7, 3))
+        assert before in control_session.scalars(drafted).all()
+        *_, late, regular = lines_of(control_session, subscription)
+        assert late == [("adjustment", "calls", 20, 2_000)]
+        assert regular == [("charge", "calls", 0, 0)]
 
 
 class TestWhereABillComesInTime:
