@@ -1,4 +1,4 @@
-"""Provisioning: approved tenants get their database, a chunk at a time."""
+"""Provisioning: approved tenants get their database, a chunk at a time, or are given up."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.base import clock
 from app.base.config import settings
 from app.base.db import control_session as transaction
 from jobs.steps import Step, anything_due, settle_each
-from tenants import provisioning
+from tenants import giving_up, provisioning
 from tenants.models import ProvisioningRun
 
 
 def due(control_session: Session, _now: datetime) -> bool:
-    """This function will tell whether an approved tenant waits for its database."""
+    """This function will tell whether an approved tenant waits for its database, or its end."""
     return anything_due(control_session, ProvisioningRun, provisioning.due_condition())
 
 
@@ -34,6 +34,11 @@ def work() -> int:
 
 
 def _advance(tenant_id: UUID, crew: provisioning.Crew) -> None:
+    with transaction() as session:
+        given_up = giving_up.is_asked(control_session=session, tenant_id=tenant_id)
+    if given_up:
+        giving_up.perform(transaction=transaction, tenant_id=tenant_id, now=clock.now())
+        return
     provisioning.advance(transaction=transaction, tenant_id=tenant_id, now=clock.now, crew=crew)
 
 

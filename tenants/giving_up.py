@@ -1,6 +1,8 @@
 """Giving a tenant up whose database could not be made: nothing of it stays, its applicant is told.
 
-Only before it was ever on trial: whoever had a workspace is suspended, kept and destroyed.
+Only before it was ever on trial: whoever had a workspace is suspended, kept and destroyed. An admin
+says so on the run, which from then on goes no further; a worker undoes what was made. Cut short
+anywhere, it goes on from there.
 """
 
 from __future__ import annotations
@@ -10,50 +12,94 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, null, select, update
 from sqlalchemy.orm import Session
 
-from app.base import states
+from app.base import audit, states
 from app.base.audit import Actor
+from app.base.db import notify
 from app.base.errors import Conflict
 from tenants import lifecycle, personal_data, provisioning, review
 from tenants.models import TENANT, Erasure, ProvisioningRun, Tenant, TenantDatabase
+from tenants.provisioning import order
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 
 
 class GoingOn(Conflict):
-    """A worker has taken the making of this tenant further in the meantime."""
+    """A worker that had begun before has taken the making of this tenant further."""
 
 
-def give_up(
-    *, transaction: Transaction, tenant_id: UUID, reason: str, actor: Actor, now: datetime
+def ask(
+    *, control_session: Session, tenant_id: UUID, reason: str, actor: Actor, now: datetime
 ) -> None:
-    """This function will undo what was made of a tenant and reject its application.
+    """This function will have a tenant given up: its run makes nothing any more, and is undone.
 
-    `reason` is what the applicant reads. The application is kept for as long as a rejected one is;
-    the same company may apply again. Cut short anywhere, it may be called again.
+    `reason` is what the applicant reads.
 
-    Raises: NoSuchRun; RunFinished once the tenant is on trial; GoingOn; Invalid for the reason;
-    ClusterTrouble, NotOurs.
+    Raises: NoSuchRun; RunFinished once the tenant is on trial, or given up; Invalid for the reason.
     """
     review.check_reason(reason=reason)
+    run = order.locked(control_session=control_session, tenant_id=tenant_id)
+    if run.finished_at is not None:
+        raise provisioning.RunFinished(
+            "This tenant is on trial already. Suspend it and let it be destroyed."
+        )
+    run.given_up = {"reason": reason, "kind": actor.kind, "id": actor.id}
+    # Whoever holds its lease now ends by itself.
+    run.attempts, run.retry_at = 0, None
+    control_session.flush()
+    audit.append(
+        control_session=control_session,
+        actor=actor,
+        action="provisioning.given_up",
+        subject_kind="tenant",
+        subject_id=tenant_id,
+        tenant_id=tenant_id,
+        now=now,
+    )
+    notify(control_session, "provisioning")
+
+
+def is_asked(*, control_session: Session, tenant_id: UUID) -> bool:
+    """This function will tell whether a tenant is to be given up."""
+    given_up = ProvisioningRun.tenant_id == tenant_id, ProvisioningRun.given_up.is_not(None)
+    return bool(control_session.scalar(select(exists().where(*given_up))))
+
+
+def perform(*, transaction: Transaction, tenant_id: UUID, now: datetime) -> None:
+    """This function will undo what was made of a tenant, if that is asked, and reject its
+    application.
+
+    The application is kept for as long as a rejected one is; the same company may apply again.
+
+    Raises: NoSuchRun, RunFinished, GoingOn, ClusterTrouble, NotOurs; it may be called again after
+    any of them.
+    """
+    with transaction() as session:
+        wish = order.locked(control_session=session, tenant_id=tenant_id).given_up
+    if wish is None:
+        return
+    actor = Actor(wish["kind"], wish["id"])
     provisioning.undo(transaction=transaction, tenant_id=tenant_id, actor=actor, now=now)
     with transaction() as session:
-        _close(session, tenant_id, reason, actor, now)
+        _close(session, tenant_id, wish["reason"], actor, now)
 
 
 def _close(
     control_session: Session, tenant_id: UUID, reason: str, actor: Actor, now: datetime
 ) -> None:
     tenant = lifecycle.locked(control_session, tenant_id)
-    run = control_session.get_one(
-        ProvisioningRun, tenant_id, with_for_update=True, populate_existing=True
-    )
+    run = order.locked(control_session=control_session, tenant_id=tenant_id)
     placed = control_session.scalar(select(exists().where(TenantDatabase.tenant_id == tenant_id)))
     if tenant.state != "approved" or run.steps_done or placed:
-        raise GoingOn("Somebody has tried this again in the meantime. Look again.")
-    run.finished_at = now
+        raise GoingOn("A worker that had begun before goes on with it.")
+    control_session.execute(
+        update(ProvisioningRun)
+        .where(ProvisioningRun.tenant_id == tenant_id)
+        .values(finished_at=now, given_up=null())
+        .execution_options(synchronize_session=False)
+    )
     application_id, tenant.application_id = tenant.application_id, None
     control_session.flush()
     if application_id is not None:

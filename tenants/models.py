@@ -245,6 +245,8 @@ class ProvisioningRun(Leased, Base):
     steps_done: Mapped[list[Any]] = mapped_column(default=list)  # [{step, at}]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    # An admin wants it undone, and its application rejected: {reason, kind, id}.
+    given_up: Mapped[dict[str, Any] | None]
 
 
 class MeteringDay(Leased, Base):

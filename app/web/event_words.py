@@ -75,6 +75,7 @@ _ACTIONS = {
     "dunning.hold_lifted": lazy("Collecting goes on"),
     "dunning.forgiven": lazy("Not followed up any more"),
     "dunning.rule_set": lazy("Rules of collecting changed"),
+    "provisioning.given_up": lazy("Given up: what was made of it is undone"),
     "tenant.final_warning": lazy("Final warning sent"),
     "tenant.retention_ended": lazy("Will not be erased for now"),
     "tenant.erasure_moved_on": lazy("Erasure moved on by a day: nobody was warned"),

@@ -32,6 +32,7 @@ from tenants.provisioning.order import (
     Order,
     RunMoved,
     begin,
+    is_reserved,
     record,
     stands,
 )
@@ -138,11 +139,14 @@ def _crew(crew: Crew | None) -> AbstractContextManager[Crew]:
 def undo(*, transaction: Transaction, tenant_id: UUID, actor: Actor, now: datetime) -> None:
     """This function will take back what an unfinished run has made, down to its reservation.
 
-    For a run whose later steps keep failing: its next `advance` begins from nothing.
+    For a run whose later steps keep failing: its next `advance` begins from nothing. One that has
+    reserved nothing is left as it is: it may be the want of room that it waits for.
 
     Raises: NoSuchRun; RunFinished once the tenant is on trial; ClusterTrouble, NotOurs.
     """
     with transaction() as session:
+        if not is_reserved(control_session=session, tenant_id=tenant_id):
+            return
         order = begin(control_session=session, tenant_id=tenant_id, now=now)
     if order is None:
         raise RunFinished("This tenant is on trial already. Suspend it and let it be destroyed.")

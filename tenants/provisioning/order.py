@@ -58,7 +58,7 @@ WHERE tenant.id = :tenant_id
 _NOTE = """
 UPDATE provisioning_run SET step = :step, finished_at = :finished_at,
     steps_done = steps_done || CAST(:done AS jsonb)
-WHERE tenant_id = :tenant_id AND step = :before
+WHERE tenant_id = :tenant_id AND step = :before AND given_up IS NULL
 """
 # A note lost with the server costs one look more: every step finds its own work. What must not be
 # lost (the reservation's password, the activation) waits for the disk.
@@ -75,7 +75,7 @@ class NoRoom(Unavailable):
 
 
 class RunMoved(Conflict):
-    """Another worker has taken this run further in the meantime."""
+    """Another worker has taken this run further in the meantime, or it was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +110,32 @@ def begin(*, control_session: Session, tenant_id: UUID, now: datetime) -> Order 
 
     Raises: NoSuchRun, NoRoom.
     """
+    run = locked(control_session=control_session, tenant_id=tenant_id)
+    if run.finished_at is not None:
+        return None
+    done = run.step or _reserve(control_session, run, now)
+    return _order(control_session, run, STEPS[STEPS.index(done) + 1])
+
+
+def is_reserved(*, control_session: Session, tenant_id: UUID) -> bool:
+    """This function will tell whether a run has a place on a cluster, or had one until its end.
+
+    Raises: NoSuchRun.
+    """
+    return locked(control_session=control_session, tenant_id=tenant_id).step is not None
+
+
+def locked(*, control_session: Session, tenant_id: UUID) -> ProvisioningRun:
+    """This function will return a tenant's run, read anew under its lock.
+
+    Raises: NoSuchRun.
+    """
     run = control_session.get(
         ProvisioningRun, tenant_id, with_for_update=True, populate_existing=True
     )
     if run is None:
         raise NoSuchRun("There is nothing to provision for this tenant.")
-    if run.finished_at is not None:
-        return None
-    done = run.step or _reserve(control_session, run, now)
-    return _order(control_session, run, STEPS[STEPS.index(done) + 1])
+    return run
 
 
 def _reserve(control_session: Session, run: ProvisioningRun, now: datetime) -> str:
@@ -194,7 +211,7 @@ def record(*, control_session: Session, order: Order, done: Sequence[Done]) -> O
         },
     ).first()
     if moved is None:
-        raise RunMoved("Another worker has taken this run further.")
+        raise RunMoved("Another worker has taken this run further, or it was given up.")
     names = {one.step for one in done}
     if "migrate" in names:
         control_session.execute(

@@ -13,6 +13,7 @@ from app.base.db import control_session as transaction
 from app.base.errors import Invalid
 from app.base.invariants import offences
 from app.base.messages import Message
+from jobs.provisioning import STEP
 from tenants import giving_up, provisioning, reconcile
 from tenants.checks import INVARIANTS
 from tenants.models import Application, Cluster, Erasure, ProvisioningRun, Tenant, TenantAdmin
@@ -30,12 +31,17 @@ def approved(now: datetime) -> UUID:
     return approve(now=now, application_id=application_id)
 
 
-def give_up(tenant_id: UUID, now: datetime, reason: str = REASON) -> None:
+def ask(tenant_id: UUID, now: datetime, reason: str = REASON) -> None:
     with transaction() as session:
         actor = Actor.staff(make_staff(session, role="admin").id)
-    giving_up.give_up(
-        transaction=transaction, tenant_id=tenant_id, reason=reason, actor=actor, now=now
-    )
+        giving_up.ask(
+            control_session=session, tenant_id=tenant_id, reason=reason, actor=actor, now=now
+        )
+
+
+def give_up(tenant_id: UUID, now: datetime) -> None:
+    ask(tenant_id, now)
+    assert STEP.work() == 1
 
 
 class TestGivingUp:
@@ -62,7 +68,7 @@ class TestGivingUp:
             assert line.approver.startswith("staff ")
             assert not any(line.verified.values())
             actions = set(session.scalars(select(AuditEvent.action)))
-            assert {"provisioning.undone", "tenant.destroyed"} <= actions
+            assert {"provisioning.given_up", "provisioning.undone", "tenant.destroyed"} <= actions
             for rule in INVARIANTS:
                 assert offences(control_session=session, invariant=rule, now=now) == [], rule.code
 
@@ -70,7 +76,7 @@ class TestGivingUp:
         tenant_id = approved(now)
         provision(tenant_id, now=now)
         with pytest.raises(provisioning.RunFinished):
-            give_up(tenant_id, now)
+            ask(tenant_id, now)
         with transaction() as session:
             assert session.get_one(Tenant, tenant_id).state == "trialing"
 
@@ -79,25 +85,52 @@ class TestGivingUp:
         with pytest.raises(Stopped):
             provision(tenant_id, now=now, after_step=stop_at("role", "performed"))
         with pytest.raises(Invalid):
-            give_up(tenant_id, now, reason=" ")
+            ask(tenant_id, now, reason=" ")
         provision(tenant_id, now=now)
 
-    def test_that_a_worker_overtakes_leaves_the_tenant_to_it(
+    def test_ends_a_worker_that_is_at_it(self, now: datetime) -> None:
+        tenant_id = approved(now)
+
+        def given_up_meanwhile(step: str, what: str) -> None:
+            if (step, what) == ("verify", "performed"):
+                ask(tenant_id, now)
+
+        with pytest.raises(provisioning.RunMoved):
+            provision(tenant_id, now=now, after_step=given_up_meanwhile)
+        assert STEP.work() == 1
+        with transaction() as session:
+            assert session.get_one(Tenant, tenant_id).state == "destroyed"
+            assert reconcile.findings(control_session=session) == []
+
+    def test_needs_no_room_on_any_cluster(self, now: datetime) -> None:
+        tenant_id = approved(now)
+        with transaction() as session:
+            session.execute(update(Cluster).values(capacity=0))
+        give_up(tenant_id, now)
+        with transaction() as session:
+            assert session.get_one(Tenant, tenant_id).state == "destroyed"
+
+    def test_goes_on_after_a_worker_that_was_killed_halfway(
         self, now: datetime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tenant_id = approved(now)
+        with pytest.raises(Stopped):
+            provision(tenant_id, now=now, after_step=stop_at("seed", "performed"))
+        ask(tenant_id, now)
         undo = provisioning.undo
 
-        def undone_and_begun_anew(**values: object) -> None:
+        def undone_then_killed(**values: object) -> None:
             undo(**values)  # type: ignore[arg-type]
-            provision(tenant_id, now=now)
+            raise Stopped
 
-        monkeypatch.setattr(provisioning, "undo", undone_and_begun_anew)
-        with pytest.raises(giving_up.GoingOn):
-            give_up(tenant_id, now)
+        monkeypatch.setattr(provisioning, "undo", undone_then_killed)
+        with pytest.raises(Stopped):
+            giving_up.perform(transaction=transaction, tenant_id=tenant_id, now=now)
+        monkeypatch.undo()
+        assert STEP.work() == 1
         with transaction() as session:
-            assert session.get_one(Tenant, tenant_id).state == "trialing"
-            assert session.scalars(select(Application.state)).one() == "approved"
+            assert session.get_one(Tenant, tenant_id).state == "destroyed"
+            assert session.get_one(ProvisioningRun, tenant_id).given_up is None
 
     def test_is_not_tried_again_afterwards(self, now: datetime) -> None:
         tenant_id = approved(now)

@@ -24,7 +24,6 @@ from sqlalchemy import (
 
 from app.base import clock
 from app.base.config import settings
-from app.base.db import control_session as control_transaction
 from app.base.errors import Invalid
 from app.base.messages import Message
 from app.web import evidence_words
@@ -304,16 +303,16 @@ def bill_again(subscription_id: UUID) -> Any:
 @console_attention.post("/parked/provisioning/<uuid:tenant_id>/give-up")
 @staff_required("admin")
 def give_up(tenant_id: UUID) -> Any:
-    """This function will undo a tenant that can't be made, and reject its application."""
-    control().rollback()  # what is done on the cluster has transactions of its own
-    giving_up.give_up(
-        transaction=control_transaction,
+    """This function will have a tenant undone that can't be made, and its application rejected."""
+    giving_up.ask(
+        control_session=control(),
         tenant_id=tenant_id,
         reason=request.form.get("why", ""),
         actor=g.actor,
         now=clock.now(),
     )
-    flash(gettext("What was made is undone, and the applicant is told."), "good")
+    control().commit()
+    flash(gettext("What was made is undone within seconds, then the applicant is told."), "good")
     return see_other(url_for(".index"))
 
 

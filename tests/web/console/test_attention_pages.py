@@ -11,6 +11,7 @@ from app.base.config import settings
 from app.base.db import control_session
 from invoices import evidence, write_offs
 from invoices.models import Invoice, PaymentAttempt, ReconciliationDay
+from jobs import provisioning
 from tenants.models import Application, ProvisioningRun, Tenant
 from tests.factories import NOW, make_application, make_staff
 from tests.invoices.test_reversals import ask_for_cash_receipt, settled, take_back
@@ -162,6 +163,8 @@ class TestTryAgain:
         assert to in client.get(PAGE).text
         assert send(client, PAGE, {"why": " "}, to=to).status_code == 422
         assert send(client, PAGE, {"why": "There is no room for you."}, to=to).status_code == 303
+        assert to not in client.get(PAGE).text
+        assert provisioning.STEP.work() == 1
         with control_session() as session:
             assert session.get_one(Tenant, tenant_id).state == "destroyed"
             assert session.get_one(Application, application_id).state == "rejected"
