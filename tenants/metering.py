@@ -48,6 +48,18 @@ CROSS JOIN LATERAL generate_series(
 ON CONFLICT DO NOTHING
 """
 
+# Listed or not, each day up to the last that was listed: what is done is done.
+_DAYS_BETWEEN = """
+INSERT INTO metering_day (tenant_id, day)
+SELECT t.id, day::date
+FROM tenant t
+CROSS JOIN LATERAL generate_series(
+    (t.trial_starts_at AT TIME ZONE t.timezone)::date,
+    (SELECT max(m.day) FROM metering_day m WHERE m.tenant_id = t.id), interval '1 day') day
+WHERE t.id = :tenant_id
+ON CONFLICT DO NOTHING
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -76,6 +88,14 @@ def due_days(*, control_session: Session, now: datetime) -> int:
         .execution_options(synchronize_session=False)
     )
     return int(new)
+
+
+def list_between(*, control_session: Session, tenant_id: UUID) -> None:
+    """This function will list the days of a tenant anew that were thrown away unread.
+
+    Those after the last that is listed are `due_days`'.
+    """
+    control_session.execute(text(_DAYS_BETWEEN), {"tenant_id": tenant_id})
 
 
 def due_condition(*, tenants_max: int | None = None) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
-from tenants import destruction_on_cluster
+from tenants import destruction_on_cluster, metering
 from tenants.models import GONE_STATES, DestructionRun, Tenant
 
 # With this step the data is gone; until then all of it stands.
@@ -52,4 +52,6 @@ def call_off(*, control_session: Session, tenant: Tenant) -> bool:
         return False
     control_session.delete(run)
     control_session.flush()
+    # A contract may go on, and its bills wait for every day.
+    metering.list_between(control_session=control_session, tenant_id=tenant.id)
     return True

@@ -15,8 +15,8 @@ from app.base.audit import Actor
 from app.base.db import control_session, usage_session
 from app.base.messages import Message
 from jobs.destruction import PAPERS, STEP
-from tenants import admins, destruction, lifecycle
-from tenants.models import Cluster, DestructionRun, Erasure, Tenant
+from tenants import admins, destruction, lifecycle, metering
+from tenants.models import Cluster, DestructionRun, Erasure, MeteringDay, Tenant
 from tenants.trial_extension import extend_trial
 from tests.factories import PASSWORD, make_staff
 from tests.patience import eventually
@@ -273,6 +273,23 @@ class TestAPayment:
             go_on(debtor, now, STILL_OWED, after_step=stop_at(step, "recorded"))
         assert self.pay(debtor, now)
         assert_saved(debtor)
+
+    def test_leaves_no_day_unread_that_a_bill_would_wait_for(
+        self, debtor: Workspace, now: datetime
+    ) -> None:
+        """The day before was read already; the one before it never, and was thrown away."""
+        with control_session() as session:
+            tenant = session.get_one(Tenant, debtor.tenant_id)
+            tenant.trial_starts_at = now - timedelta(days=4)
+            read = (now - timedelta(days=2)).date()
+            session.add(MeteringDay(tenant_id=tenant.id, day=read, done_at=now))
+        assert self.pay(debtor, now)
+        with control_session() as session:
+            metering.due_days(control_session=session, now=now)
+        with control_session() as session:
+            days = select(MeteringDay.day).where(MeteringDay.done_at.is_(None))
+            listed = session.scalars(days.order_by(MeteringDay.day)).all()
+        assert listed == [(now - timedelta(days=ago)).date() for ago in (4, 3, 1)]
 
     def test_after_the_drop_opens_nothing_and_raises_nothing(
         self, debtor: Workspace, now: datetime
