@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import ids
@@ -16,7 +16,8 @@ from app.base.db import notify
 from app.base.errors import Conflict, Invalid
 from invoices import credits, ledger, refund_outcome, refunds
 from invoices.ledger import Booking, credit, debit
-from invoices.models import CreditNote, Invoice, Payment, Refund
+from invoices.models import CreditNote, Invoice, Payment, ReconciliationDifference, Refund
+from invoices.reconciliation_differences import is_open
 from invoices.refund_outcome import Desk
 
 BANK = "manual"
@@ -77,17 +78,41 @@ def by_transfer(*, control_session: Session, refunds: Sequence[Refund]) -> set[U
 
 
 def declare_sent(
-    *, control_session: Session, refund_id: UUID, why: str, actor: Actor, now: datetime
+    *,
+    control_session: Session,
+    refund_id: UUID,
+    why: str,
+    actor: Actor,
+    now: datetime,
+    at_gateway: bool = False,
 ) -> Refund:
     """This function will note that a refund went back: by our bank, or, where its outcome was
-    unknown, through the gateway after all.
+    unknown or somebody made it there, `at_gateway`, through the gateway.
 
     Raises: NoSuchRefund, NotWaiting, WhyMissing.
     """
     refund = _waiting(control_session, refund_id, ("by_hand", "needs_person"), why)
-    place = BANK if refund.state == "by_hand" else refund.gateway
+    by_hand = refund.state == "by_hand"
+    if by_hand and at_gateway and _is_told(control_session, refund):
+        raise NotWaiting(
+            "The gateway told of this refund already. Settle that under Reconciliation: it is our "
+            "refund."
+        )
+    place = BANK if by_hand and not at_gateway else refund.gateway
     refund_outcome.sent(Desk(control_session, actor, now), refund, place=place, why=why.strip())
     return refund
+
+
+def _is_told(control_session: Session, refund: Refund) -> bool:
+    """Its cash was taken off the gateway's when that said so: it must not be once more."""
+    said = ReconciliationDifference
+    told = exists().where(
+        said.payment_id == refund.payment_id,
+        said.kind == "refunded_there",
+        said.amount_minor == -refund.amount_minor,
+        is_open(),
+    )
+    return bool(control_session.scalar(select(told)))
 
 
 def declare_not_sent(

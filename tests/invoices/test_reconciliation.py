@@ -14,7 +14,14 @@ from app.base.audit import SYSTEM
 from app.base.errors import Invalid
 from app.base.invariants import offences
 from app.base.money import Money
-from invoices import ledger, reconciliation, reversals, settlement
+from invoices import (
+    credit_notes,
+    ledger,
+    reconciliation,
+    refund_queue,
+    reversals,
+    settlement,
+)
 from invoices import reconciliation_differences as differences
 from invoices import reconciliation_missing as missing
 from invoices import reconciliation_money_back as money_back
@@ -26,6 +33,7 @@ from invoices.models import (
     Payment,
     ReconciliationDay,
     ReconciliationDifference,
+    Refund,
 )
 from invoices.models import SettlementLine as Line
 from invoices.reconciliation import Question
@@ -414,6 +422,63 @@ class TestSettlingADifference:
                 staff_id=self.staff(control_session),
                 now=NOW,
             )
+
+
+class TestARefundThatFinanceMadeAtTheGateway:
+    """Of a deposit on a virtual account, say: no gateway knows the payer's own account."""
+
+    def refund(self, session: Session) -> Refund:
+        credit_notes.issue(
+            control_session=session,
+            invoice_id=paid(session).invoice_id,
+            amount=won(9_000),
+            keep=False,
+            reason="wrong seats",
+            staff_id=make_staff(session, role="finance").id,
+            now=NOW,
+        )
+        return session.scalars(select(Refund)).one()
+
+    def made(self, session: Session, refund: Refund) -> Refund:
+        return refund_queue.declare_sent(
+            control_session=session,
+            refund_id=refund.id,
+            why="cancelled to their account",
+            actor=SYSTEM,
+            now=NOW,
+            at_gateway=True,
+        )
+
+    def told(self, session: Session) -> None:
+        take(session, line("payment", 209_000, gateway_payment_id="pay_1"))
+        take(session, line("refund", -9_000, gateway_payment_id="pay_1"))
+
+    def test_is_the_line_that_tells_of_it_later(self, control_session: Session) -> None:
+        refund = self.made(control_session, self.refund(control_session))
+        assert (refund.state, refund.sent_from) == ("succeeded", GATEWAY)
+        self.told(control_session)
+        assert shown(control_session) == []
+        assert balance(control_session, "cash", GATEWAY) == 200_000
+
+    def test_that_was_told_before_is_settled_where_it_was_told(
+        self, control_session: Session
+    ) -> None:
+        refund = self.refund(control_session)
+        self.told(control_session)
+        with pytest.raises(refund_queue.NotWaiting):
+            self.made(control_session, refund)
+        differences.link_refund(
+            control_session=control_session,
+            difference_id=the_difference(control_session).id,
+            refund_id=refund.id,
+            reason="we made it there",
+            staff_id=make_staff(control_session, role="finance").id,
+            now=NOW,
+        )
+        assert refund.sent_from == GATEWAY
+        assert shown(control_session) == []
+        assert balance(control_session, "differences") == 0
+        assert balance(control_session, "cash", GATEWAY) == 200_000
 
 
 class TestTheBooks:

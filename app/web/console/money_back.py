@@ -169,13 +169,14 @@ def settle_refund(refund_id: UUID, act: str) -> Any:
     """This function will clear up a refund: sent by us, never sent, tried again, or kept."""
     why, now = reason_typed(request.form), clock.now()
 
-    def told(does: Callable[..., Refund]) -> Callable[[], object]:
+    def told(does: Callable[..., Refund], **how: bool) -> Callable[[], object]:
         return lambda: does(
-            control_session=control(), refund_id=refund_id, why=why, actor=g.actor, now=now
+            control_session=control(), refund_id=refund_id, why=why, actor=g.actor, now=now, **how
         )
 
+    at_gateway = request.form.get("from") == "gateway"
     acts: dict[str, Callable[[], object]] = {
-        "sent": told(refund_queue.declare_sent),
+        "sent": told(refund_queue.declare_sent, at_gateway=at_gateway),
         "not-sent": told(refund_queue.declare_not_sent),
         "keep": told(refund_queue.keep),
         "again": lambda: refund_queue.try_again(

@@ -11,8 +11,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
+from app.base.audit import SYSTEM
 from app.base.db import control_session
+from app.base.money import Money
 from app.cli.ledger import ledger_commands
+from invoices import settlement
 from invoices.models import CreditNote, Invoice, Payment, Refund
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.web.forms import send, sign_in_staff
@@ -120,10 +123,37 @@ class TestAPaymentByMistake:
         assert send(client, page, {"reason": "x"}, to=to).status_code == 404
 
 
+def deposit(invoice: Invoice) -> None:
+    """Money that came to a virtual account at a gateway."""
+    with control_session() as session:
+        settlement.receive(
+            control_session=session,
+            invoice_id=invoice.id,
+            arrival=settlement.Arrival(
+                kind="virtual_account",
+                gateway="sandbox",
+                gateway_payment_id="pay_1",
+                amount=Money(209_000, "KRW"),
+                received_on=NOW.date(),
+            ),
+            actor=SYSTEM,
+            now=NOW,
+        )
+
+
 class TestRefundsOfTransfers:
-    def test_wait_until_somebody_sent_them(self, client: Any, invoice: Invoice) -> None:
+    @pytest.mark.parametrize(
+        ("came", "how", "left"),
+        [("bank", {}, "manual"), ("account", {"from": "gateway"}, "sandbox")],
+    )
+    def test_wait_until_somebody_says_how_they_were_sent(
+        self, client: Any, invoice: Invoice, came: str, how: dict[str, str], left: str
+    ) -> None:
         sign_in_staff(client, "finance")
-        pay(client, invoice)
+        if came == "bank":
+            pay(client, invoice)
+        else:
+            deposit(invoice)
         page = f"{LIST}/{invoice.id}/take-back?amount=11000"
         send(
             client,
@@ -134,15 +164,19 @@ class TestRefundsOfTransfers:
         with control_session() as session:
             refund_id = session.scalars(select(Refund.id)).one()
             number = session.scalars(select(CreditNote.number_text)).one()
-        assert number in client.get(f"{LIST}/money-back").text
+        listed = client.get(f"{LIST}/money-back?lang=en").text
+        assert number in listed
+        assert ("Ask the payer for an account" in listed) is (came == "account")
+        assert ('name="from"' in listed) is (came == "account")
         send(
             client,
             f"{LIST}/money-back",
-            {"why": "statement of 10 March"},
+            {"why": "statement of 10 March", **how},
             to=f"{LIST}/refunds/{refund_id}/sent",
         )
         with control_session() as session:
-            assert session.get_one(Refund, refund_id).state == "succeeded"
+            sent = session.get_one(Refund, refund_id)
+            assert (sent.state, sent.sent_from) == ("succeeded", left)
         assert number not in client.get(f"{LIST}/money-back").text
 
 
