@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-import holidays
 from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -28,14 +26,12 @@ from invoices import papers_by_hand
 from invoices.models import Invoice, TaxInvoice, tax_invoice_is_open
 from invoices.periods import months_after
 from invoices.tax_handed_in import OFFLINE
+from invoices.working_days import working_day, working_days_before
 
 ISSUE_DAY = 10
 RETURN_DAY = 25
 # The final returns: for January to June in July, for July to December in January.
 _HALF_YEAR_ENDS = 6
-_SATURDAY = 5
-# No public holiday in every year, but no day for a deadline in any.
-_LABOUR_DAY = (5, 1)
 # Working days before a deadline from which it is told of.
 DAYS_BEFORE = 3
 # An amendment whose cause came later than the supply has its days counted from that cause.
@@ -146,34 +142,6 @@ class Board:
     def pressing(self) -> int:
         """How many a person should know of today."""
         return len(self.late) + len(self.failed) + len(self.soon)
-
-
-@lru_cache(maxsize=32)
-def _holidays(year: int) -> frozenset[date]:
-    return frozenset(holidays.country_holidays("KR", years=year))
-
-
-def is_working_day(day: date) -> bool:
-    """This function will tell whether a deadline can end on a day in Korea."""
-    labour_day = (day.month, day.day) == _LABOUR_DAY
-    return day.weekday() < _SATURDAY and day not in _holidays(day.year) and not labour_day
-
-
-@lru_cache(maxsize=1_000)
-def working_day(day: date) -> date:
-    """This function will return a day, or the next one on which a deadline can end."""
-    while not is_working_day(day):
-        day += timedelta(days=1)
-    return day
-
-
-@lru_cache(maxsize=1_000)
-def working_days_before(day: date, count: int) -> date:
-    """This function will go so many working days back from a day."""
-    while count:
-        day -= timedelta(days=1)
-        count -= is_working_day(day)
-    return day
 
 
 def issue_by(supplied_on: date) -> date:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import configure_mappers
 from app.base import authorities, clock, logs, metrics
 from app.base.config import settings
 from app.base.db import control_engine, forget_connections
-from invoices import vat_deadlines
+from invoices import working_days
 from jobs import stopping, wakeups
 from jobs.registry import all_steps
 
@@ -181,7 +181,7 @@ def _warm_up() -> None:
     configure_mappers()
     # Both load the rest of themselves when they are first used.
     httpx.Client(verify=authorities.of_the_web()).close()
-    vat_deadlines.is_working_day(clock.now().date())
+    working_days.is_working_day(clock.now().date())
     try:
         # What the server is gets asked over an engine's first connection alone.
         control_engine().connect().close()
