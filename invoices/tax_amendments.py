@@ -32,7 +32,7 @@ from app.base.errors import Conflict, Invalid, NotFound
 from invoices import tax_invoices, tax_sheets
 from invoices.documents.papers import Amendment, Party, TaxInvoicePaper
 from invoices.models import TAX_INVOICE, Invoice, TaxInvoice
-from invoices.tax_papers import registry, standard_xml
+from invoices.tax_papers import registry, standard
 from invoices.tax_papers.port import Ability
 from invoices.tax_sheets import Correction, Standing
 
@@ -259,7 +259,7 @@ def _amend(
         stands=stands, amendment=amendment, correction=correction, buyer=buyer
     )
     for sheet in sheets:
-        if wrong := standard_xml.faults(sheet):
+        if wrong := standard.faults(sheet):
             raise AmendmentWrong("This amendment is not standard: " + "; ".join(wrong) + ".")
     return [
         tax_invoices.add(

@@ -39,7 +39,7 @@ from invoices.models import (
     TaxInvoice,
     VatEvidence,
 )
-from invoices.tax_papers import standard_xml
+from invoices.tax_papers import standard
 from tenants.identifiers import brn_is_valid, normalise_brn
 
 DRAFTER = Actor.job("evidence")
@@ -83,10 +83,10 @@ def _nonstandard(invoice: Invoice) -> str | None:
     email = str(invoice.buyer.get("email") or "")
     if not email:
         return "the buyer has no e-mail address, which an electronic tax invoice needs"
-    if len(email) > standard_xml.EMAIL_MAX:
-        return f"the buyer's e-mail address has more than {standard_xml.EMAIL_MAX} characters"
-    if len(str(invoice.buyer["name"])) > standard_xml.NAME_MAX:
-        return f"the buyer's name has more than {standard_xml.NAME_MAX} characters"
+    if len(email) > standard.EMAIL_MAX:
+        return f"the buyer's e-mail address has more than {standard.EMAIL_MAX} characters"
+    if len(str(invoice.buyer["name"])) > standard.NAME_MAX:
+        return f"the buyer's name has more than {standard.NAME_MAX} characters"
     return None
 
 

@@ -17,7 +17,7 @@ from invoices.documents.papers import (
     TaxTreatment,
 )
 from invoices.models import TaxInvoice
-from invoices.tax_papers import standard_xml
+from invoices.tax_papers import standard
 
 _ON_THE_DAY = (Amendment.PRICE_CHANGE, Amendment.RETURN, Amendment.CONTRACT_ENDED)
 _ITEMS = {
@@ -88,7 +88,7 @@ def _part(
 ) -> TaxInvoiceLine:
     return TaxInvoiceLine(
         supplied_on=correction.on,
-        item=f"{_ITEMS[amendment]}: {original.lines[0].item}"[: standard_xml.ITEM_MAX],
+        item=f"{_ITEMS[amendment]}: {original.lines[0].item}"[: standard.ITEM_MAX],
         supply_minor=-correction.supply_minor,
         tax_minor=-correction.tax_minor,
         remark=correction.reason,
@@ -102,7 +102,7 @@ def _undone(stands: Standing, original: TaxInvoicePaper, day: date) -> list[TaxI
     return [
         TaxInvoiceLine(
             supplied_on=day,
-            item=f"{original.lines[0].item} 외 잔액"[: standard_xml.ITEM_MAX],
+            item=f"{original.lines[0].item} 외 잔액"[: standard.ITEM_MAX],
             supply_minor=-stands.supply_minor,
             tax_minor=-stands.tax_minor,
         )

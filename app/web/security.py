@@ -11,6 +11,7 @@ from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter, RouteLimit
 from flask_limiter.util import get_remote_address
 from flask_wtf import CSRFProtect
+from limits.storage import RedisStorage
 
 from app.base.config import settings
 from app.web.sessions import audience_of, browser_session
@@ -60,6 +61,8 @@ def init_security(app: Flask) -> None:
         app.config["TRUSTED_HOSTS"] = [h.strip() for h in settings().trusted_hosts.split(",")]
     app.before_request(_allow_uploads)
     csrf.init_app(app)
+    # It would load a second client beside ours, 3 MB, wherever the embedded server brings one.
+    RedisStorage.DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}
     limiter.init_app(app)
     app.after_request(_headers)
 

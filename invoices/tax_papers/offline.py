@@ -6,7 +6,7 @@ some other way. What is signed may be in the buyer's hands, so it takes nothing 
 
 from __future__ import annotations
 
-from invoices.tax_papers import port, signing, standard_xml
+from invoices.tax_papers import port, signing, standard, standard_xml
 from invoices.tax_papers.bare import BareIssuer
 from invoices.tax_papers.seals import Seal
 
@@ -31,7 +31,7 @@ class OfflineIssuer(BareIssuer):
         issue_id = f"{sheet.paper.written_on:%Y%m%d}{self._registration}{sheet.serial:08d}"
         try:
             root = standard_xml.tree(sheet=sheet, issue_id=issue_id)
-        except standard_xml.NotStandard as error:
+        except standard.NotStandard as error:
             return port.Refused("not_standard", str(error))
         xml = signing.sign(root=root, seal=self._seal)
         signing.verify(document=xml, seal=self._seal)

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from app.base.config import settings
 from app.base.errors import NotFound
-from invoices.tax_papers import seals
 from invoices.tax_papers.port import TaxIssuer
 
 
@@ -30,6 +29,7 @@ def _opened(name: str, _process: int) -> TaxIssuer:
     s = settings()
     match name:
         case "offline":
+            from invoices.tax_papers import seals  # noqa: PLC0415
             from invoices.tax_papers.offline import OfflineIssuer  # noqa: PLC0415
 
             return OfflineIssuer(registration=s.tax_issuer_registration, seal=seals.seal())

@@ -1,4 +1,4 @@
-"""A tax invoice as the standard XML: order of elements, lengths and sums as the standard wants.
+"""A tax invoice as the standard XML: order of elements and lengths as the standard wants.
 
 Pure: a sheet goes in, a tree comes out, unsigned. Empty elements are left out.
 
@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from lxml import etree
 
-from app.base.errors import Invalid
-from invoices.documents.papers import Party, Purpose, TaxInvoiceLine, TaxInvoicePaper, TaxTreatment
+from invoices.documents.papers import Party, Purpose, TaxInvoiceLine, TaxTreatment
 from invoices.tax_papers.port import Direction, Sheet
+from invoices.tax_papers.standard import EMAIL_MAX, ITEM_MAX, NAME_MAX, NotStandard, faults
 
 NAMESPACE = "urn:kr:or:kec:standard:Tax:ReusableAggregateBusinessInformationEntitySchemaModule:1:0"
 SCHEMA_LOCATION = f"{NAMESPACE} http://www.kec.or.kr/standard/Tax/TaxInvoiceSchemaModule_1.0.xsd"
@@ -23,7 +23,6 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SEOUL = ZoneInfo("Asia/Seoul")
 
 ISSUE_ID_LENGTH = 24
-NAME_MAX, EMAIL_MAX, ITEM_MAX = 70, 40, 100
 FOREIGNER_ID = "9999999999999"
 _PURPOSES = {Purpose.RECEIVED: "01", Purpose.CHARGED: "02"}
 _KINDS = {
@@ -34,47 +33,6 @@ _KINDS = {
     (Direction.CONSIGNED, TaxTreatment.TAXABLE): "03",
     (Direction.CONSIGNED, TaxTreatment.ZERO_RATED): "05",
 }
-
-
-class NotStandard(Invalid):
-    """The sheet breaks a rule of the standard: the tax service would refuse it."""
-
-
-def faults(paper: TaxInvoicePaper) -> list[str]:
-    """This function will say which rules of the standard a paper breaks, before it has a number.
-
-    What may be shortened is shortened later; these may not.
-    """
-    found = []
-    for who, party in (("seller", paper.seller), ("buyer", paper.buyer)):
-        if not party.name:
-            found.append(f"the {who} has no name")
-        if len(party.name) > NAME_MAX:
-            found.append(f"the {who}'s name is longer than {NAME_MAX} characters")
-        if len(party.email) > EMAIL_MAX:
-            found.append(f"the {who}'s e-mail address is longer than {EMAIL_MAX} characters")
-    if not paper.buyer.email:
-        found.append("the buyer has no e-mail address for tax invoices")
-    if not 1 <= len(paper.lines) <= 99:
-        found.append("a tax invoice has 1 to 99 lines")
-    for line in paper.lines:
-        for number in (line.quantity, line.unit_price_minor):
-            if number is not None and number != round(number, 2):
-                found.append(f"{number} has more than two decimals")
-    if paper.tax_treatment is TaxTreatment.ZERO_RATED and paper.tax_minor:
-        found.append("a zero-rated supply bears no tax")
-    return found + _sums_off(paper)
-
-
-def _sums_off(paper: TaxInvoicePaper) -> list[str]:
-    means = paper.cash_minor + paper.cheque_minor + paper.note_minor + paper.credit_minor
-    sums = (
-        ("supply", paper.supply_minor, sum(line.supply_minor for line in paper.lines)),
-        ("tax", paper.tax_minor, sum(line.tax_minor for line in paper.lines)),
-        ("grand total", paper.total_minor, paper.supply_minor + paper.tax_minor),
-        ("means of payment", paper.total_minor, means),
-    )
-    return [f"{what}: {said} is not {found}" for what, said, found in sums if said != found]
 
 
 def tree(*, sheet: Sheet, issue_id: str) -> etree._Element:

@@ -14,10 +14,10 @@ from lxml import etree
 
 from invoices.documents import specimens
 from invoices.documents.papers import Amendment, Party, Purpose, TaxInvoicePaper, TaxTreatment
-from invoices.tax_papers import seals, signing, standard_xml
+from invoices.tax_papers import seals, signing, standard, standard_xml
 from invoices.tax_papers.port import Direction, Sheet
 from invoices.tax_papers.signing import SignatureBroken
-from invoices.tax_papers.standard_xml import NotStandard
+from invoices.tax_papers.standard import NotStandard
 
 ISSUE_ID = "202611300000000000000007"
 _NS = {"t": standard_xml.NAMESPACE, "ds": "http://www.w3.org/2000/09/xmldsig#"}
@@ -177,7 +177,7 @@ class TestWhatIsNotStandard:
     def test_sums_that_do_not_add_up_are_found(self) -> None:
         paper: TaxInvoicePaper = specimens.tax_invoice()
         object.__setattr__(paper, "total_minor", paper.total_minor + 1)
-        assert [fault.split(":")[0] for fault in standard_xml.faults(paper)] == [
+        assert [fault.split(":")[0] for fault in standard.faults(paper)] == [
             "grand total",
             "means of payment",
         ]

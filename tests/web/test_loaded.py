@@ -1,0 +1,27 @@
+"""What a web process holds in memory: of the libraries, those that it answers requests with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+# Printing, signing, the timetable and other countries' holidays are other processes' work, or
+# loaded by the request that needs them; Valkey has one client.
+ELSEWHERE = (
+    *("weasyprint", "fontTools", "lxml", "xmlsec", "ezdxf"),
+    *("apscheduler", "rq", "alembic", "holidays.countries", "valkey"),
+)
+
+
+def test_a_web_process_loads_no_library_of_other_processes():
+    script = "import json, sys, wsgi\nprint(json.dumps(sorted(sys.modules)))\n"
+    # Requests are counted in Valkey where people can reach the pages, not in tests.
+    deployed = os.environ | {"TENANTRY_ENVIRONMENT": "dev"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=deployed, capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(run.stdout))
+    assert "app.web" in loaded
+    assert loaded.isdisjoint(ELSEWHERE)
