@@ -18,7 +18,7 @@ from app.base.errors import Conflict, Invalid
 from invoices import periods
 from invoices.charges import Offered
 from invoices.periods import Period
-from invoices.schedule import Item
+from invoices.schedule import Item, begins_period
 
 # How long what is asked for once is in force: long enough to take a double click for one wish.
 ONCE = timedelta(minutes=1)
@@ -116,8 +116,22 @@ def to_plan(
             continue
         starts_at = at if old is None else ends[old.item_id] or at
         quantity = old.quantity if old is not None else Decimal(1)
-        begins.append(_item(price, quantity, starts_at, anchor_on))
+        begun = _item(price, quantity, starts_at, anchor_on)
+        begins.append(begun if old is None else _following(old, begun, timezone))
     return Amendment(ends, tuple(begins))
+
+
+def _following(old: Item, begun: Item, timezone: str) -> Item:
+    """What is never cut, and follows on what was not either, begins with a period of its own.
+
+    It counts by the subscription's day where one begins then, or goes on by the old one's: a part
+    of a period would cost a whole one.
+    """
+    if not old.charge.proration == begun.charge.proration == "none":
+        return begun
+    own = periods.local_day(begun.starts_at, timezone)
+    counted = (replace(begun, anchor_on=day) for day in (begun.anchor_on, old.anchor_on, own))
+    return next(each for each in counted if begins_period(each, each.starts_at, timezone))
 
 
 def to_quantity(

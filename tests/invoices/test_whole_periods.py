@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from invoices import amending, changes
+from app.base.audit import SYSTEM
+from invoices import amending, catalogue, changes
 from invoices.models import Subscription, SubscriptionItem
 from invoices.periods import YEARLY
-from tests.invoices.test_changes import START, Story, fee, lines, plan
+from tests.invoices.test_changes import START, Story, fee, lines, plan, seoul
 
 WHOLE = plan(
     "whole",
@@ -20,6 +21,7 @@ WHOLE = plan(
     fee("care", 5_000, timing="arrears", proration="none"),
 )
 YEAR_ONLY = plan("year", fee("licence", 1_200_000, interval=YEARLY, proration="none"))
+BY_MONTH = plan("by_month", fee("base", 31_000), fee("licence", 100_000, proration="none"))
 YEAR = ("charge", "licence", 1_200_000)
 CARE = ("charge", "care", 5_000)
 
@@ -66,6 +68,27 @@ class TestAnotherBillingDay:
             story.do(changes.change_billing_day, START, billing_day=25)
         assert refused.value.field == "billing_day"
         assert story.subscription.anchor_on == START
+
+
+class TestAnotherPlan:
+    def test_asks_for_no_part_of_a_year_at_the_price_of_all_of_it(
+        self, control_session: Session
+    ) -> None:
+        story = Story(control_session, BY_MONTH)
+        catalogue.publish(
+            control_session=control_session, terms=WHOLE, actor=SYSTEM, now=seoul(START)
+        )
+        story.do(changes.change_plan, date(2026, 7, 10), plan_code="whole", when="now")
+        for _ in range(3):
+            story.run(date(2027, 8, 1))
+        years = [
+            line for each in story.invoices() for line in each.lines if line.charge == "licence"
+        ]
+        assert [(line.amount_minor, line.period.lower) for line in years[-3:]] == [
+            (100_000, date(2026, 7, 1)),  # the month that was paid for is left to its end
+            (1_200_000, date(2026, 8, 1)),
+            (1_200_000, date(2027, 8, 1)),
+        ]
 
 
 class TestAPause:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from tests.model import reference
 from tests.model.bills import Bill
-from tests.model.days import day_of, midnight, period_of
+from tests.model.days import begins, day_of, midnight, period_of
 from tests.model.histories import Act, History, Life, Priced
 
 
@@ -81,7 +81,8 @@ class Customer:
             if old is None:
                 self._begin(act.what, charge, Decimal(1), at)
             elif old.plan != act.what:
-                self._begin(act.what, charge, old.quantity, old.ends or at)
+                begun = self._begin(act.what, charge, old.quantity, old.ends or at)
+                self._follow(old, begun)
         self.next_plan = at, act.what
         return True
 
@@ -192,6 +193,15 @@ class Customer:
         place = self.history.plans[plan].index(charge)
         self.lives.append(Life(plan, place, charge, quantity, at, self.anchor))
         return self.lives[-1]
+
+    def _follow(self, old: Life, begun: Life) -> None:
+        """What is never cut begins with a whole period where it follows on what was not either."""
+        if old.charge.proration != "none" or begun.charge.proration != "none":
+            return
+        day = day_of(begun.starts, self.zone)
+        if not begins(day, self.anchor, begun.charge.every):
+            by_old = begins(day, old.anchor, begun.charge.every)
+            begun.anchor = old.anchor if by_old else day
 
     def _anchor(self, day: date, billing_day: int | None) -> date:
         """The day itself, or the last January's that has the billing day."""
