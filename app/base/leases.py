@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from app.base import logs
 from app.base.config import settings
 
 BACKOFF_SECONDS = (1, 2, 5, 15, 60, 300, 900, 3600)
@@ -88,7 +89,8 @@ def release(*, control_session: Session, model: Any, keys: Sequence[Any]) -> Non
 def fail(*, control_session: Session, model: Any, key: Any, error: str) -> None:
     """This function will give a row back after a failure, to be tried again after a pause.
 
-    The pause grows with the attempts; at `work_attempts_max` the row stays put for a person.
+    The pause grows with the attempts; at `work_attempts_max` the row stays put for a person. What
+    an error quotes of people is taken out: it stays longer than they may.
     """
     column = model.__mapper__.primary_key[0]
     attempts = control_session.scalar(select(model.attempts).where(column == key)) or 1
@@ -99,7 +101,7 @@ def fail(*, control_session: Session, model: Any, key: Any, error: str) -> None:
         .values(
             lease_until=None,
             retry_at=func.clock_timestamp() + timedelta(seconds=pause),
-            last_error=error[:2000],
+            last_error=logs.scrub(error)[:2000],
         )
         .execution_options(synchronize_session=False)
     )

@@ -103,6 +103,17 @@ class TestSettling:
         assert type(error).__name__ in (poisoned.last_error or "")
         assert all(fetch(key).done_at is not None for key in rows if key != rows[1])
 
+    def test_a_failed_row_keeps_nothing_of_the_person_whom_the_error_quotes(
+        self, rows: list[UUID]
+    ) -> None:
+        def perform(_key: UUID) -> None:
+            raise ValueError("Key (email)=(kim@hidden.example) exists, mail to lee@hidden.example")
+
+        settle(perform, limit=1)
+        said = str(fetch(rows[0]).last_error)
+        assert "ValueError: Key (email)" in said
+        assert "hidden.example" not in said
+
     def test_a_failed_row_waits_before_its_next_try(self, rows: list[UUID]) -> None:
         def perform(_key: UUID) -> None:
             raise ZeroDivisionError
