@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -164,6 +165,7 @@ def _pool(url: URL) -> Engine:
             "-c idle_in_transaction_session_timeout=60000",
         },
     )
+    event.listen(pool, "rollback", _keep_prepared)
     event.listen(pool, "checkin", _note_return)
     event.listen(pool, "checkout", partial(_prove, pool.dialect))
     return pool
@@ -196,6 +198,23 @@ def _has_something_to_read(connection: psycopg.Connection[Any]) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _keep_prepared(connection: Connection) -> None:
+    """This function will roll back so that the driver does not forget its prepared statements.
+
+    The driver forgets them at each ROLLBACK that it sends, lest one of them names a table that was
+    made in the same transaction; our role makes none. A page that only reads ends with a rollback:
+    without this, every statement of every page is planned anew, which often takes longer than to
+    run it. After an error the driver does it all, and whatever may be wrong is forgotten.
+    """
+    driver: psycopg.Connection[Any] | None = connection.connection.driver_connection
+    if driver is None or driver.pgconn.transaction_status != TransactionStatus.INTRANS:
+        return
+    # A connection that is lost under this stays in its transaction: the driver's turn comes next,
+    # finds it out and says so in the usual way.
+    with suppress(psycopg.Error):
+        driver.pgconn.exec_(b"ROLLBACK")
 
 
 @contextmanager

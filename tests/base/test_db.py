@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.orm import Session
 
-from app.base import db
+from app.base import db, sessions
 from tests.databases import administrator
 
 pytestmark = pytest.mark.usefixtures("_control_database")
@@ -42,3 +44,53 @@ class TestAPooledConnection:
         monkeypatch.setattr(db, "TRUSTED_SECONDS", 0.0)
         backend()
         assert len(asked) == 1
+
+
+class TestAPreparedStatement:
+    """It is prepared at its sixth use."""
+
+    ASKED = text("SELECT count(*) FROM staff WHERE email = :email")
+    PREPARED = text(
+        "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM staff%'"
+    )
+
+    def ask(self, session: Session) -> None:
+        session.execute(self.ASKED, {"email": "nobody@example.com"})
+
+    def prepared(self) -> int:
+        with db.control_session() as session:
+            return int(session.scalar(self.PREPARED) or 0)
+
+    def test_outlives_the_rollback_that_a_page_ends_with(self) -> None:
+        db.close_connections()  # so that all of it happens on one connection
+        for _ in range(6):
+            with Session(db.control_engine()) as session:
+                self.ask(session)
+        assert self.prepared() == 1
+
+    def test_is_forgotten_with_a_transaction_that_failed(self) -> None:
+        db.close_connections()
+        for _ in range(6):
+            with Session(db.control_engine()) as session:
+                self.ask(session)
+        with Session(db.control_engine()) as session, pytest.raises(DataError):
+            session.execute(text("SELECT 1 / 0"))
+        assert self.prepared() == 0
+
+    def test_stands_in_no_way_of_what_a_rollback_undoes(self) -> None:
+        with Session(db.control_engine()) as session:
+            before = sessions.cache_epoch(control_session=session)
+            sessions.distrust_cache(control_session=session)
+            assert sessions.cache_epoch(control_session=session) == before + 1
+            session.rollback()
+            assert sessions.cache_epoch(control_session=session) == before
+
+    def test_hides_no_lost_connection_at_a_rollback(self) -> None:
+        with Session(db.control_engine()) as session:
+            lost = session.scalar(text("SELECT pg_backend_pid()"))
+            with administrator() as connection:
+                connection.execute("SELECT pg_terminate_backend(%s, 60000)", [lost])
+            with pytest.raises(OperationalError):
+                session.rollback()
+            session.invalidate()
+        assert backend() != lost
