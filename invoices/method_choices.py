@@ -149,7 +149,7 @@ def turn(*, control_session: Session, invoice: Invoice) -> PaymentMethod | None:
     if not attempts:
         return first
     last = attempts[-1]
-    if last.decline_class is None and last.method_id == second.id:
+    if last.state == "declined" and last.decline_class is None and last.method_id == second.id:
         # It moved no money and nobody refused any: its turn is not over.
         return second
     declined = last.method_id == first.id and last.decline_class in OF_THE_METHOD

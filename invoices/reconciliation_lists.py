@@ -19,8 +19,8 @@ from app.base.money import Money
 from invoices import reconciliation_matching as matching
 from invoices import reconciliation_money_back as money_back
 from invoices.gateways.port import Gateway, SettlementKind, SettlementLine, Succeeded
-from invoices.models import Payment, Refund
-from invoices.reconciliation_differences import of_payment, raise_one
+from invoices.models import Payment, ReconciliationDifference, Refund
+from invoices.reconciliation_differences import of_payment, raise_one, turn_up, was_given_up
 
 
 def paid(*, at: Gateway, start: date, end: date) -> Iterator[Succeeded]:
@@ -65,13 +65,34 @@ def compare_refunds(
     money_back.went_back(
         control_session=control_session, payment=known, in_all=told.refunded, now=now
     )
-    missing = _refunded_minor(control_session, known, now) - told.refunded.amount_minor
+    untold = _refunded_minor(control_session, known, now) - told.refunded.amount_minor
+    _never_told(control_session, known, untold, now)
+
+
+def _never_told(control_session: Session, payment: Payment, untold: int, now: datetime) -> None:
+    """One difference over all that is missing now: one over another sum has turned up in part."""
+    prefix = f"missing_there:refunds:{payment.id}:"
+    known = control_session.scalars(
+        select(ReconciliationDifference).where(
+            ReconciliationDifference.payment_id == payment.id,
+            ReconciliationDifference.key.startswith(prefix),
+        )
+    ).all()
+    given_up = [
+        each.amount_minor
+        for each in known
+        if was_given_up(control_session=control_session, key=each.key)
+    ]
+    missing = untold - sum(given_up)
+    for each in known:
+        if each.amount_minor != missing:
+            turn_up(control_session=control_session, key=each.key, now=now)
     if missing > 0:
         raise_one(
             control_session=control_session,
             found=of_payment(
-                known,
-                key=f"missing_there:refunds:{known.id}:{missing}",
+                payment,
+                key=f"{prefix}{untold}",
                 kind="missing_there",
                 cause="never_told",
                 amount_minor=missing,

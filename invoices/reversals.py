@@ -76,6 +76,8 @@ class _Why:
     is_told: bool = True
     # What is not there any more, where that is not all of the payment: the rest was refunded.
     taken_minor: int | None = None
+    # Whoever disputed once would do so again: nothing that is owed by it is charged by itself.
+    is_charged: bool = True
 
 
 def take_back(
@@ -141,7 +143,13 @@ def lost_dispute(
     Raises: MoneyGoingBack.
     """
     why = _Why(
-        "dispute", reason, Actor.staff(staff_id), staff_id, is_told=told, taken_minor=amount_minor
+        "dispute",
+        reason,
+        Actor.staff(staff_id),
+        staff_id,
+        is_told=told,
+        taken_minor=amount_minor,
+        is_charged=False,
     )
     row = _reverse(control_session, payment, why, now)
     attempt = control_session.get_one(PaymentAttempt, payment.attempt_id, with_for_update=True)
@@ -243,7 +251,7 @@ def _take_credit(control_session: Session, payment: Payment, why: _Why, now: dat
     if payment.kind == "credit":
         credits.give_back_to_account(control_session=control_session, payment_id=payment.id)
         return
-    because = _Why("credit", why.reason, why.actor)
+    because = _Why("credit", why.reason, why.actor, is_charged=why.is_charged)
     for each in credits.payments_from(control_session=control_session, payment_id=payment.id):
         _reverse(control_session, each, because, now)
     credits.take_overpayment(control_session=control_session, payment_id=payment.id, now=now)
@@ -256,9 +264,11 @@ def _owed_again(
     if not settled_minor:
         return
     owed = {"paid_minor": invoice.paid_minor - settled_minor}
-    collect_at = dunning.after_reversal(control_session=control_session, invoice=invoice, now=now)
-    if why.source == "dispute":
-        collect_at = None  # whoever disputed once would do so again
+    collect_at = None
+    if why.is_charged:
+        collect_at = dunning.after_reversal(
+            control_session=control_session, invoice=invoice, now=now
+        )
     if invoice.state in SETTLED_STATES:
         states.move(
             control_session=control_session,

@@ -26,8 +26,10 @@ from invoices import (
     refunds,
     reversals,
     runs,
+    settlement,
     vat_slips,
 )
+from invoices import payment as payment_protocol
 from invoices import reconciliation_differences as differences
 from invoices import reconciliation_matching as matching
 from invoices.checks import INVARIANTS
@@ -46,6 +48,8 @@ from tenants.models import Tenant
 from tests.factories import NOW, make_staff
 from tests.invoices.collecting import attempts_of, collect, gateway_at, owing, register_card
 from tests.invoices.test_reconciliation import finish, line, of, take
+from tests.invoices.test_reversals import next_months
+from tests.invoices.test_settlement import receive
 from tests.sandbox.running import RunningSandbox
 from tests.web.forms import send, sign_in_staff
 
@@ -132,6 +136,35 @@ class TestALostDispute:
         assert invoice.state == "paid"
         states = [each.state for each in attempts_of(control_session, invoice)]
         assert states == ["taken_back", "succeeded"]
+        assert_sound(control_session)
+
+    def test_charges_nothing_either_that_its_credit_had_settled(
+        self, control_session: Session
+    ) -> None:
+        invoice = owing(control_session)
+        order = payment_protocol.begin(
+            control_session=control_session,
+            invoice_id=invoice.id,
+            now=NOW,
+            real_now=clock.real_now(),
+        )
+        assert order is not None
+        # Money came another way while the card was charged: all of the card's is credit.
+        receive(control_session, invoice, invoice.total_minor)
+        other = next_months(control_session, invoice)
+        payment_protocol.record(
+            control_session=control_session,
+            attempt_id=order.attempt_id,
+            result=payment_protocol.perform(order=order),
+            now=NOW,
+        )
+        settlement.use_credit(control_session=control_session, invoice=other, now=NOW)
+        assert other.state == "paid"
+        payment = control_session.scalars(select(Payment).where(Payment.kind == "card")).one()
+        matching.disputed(control_session=control_session, payment=payment, now=NOW)
+        found = control_session.scalars(select(ReconciliationDifference)).one()
+        end(control_session, found, lost_disputes.owed_again)
+        assert (other.state, other.collect_at) == ("issued", None)
         assert_sound(control_session)
 
     def test_is_written_off(self, control_session: Session) -> None:

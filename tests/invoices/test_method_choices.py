@@ -12,10 +12,17 @@ from sqlalchemy.orm import Session
 
 from app.base.audit import SYSTEM, AuditEvent
 from app.base.messages import Message
-from invoices import dunning_holds, gateway_accounts, method_choices, payment, payment_methods
+from invoices import (
+    dunning_holds,
+    gateway_accounts,
+    method_choices,
+    payment,
+    payment_methods,
+    reversals,
+)
 from invoices.gateways.port import Absent, DeclineClass, Declined, Unknown
 from invoices.method_choices import MethodOutOfUse, NothingToStandInFor
-from invoices.models import Invoice, PaymentAttempt, PaymentMethod
+from invoices.models import Invoice, Payment, PaymentAttempt, PaymentMethod
 from invoices.payment_methods import NoSuchMethod
 from tenants.models import Tenant
 from tests.factories import NOW, make_card, make_invoice, make_staff, make_tenant
@@ -100,6 +107,25 @@ class TestTheOtherCard:
         assert len(charges(sandbox, invoice)) == 1
         (mail,) = mails(control_session)
         assert other.masked in mail
+
+    def test_whose_payment_was_disputed_has_not_the_next_turn(
+        self, control_session: Session, sandbox: RunningSandbox
+    ) -> None:
+        invoice, default, _ = two_cards(control_session, "insufficient", "pays")
+        collect(control_session, invoice)
+        collect(control_session, invoice)
+        paid = control_session.scalars(select(Payment)).one()
+        reversals.lost_dispute(
+            control_session=control_session,
+            payment=paid,
+            amount_minor=paid.amount_minor,
+            reason="the bank decided",
+            staff_id=make_staff(control_session).id,
+            now=NOW,
+        )
+        turn = method_choices.turn(control_session=control_session, invoice=invoice)
+        assert turn is not None
+        assert turn.id == default.id
 
     def test_is_never_charged_unless_the_customer_allowed_it(
         self, control_session: Session, sandbox: RunningSandbox

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -178,18 +179,19 @@ class TestAnAccountThatListsItsPayments:
                 )
             )
         )
-        nothing_went = told.__class__(
-            **{name: getattr(told, name) for name in told.__slots__ if name != "refunded"},
-            refunded=Money(0, "KRW"),
-        )
-        with transaction() as session:
-            reconciliation.take(
-                control_session=session,
-                gateway=at,
-                told=nothing_went,
-                now=clock.now() + timedelta(days=3),
-            )
-        assert shown() == [("missing_there", at, 5_500)]
+        nothing_went = replace(told, refunded=Money(0, "KRW"))
+        half = replace(told, refunded=Money(2_500, "KRW"))
+        for each, missing in ((nothing_went, 5_500), (half, 3_000), (told, 0), (told, 0)):
+            with transaction() as session:
+                reconciliation.take(
+                    control_session=session,
+                    gateway=at,
+                    told=each,
+                    now=clock.now() + timedelta(days=3),
+                )
+            # One over what is missing, and none once it is told.
+            assert shown() == ([("missing_there", at, missing)] if missing else [])
+        assert_sound()
 
     def test_is_named_on_the_page_with_what_stays_unknown(
         self, client: Any, portone: RunningPortOne, till: PortOneTill
