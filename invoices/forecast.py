@@ -22,6 +22,7 @@ from invoices.periods import Period
 from invoices.rating import NO_FACTS, Facts
 from invoices.schedule import DueBill, Item, Span
 from invoices.spending import carry
+from tenants import rescue
 from tenants.models import Tenant
 
 # As far as people plan: a year and the bill that ends it.
@@ -195,14 +196,21 @@ def preview(
 
 
 def of_beginning(
-    *, control_session: Session, begin: Callable[[], Subscription], until: date, bills_max: int
+    *,
+    control_session: Session,
+    tenant_id: UUID,
+    begin: Callable[[], Subscription],
+    until: date,
+    bills_max: int,
+    now: datetime,
 ) -> list[ComingBill]:
-    """This function will begin a subscription, return its first bills, and undo it again.
+    """This function will begin a tenant's subscription, return its first bills, and undo it again.
 
     Raises: whatever beginning it raises.
     """
     savepoint = control_session.begin_nested()
     try:
+        rescue.suppose_called_off(control_session=control_session, tenant_id=tenant_id, now=now)
         subscription = begin()
         control_session.flush()
         return coming_bills(

@@ -207,11 +207,13 @@ def _bills(tenant: Tenant, terms: Terms, now: datetime) -> list[ComingBill]:
     """The first bills, found by subscribing and taking that back."""
     return forecast.of_beginning(
         control_session=control(),
+        tenant_id=tenant.id,
         begin=lambda: _convert(
             tenant, terms, now, given_by="-", accepted=True, text_sha256=terms.notice.sha256
         ),
         until=periods.months_after(max(terms.starts_on, clock.today(now, tenant.timezone)), 2),
         bills_max=BILLS_SHOWN_MAX,
+        now=now,
     )
 
 

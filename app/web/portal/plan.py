@@ -144,12 +144,14 @@ def _first_bills(version: PlanVersion, coupon: str, now: datetime) -> list[Comin
     recurring = (price for price in version.prices if price.kind == "recurring")
     return forecast.of_beginning(
         control_session=control(),
+        tenant_id=g.tenant.id,
         begin=lambda: _begin(version.plan_code, consent, coupon, now),
         until=max(
             periods.period(starts_on, 0, catalogue.charge_of(price).interval).end
             for price in recurring
         ),
         bills_max=2,
+        now=now,
     )
 
 
