@@ -9,19 +9,21 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVarTuple, cast
 from uuid import UUID
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Connection,
     Date,
     Dialect,
     Engine,
     MetaData,
     Numeric,
+    Select,
     Text,
     create_engine,
     event,
@@ -33,6 +35,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql import visitors
 
 from app.base import ids, secrets
 from app.base.config import settings
@@ -45,6 +48,7 @@ METER_ROLE = "tenantry_meter"
 WORK_CHANNEL = "tenantry_work"
 # How long a connection may rest in the pool before the server is asked whether it still stands.
 TRUSTED_SECONDS = 5.0
+Columns = TypeVarTuple("Columns")
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -258,6 +262,21 @@ def usage_statements() -> Iterator[Connection]:
 def _each_by_itself(pool: Engine) -> Engine:
     """The same pool, without transactions of several statements."""
     return pool.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def planned_once(statement: Select[*Columns]) -> Select[*Columns]:
+    """This function will write a statement's own constants into it, so that its plan can be kept.
+
+    For a statement that is built once, with named parameters for what differs from call to call.
+    A kept plan may use a partial index only where its condition is spelled out: for `state = $1`
+    in the place of `state = 'draft'` the server plans anew at each use, to see what $1 is.
+    """
+
+    def spelled_out(element: Any, **_: Any) -> Any:
+        constant = isinstance(element, BindParameter) and not element.required
+        return element.render_literal_execute() if constant else None
+
+    return cast("Select[*Columns]", visitors.replacement_traverse(statement, {}, spelled_out))
 
 
 def notify(control_session: Session, step: str) -> None:

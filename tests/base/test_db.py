@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.base import db, sessions
+from app.base.accounts import Staff
 from tests.databases import administrator
 
 pytestmark = pytest.mark.usefixtures("_control_database")
@@ -84,6 +85,17 @@ class TestAPreparedStatement:
             assert sessions.cache_epoch(control_session=session) == before + 1
             session.rollback()
             assert sessions.cache_epoch(control_session=session) == before
+
+    def test_has_its_own_constants_spelled_out(self, control_session: Session) -> None:
+        chosen = Staff.role.in_(("admin", "sales")), Staff.name == bindparam("name")
+        asked = db.planned_once(select(Staff.id).where(*chosen))
+        for _ in range(6):
+            assert control_session.scalars(asked, {"name": "Nobody"}).all() == []
+        (sql,) = control_session.scalars(
+            text("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%staff.role%'")
+        )
+        assert "IN ('admin', 'sales')" in sql
+        assert "staff.name = $1" in sql
 
     def test_hides_no_lost_connection_at_a_rollback(self) -> None:
         with Session(db.control_engine()) as session:
