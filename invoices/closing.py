@@ -22,6 +22,17 @@ from invoices.closing_checks import Finding
 from invoices.models import LedgerEntry, MonthClose
 
 REASON_LENGTH_MAX = 500
+HISTORY_MAX = 36
+# By columns: of its findings a list tells only how many entries were booked.
+_HISTORY = select(
+    MonthClose.month,
+    MonthClose.closed_at,
+    MonthClose.closed_by,
+    MonthClose.reopened_at,
+    MonthClose.reopened_by,
+    MonthClose.reopened_why,
+    MonthClose.findings["entries"].as_integer(),
+).order_by(MonthClose.month.desc(), MonthClose.closed_at.desc())
 
 
 class MonthHindered(Conflict):
@@ -58,6 +69,19 @@ class Look:
     def hindrances(self) -> tuple[Finding, ...]:
         """What keeps it from being closed."""
         return tuple(each for each in self.findings if each.is_open)
+
+
+@dataclass(frozen=True, slots=True)
+class PastClose:
+    """One close as a list tells of it, and its reopening if there was one."""
+
+    month: date
+    closed_at: datetime
+    closed_by: UUID | None
+    reopened_at: datetime | None
+    reopened_by: UUID | None
+    reopened_why: str | None
+    entries: int
 
 
 def look(*, control_session: Session, month: str, now: datetime, with_books: bool = True) -> Look:
@@ -123,15 +147,17 @@ def reopen(
     return row
 
 
-def history(*, control_session: Session, limit: int = 36) -> list[MonthClose]:
-    """This function will list closes and reopenings, the newest first."""
-    return list(
-        control_session.scalars(
-            select(MonthClose)
-            .order_by(MonthClose.month.desc(), MonthClose.closed_at.desc())
-            .limit(limit)
-        )
-    )
+def history(
+    *, control_session: Session, limit: int = HISTORY_MAX, behind: int = 0
+) -> list[PastClose]:
+    """This function will list closes and reopenings, the newest first, from the place `behind`."""
+    rows = control_session.execute(_HISTORY.limit(limit).offset(behind))
+    return [PastClose(*row) for row in rows]
+
+
+def history_count(*, control_session: Session) -> int:
+    """This function will count all closes, those that were opened again included."""
+    return control_session.scalar(select(func.count()).select_from(MonthClose)) or 0
 
 
 def _closed(control_session: Session, first: date) -> MonthClose | None:

@@ -17,12 +17,14 @@ from app.web import closing_words
 from app.web.auth import see_other, staff_required
 from app.web.db import control
 from app.web.i18n import gettext, language
+from app.web.paging import page_within, pages_of
 from app.web.refusals import words_of
 from invoices import closing
 
 console_closing = Blueprint("console_closing", __name__, url_prefix="/console/closing")
 
 FINANCE = ("finance",)
+CLOSES_A_PAGE = 12
 
 
 @console_closing.get("")
@@ -37,7 +39,11 @@ def _page(month: str, *, error: TenantryError | None = None, with_books: bool = 
     seen = closing.look(
         control_session=control(), month=month, now=clock.now(), with_books=with_books
     )
-    past = closing.history(control_session=control())
+    total = closing.history_count(control_session=control())
+    page = page_within(total, size=CLOSES_A_PAGE)
+    past = closing.history(
+        control_session=control(), limit=CLOSES_A_PAGE, behind=(page - 1) * CLOSES_A_PAGE
+    )
     mine = language()
     names = select(Staff.id, Staff.name)
     return render_template(
@@ -45,6 +51,8 @@ def _page(month: str, *, error: TenantryError | None = None, with_books: bool = 
         month=f"{seen.first:%Y-%m}",
         seen=seen,
         past=past,
+        page=page,
+        pages=pages_of(total, size=CLOSES_A_PAGE),
         staff_names={row.id: row.name for row in control().execute(names)},
         check_name=lambda code: closing_words.name(code, mine),
         said=lambda what: closing_words.said(what, mine),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -73,6 +73,22 @@ class TestThePage:
         answer = send(client, f"{PAGE}?month=2026-04", {"month": "2026-04"}, to=f"{PAGE}/close")
         assert answer.status_code == 409
         assert closes() == []
+
+    def test_tells_of_a_year_at_a_time(self, client: Any) -> None:
+        with control_session() as session:
+            session.add_all(
+                MonthClose(
+                    month=date(2025, number, 1) if number < 13 else date(2026, 1, 1),
+                    closed_at=AFTER,
+                    findings={"entries": 7_000 + number, "balances": [], "open": []},
+                )
+                for number in range(1, 14)
+            )
+        sign_in_staff(client, "finance")
+        newest, oldest = (client.get(PAGE, query_string={"page": page}).text for page in "12")
+        assert ("2026-01" in newest, "7,013" in newest, "7,002" in newest) == (True, True, True)
+        assert ("7,001" in newest, "7,001" in oldest, "7,002" in oldest) == (False, True, False)
+        assert "page=2" in newest
 
     def test_is_for_finance(self, client: Any) -> None:
         sign_in_staff(client, "sales")
