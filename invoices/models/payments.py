@@ -147,6 +147,7 @@ class Payment(Keyed, Base):
         CheckConstraint("settled_minor BETWEEN 0 AND amount_minor", name="settled"),
         CheckConstraint("kind <> 'credit' OR settled_minor = amount_minor", name="credit"),
         Index(None, "invoice_id"),
+        Index(None, "gateway", "received_on"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenant.id"))
