@@ -12,13 +12,13 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Row, String, cast, func, select
+from sqlalchemy import DateTime, Row, String, and_, cast, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk
 from invoices import schedule, vat_lines
 from invoices.commitments import Asked, ToppedUp
-from invoices.models import BilledSpan, Invoice, InvoiceLine
+from invoices.models import BilledSpan, Invoice, InvoiceLine, Subscription
 from invoices.models import UsageTotal as StoredTotal
 from invoices.schedule import Item
 
@@ -134,7 +134,8 @@ def corrected_by(*, control_session: Session, invoice_id: UUID) -> str | None:
     return control_session.scalar(
         select(func.coalesce(later.number_text, "-"))
         .select_from(BilledSpan)
-        .join(later, later.subscription_id == BilledSpan.subscription_id)
+        .join(Subscription, Subscription.id == BilledSpan.subscription_id)
+        .join(later, later.tenant_id == Subscription.tenant_id)  # as invoices are indexed
         .join(InvoiceLine, InvoiceLine.invoice_id == later.id)
         .where(
             BilledSpan.invoice_id == invoice_id,
@@ -205,8 +206,15 @@ def _anew(control_session: Session, subscription_ids: Collection[UUID]) -> Seque
             *_MADE,
         )
         .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(
+            Subscription,
+            and_(
+                Subscription.id == Invoice.subscription_id,
+                Subscription.tenant_id == Invoice.tenant_id,  # by which invoices are indexed
+            ),
+        )
         .where(
-            bulk.among(Invoice.subscription_id, subscription_ids),
+            bulk.among(Subscription.id, subscription_ids),
             InvoiceLine.kind == "adjustment",
             _RULE == "topped_up_anew",
         )

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, upd
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk, ids
-from invoices import vat_lines
+from invoices import items, vat_lines
 from invoices.composing import Given
 from invoices.discounts import Coupon, Discount, Redeemed
 from invoices.models import (
@@ -32,6 +32,8 @@ _COUNTED = (
         CouponRedemption.tenant_id.in_(bindparam("tenants", expanding=True)),
         CouponRedemption.counted,
     )
+    # In one order everywhere: they are locked so.
+    .order_by(CouponRedemption.id)
     .execution_options(populate_existing=True)
 )
 _COUNTED_TO_USE = _COUNTED.with_for_update(of=CouponRedemption)
@@ -123,8 +125,7 @@ def given(*, control_session: Session, spans: Iterable[Span]) -> GivenByEnd:
         .join(Invoice, Invoice.id == BilledSpan.invoice_id)
         .join(discounted, discounted.invoice_id == BilledSpan.invoice_id)
         .where(
-            BilledSpan.item_id.in_({item_id for item_id, _ in ends}),
-            BilledSpan.kind == "charge",
+            items.charged({item_id for item_id, _ in ends}),
             BilledSpan.state != "void",
             discounted.kind == "discount",
             discounted.evidence.has_key("lines"),

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.base import bulk
-from invoices import coupon_uses
+from invoices import coupon_uses, items
 from invoices.bill_lines import BillLine
 from invoices.billed_commitments import Made
 from invoices.commitments import ToppedUp
@@ -35,7 +35,7 @@ class _Bill:
     """One bill as coupons left it at first, and the invoice that it is."""
 
     made: Made
-    subscription_id: UUID
+    tenant_id: UUID
     discounted: Discounted
 
 
@@ -86,8 +86,7 @@ def read(*, control_session: Session, keys: Collection[LineKey]) -> History:
     wanted = set(keys)
     charged = control_session.execute(
         select(BilledSpan.invoice_id, BilledSpan.item_id, BilledSpan.span).where(
-            bulk.among(BilledSpan.item_id, {item_id for item_id, _ in wanted}),
-            BilledSpan.kind == "charge",
+            items.charged({item_id for item_id, _ in wanted})
         )
     )
     for row in charged:
@@ -129,7 +128,7 @@ def _read_bills(control_session: Session, invoice_ids: Collection[UUID], found: 
     rows = control_session.execute(
         select(
             Invoice.id,
-            Invoice.subscription_id,
+            Invoice.tenant_id,
             Invoice.number_text,
             Invoice.supplied_on,
             Invoice.created_at,
@@ -150,7 +149,7 @@ def _read_bills(control_session: Session, invoice_ids: Collection[UUID], found: 
             discounted = Discounted(
                 row.number_text or "", row.supplied_on, row.issued_at or row.created_at
             )
-            bill = found.bills[row.id] = _Bill(made, row.subscription_id, discounted)
+            bill = found.bills[row.id] = _Bill(made, row.tenant_id, discounted)
         bill.discounted.places[row.item_id, row.span.lower] = row.position
 
 
@@ -178,9 +177,8 @@ def _read_corrections(control_session: Session, found: History) -> None:
         select(InvoiceLine.evidence, Invoice.created_at, Invoice.supplied_on, Invoice.voided_at)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(
-            bulk.among(
-                Invoice.subscription_id, {bill.subscription_id for bill in found.bills.values()}
-            ),
+            # By tenant, as invoices are indexed.
+            bulk.among(Invoice.tenant_id, {bill.tenant_id for bill in found.bills.values()}),
             InvoiceLine.kind == "discount",
             _RULE == CORRECTED,
         )
@@ -195,7 +193,9 @@ def _take(
     discounted: Discounted, coupon: Mapping[str, Any], key: LineKey, told: Mapping[str, Any]
 ) -> None:
     redemption_id = UUID(coupon["redemption"])
-    share = Share(told["amount_minor"], Decimal(told.get("units", 0)))
+    # What is held has free units of its own: they are not missing elsewhere.
+    units = Decimal(0 if told.get("held") else told.get("units", 0))
+    share = Share(told["amount_minor"], units)
     discounted.shares.setdefault(redemption_id, {})[key] = share
     if coupon["rule"] == "months_free":
         discounted.began.setdefault(redemption_id, date.fromisoformat(coupon["from"]))

@@ -280,9 +280,7 @@ def _read_history(control_session: Session, found: Exhibits) -> None:
     if not cut:
         return
     rows = control_session.execute(
-        select(BilledSpan.item_id, BilledSpan.span).where(
-            BilledSpan.item_id.in_(cut), BilledSpan.kind == "charge"
-        )
+        select(BilledSpan.item_id, BilledSpan.span).where(subscription_items.charged(cut))
     )
     for row in rows:
         found.history[row.item_id][row.span.lower] = row.span.upper

@@ -10,7 +10,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.base import bulk
@@ -189,6 +189,19 @@ def ahead(
             behind.append(item.item_id)
     spans = control_session.execute(_BILLED_OF, told | {"items": behind}) if behind else ()
     return found, taken(spans)
+
+
+def charged(item_ids: Collection[UUID]) -> ColumnElement[bool]:
+    """This function will return the condition that a billed span charges for one of some items.
+
+    By their subscriptions, as spans are indexed: by their items all there are would be read.
+    """
+    theirs = select(SubscriptionItem.subscription_id)
+    return and_(
+        BilledSpan.subscription_id.in_(theirs.where(bulk.among(SubscriptionItem.id, item_ids))),
+        bulk.among(BilledSpan.item_id, item_ids),
+        BilledSpan.kind == "charge",
+    )
 
 
 def billed_amounts(
