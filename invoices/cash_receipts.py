@@ -23,8 +23,7 @@ from app.base.config import settings
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices import vat, vat_lines
 from invoices.gateways.port import CashReceiptUse
-from invoices.models import CASH_RECEIPT, CashReceipt, Invoice, Payment, VatEvidence
-from invoices.payment_standing import stands
+from invoices.models import CASH_RECEIPT, CashReceipt, Invoice, VatEvidence
 from tenants.identifiers import brn_is_valid
 
 BY_TRANSFER = ("transfer", "virtual_account")
@@ -204,16 +203,6 @@ def cancel(
         why=reason,
     )
     return True
-
-
-def transfer_of(*, control_session: Session, invoice_id: UUID) -> Payment | None:
-    """This function will return the transfer that paid an invoice, the last where several did."""
-    return control_session.scalar(
-        select(Payment)
-        .where(Payment.invoice_id == invoice_id, Payment.kind.in_(BY_TRANSFER), stands())
-        .order_by(Payment.id.desc())
-        .limit(1)
-    )
 
 
 def masked(number: str) -> str:

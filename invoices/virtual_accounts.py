@@ -42,10 +42,6 @@ class NothingOpen(Conflict):
     """Nothing of the invoice is open."""
 
 
-class OpeningRefused(Conflict):
-    """The gateway opened no account."""
-
-
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What opening an account needs, read before the transaction ended."""
