@@ -14,7 +14,7 @@ from app.base import clock
 from app.base.config import settings
 from invoices.ledger_checks import ACCOUNTS_STAND, CAUSES_ARE_THERE
 from invoices.models import TAX_INVOICE_IS_OPEN
-from invoices.papers_by_hand import WAITS
+from invoices.papers_by_hand import SLIP_LOST, WAITS
 from invoices.tax_ahead import TO_BE_CREDITED
 
 EXAMPLES_MAX = 20
@@ -157,7 +157,7 @@ _TAX_PAPERS = f"""
     UNION ALL
     SELECT 'tax_paper', vat_evidence.invoice_id, i.number_text, 'to be issued by a person'
     FROM vat_evidence JOIN invoice i ON i.id = vat_evidence.invoice_id
-    WHERE i.supplied_on >= :first AND i.supplied_on < :end AND {WAITS}
+    WHERE i.supplied_on >= :first AND i.supplied_on < :end AND ({WAITS} OR {SLIP_LOST})
 """  # noqa: S608 - likewise
 _REVENUE = """
     SELECT 'invoice', d.invoice_id, i.number_text,

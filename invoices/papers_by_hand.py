@@ -3,7 +3,8 @@
 Some supplies take a paper that we can't make: one for each part of a bill that VAT treats in
 several ways, one over what a card slip does not prove, one for a buyer without a valid number. The
 person sees what is to be issued, issues it at the tax service, and notes its number and day here;
-or why there is none to issue. What is credited afterwards makes it due once more.
+or why there is none to issue. What is credited afterwards makes it due once more. A card slip goes
+with its payment when that is lost in a dispute: until another card pays, a person sees to it.
 
 Source: VAT Act §32 (tax invoices), §33 ② (none beside a card slip); Income Tax Act §163 (계산서).
 """
@@ -17,7 +18,18 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Boolean, Select, exists, func, literal_column, or_, select
+from sqlalchemy import (
+    Boolean,
+    CompoundSelect,
+    Select,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.orm import Session
 
 from app.base import audit, clock
@@ -27,7 +39,14 @@ from app.base.errors import Conflict, Invalid
 from app.base.money import Rounding, round_minor
 from invoices import vat, vat_lines, vat_slips
 from invoices.discounts import deal_out
-from invoices.models import CreditNote, Invoice, PaperByHand, Payment, VatEvidence
+from invoices.models import (
+    CreditNote,
+    Invoice,
+    PaperByHand,
+    Payment,
+    PaymentReversal,
+    VatEvidence,
+)
 
 # A person's, and nobody said what became of it; or something was credited after they did.
 WAITS = """
@@ -36,6 +55,23 @@ WAITS = """
           AND p.credit_note_id IS NULL AND NOT EXISTS (
             SELECT FROM credit_note n
             WHERE n.invoice_id = vat_evidence.invoice_id AND n.issued_at > p.noted_at))
+"""
+# A dispute took a payment whose slip proved the supply; no card took its place, and nobody said
+# since what did.
+SLIP_LOST = """
+    vat_evidence.id IN (
+        SELECT e.id FROM payment_reversal r
+        JOIN payment p ON p.id = r.payment_id AND p.kind IN ('card', 'credit')
+        JOIN vat_evidence e ON e.invoice_id = p.invoice_id
+        WHERE (e.kind = 'card_slip' AND e.payment_id = p.id
+            OR e.kind = 'by_hand' AND r.source = 'dispute')
+          AND NOT EXISTS (SELECT FROM payment o
+            WHERE o.invoice_id = p.invoice_id AND o.kind IN ('card', 'credit')
+              AND o.paid_at >= r.reversed_at
+              AND NOT EXISTS (SELECT FROM payment_reversal x WHERE x.payment_id = o.id))
+          AND NOT EXISTS (SELECT FROM paper_by_hand b
+            WHERE b.evidence_id = e.id AND b.credit_note_id IS NULL
+              AND b.noted_at >= r.reversed_at))
 """
 NUMBER_LENGTH_MAX = 200
 NOTE_LENGTH_MAX = 500
@@ -72,19 +108,24 @@ class Outstanding:
     supply_minor: int
 
 
-def to_be_made() -> Select[UUID]:
+def to_be_made() -> CompoundSelect[UUID]:
     """This function will select the invoices whose evidence a person has still to make."""
-    return select(VatEvidence.invoice_id).where(literal_column(f"({WAITS})", Boolean))
+    return union(_waiting(WAITS), _waiting(SLIP_LOST))
+
+
+def _waiting(why: str) -> Select[UUID]:
+    return select(VatEvidence.invoice_id).where(literal_column(f"({why})", Boolean))
 
 
 def is_to_be_made(*, control_session: Session, invoice_id: UUID) -> bool:
     """This function will tell whether a supply's evidence waits for a person."""
-    mine = to_be_made().where(VatEvidence.invoice_id == invoice_id)
-    return control_session.scalar(mine) is not None
+    mine = VatEvidence.invoice_id == invoice_id
+    either = select(or_(*(_waiting(why).where(mine).exists() for why in (WAITS, SLIP_LOST))))
+    return bool(control_session.scalar(either))
 
 
 def notes(*, control_session: Session, invoice_id: UUID) -> Sequence[PaperByHand]:
-    """This function will list what people said of a supply's paper, the newest first."""
+    """This function will list what people said of a supply's papers, the newest first."""
     return control_session.scalars(
         select(PaperByHand)
         .join(VatEvidence, VatEvidence.id == PaperByHand.evidence_id)
@@ -120,8 +161,9 @@ def parts(*, control_session: Session, invoice: Invoice) -> list[Part]:
 def outstanding(*, control_session: Session, limit: int) -> list[Outstanding]:
     """This function will list what a person has still to issue or amend, the oldest supply first.
 
-    An amendment's time runs from the first credit note that nobody noted one for. Where nothing is
-    left to issue there is nothing to be late with: it only waits for somebody to say so.
+    An amendment's time runs from the first credit note that nobody noted one for, and that of a
+    paper in place of a lost slip from the day of the loss. Where nothing is left to issue there is
+    nothing to be late with: it only waits for somebody to say so.
     """
     noted_at = (
         select(func.max(PaperByHand.noted_at))
@@ -133,32 +175,46 @@ def outstanding(*, control_session: Session, limit: int) -> list[Outstanding]:
         exists().where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit"))),
         exists().where(CreditNote.invoice_id == Invoice.id),
     )
+    lost_on = (
+        select(func.max(PaymentReversal.reversed_on))
+        .join(Payment, Payment.id == PaymentReversal.payment_id)
+        .where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit")))
+        .scalar_subquery()
+    )
+    # What a slip never proved was due from the first.
+    slip = or_(VatEvidence.kind == "card_slip", noted_at.is_not(None))
     rows = control_session.execute(
-        select(Invoice, noted_at, proved_in_part)
+        select(Invoice, noted_at, proved_in_part, case((slip, lost_on)))
+        .join(VatEvidence, VatEvidence.invoice_id == Invoice.id)
         .where(Invoice.id.in_(to_be_made()))
         .order_by(Invoice.supplied_on, Invoice.id)
         .limit(limit)
     ).all()
     found = []
-    for invoice, noted, in_part in rows:
-        if noted is not None:
-            found.append(_to_be_amended(control_session, invoice, noted))
+    for invoice, noted, in_part, lost in rows:
+        amended = noted and _to_be_amended(control_session, invoice, noted)
+        if amended:
+            found.append(amended)
             continue
         left = invoice.subtotal_minor
         if in_part:
             issued = parts(control_session=control_session, invoice=invoice)
             left = sum(part.supply_minor for part in issued)
         if left:
-            found.append(Outstanding(invoice, invoice.supplied_on, left))
+            found.append(Outstanding(invoice, lost or invoice.supplied_on, left))
     return found
 
 
-def _to_be_amended(control_session: Session, invoice: Invoice, noted_at: datetime) -> Outstanding:
+def _to_be_amended(
+    control_session: Session, invoice: Invoice, noted_at: datetime
+) -> Outstanding | None:
     since = control_session.scalars(
         select(CreditNote)
         .where(CreditNote.invoice_id == invoice.id, CreditNote.issued_at > noted_at)
         .order_by(CreditNote.issued_at)
     ).all()
+    if not since:
+        return None
     first = clock.today(since[0].issued_at, settings().contract_timezone)
     return Outstanding(invoice, first, sum(each.subtotal_minor for each in since))
 
@@ -182,11 +238,9 @@ def note(
     Raises: NotByHand, NoteUnsound.
     """
     evidence = control_session.scalar(
-        select(VatEvidence).where(
-            VatEvidence.invoice_id == invoice_id, VatEvidence.kind == "by_hand"
-        )
+        select(VatEvidence).where(VatEvidence.invoice_id == invoice_id)
     )
-    if evidence is None:
+    if evidence is None or not is_by_hand(control_session=control_session, evidence=evidence):
         raise NotByHand("This supply's evidence is not made by hand.")
     numbers, said = checked(number=number, issued_on=issued_on, words=words, today=today)
     row = PaperByHand(
@@ -212,6 +266,18 @@ def note(
         now=now,
     )
     return row
+
+
+def is_by_hand(*, control_session: Session, evidence: VatEvidence) -> bool:
+    """This function will tell whether a supply's paper is a person's to make, or was."""
+    if evidence.kind == "by_hand" or is_to_be_made(
+        control_session=control_session, invoice_id=evidence.invoice_id
+    ):
+        return True
+    said = exists().where(
+        PaperByHand.evidence_id == evidence.id, PaperByHand.credit_note_id.is_(None)
+    )
+    return bool(control_session.scalar(select(said)))
 
 
 def checked(*, number: str, issued_on: date | None, words: str, today: date) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from app.base.money import Money
 from invoices import (
     corrections,
     credit_notes,
+    evidence,
     lost_disputes,
     reconciliation,
     refunds,
@@ -355,6 +356,9 @@ class TestOnThePage:
         with transaction() as session:
             payment, found = disputed(session)
             invoice_id, difference_id = payment.invoice_id, found.id
+            chosen = evidence.choose(control_session=session, invoice_id=invoice_id, now=NOW)
+            assert chosen is not None
+            assert chosen.kind == "card_slip"
         sign_in_staff(client, role="finance")
         page = client.get(PAGE).text
         assert 'value="owed"' in page
@@ -364,6 +368,10 @@ class TestOnThePage:
         assert send(client, PAGE, form, to=to).status_code == 303
         assert self.state_of(invoice_id) == state
         client.get(f"/console/invoices/{invoice_id}").text.index("2026")
+        # Its slip went with the payment: a person issues what proves the supply now.
+        papers = f"/console/tax-papers/of/{invoice_id}"
+        assert ("Card slip lost" in client.get(f"{papers}?lang=en").text) is (how != "accept")
+        assert (papers in client.get("/console/attention").text) is (how != "accept")
         assert send(client, PAGE, form, to=to).status_code == 409
 
     def state_of(self, invoice_id: UUID) -> str:

@@ -11,9 +11,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.base.audit import AuditEvent
+from app.base.audit import SYSTEM, AuditEvent
 from app.base.money import Money
-from invoices import credit_notes, evidence, papers_by_hand
+from invoices import credit_notes, evidence, papers_by_hand, reversals, settlement
 from invoices.models import Invoice, PaperByHand, Payment, PaymentAttempt, PaymentMethod
 from invoices.papers_by_hand import NotByHand, NoteUnsound, Part
 from tenants.models import Tenant
@@ -191,3 +191,79 @@ def credited(
         staff_id=make_staff(session, role="finance").id,
         now=now,
     )
+
+
+class TestASlipThatADisputeTook:
+    def lost(self, session: Session, payment: Payment, now: datetime = LATER) -> None:
+        reversals.lost_dispute(
+            control_session=session,
+            payment=payment,
+            amount_minor=payment.amount_minor,
+            reason="the bank decided",
+            staff_id=make_staff(session, role="finance").id,
+            now=now,
+        )
+
+    def waits(self, session: Session, invoice: Invoice) -> bool:
+        session.flush()
+        return papers_by_hand.is_to_be_made(control_session=session, invoice_id=invoice.id)
+
+    def test_leaves_the_supply_to_a_person_until_they_say(self, control_session: Session) -> None:
+        invoice = make_invoice(control_session)
+        payment = by_card(control_session, invoice, invoice.total_minor)
+        assert chosen(control_session, invoice) == "card_slip"
+        assert not self.waits(control_session, invoice)
+        self.lost(control_session, payment)
+        assert self.waits(control_session, invoice)
+        (row,) = papers_by_hand.outstanding(control_session=control_session, limit=9)
+        assert (row.counted_from, row.supply_minor) == (LATER.date(), invoice.subtotal_minor)
+        noted(control_session, invoice, now=LATER)
+        assert not self.waits(control_session, invoice)
+
+    def test_waits_no_more_once_another_card_paid(self, control_session: Session) -> None:
+        invoice = make_invoice(control_session)
+        first = by_card(control_session, invoice, invoice.total_minor)
+        chosen(control_session, invoice)
+        self.lost(control_session, first)
+        self.again(control_session, invoice, first)
+        assert not self.waits(control_session, invoice)
+
+    def again(self, session: Session, invoice: Invoice, first: Payment) -> None:
+        before = session.get_one(PaymentAttempt, first.attempt_id)
+        columns = {each.key for each in PaymentAttempt.__table__.columns} - {"id"}
+        same = {name: getattr(before, name) for name in columns}
+        attempt = PaymentAttempt(
+            **same
+            | {
+                "state": "succeeded",
+                "attempt_number": 2,
+                "idempotency_key": "key-2",
+                "order_id": "order-2",
+                "gateway_payment_id": "pay_2",
+            }
+        )
+        session.add(attempt)
+        session.flush()
+        settlement.receive(
+            control_session=session,
+            invoice_id=invoice.id,
+            arrival=settlement.Arrival(
+                kind="card",
+                gateway="sandbox",
+                gateway_payment_id="pay_2",
+                amount=Money(invoice.open_minor, "KRW"),
+                received_on=LATER.date(),
+                attempt_id=attempt.id,
+            ),
+            actor=SYSTEM,
+            now=LATER,
+        )
+
+    def test_makes_a_noted_paper_over_the_rest_due_again(self, control_session: Session) -> None:
+        invoice = in_part_by_card(control_session)
+        noted(control_session, invoice)
+        card = control_session.scalars(select(Payment).where(Payment.kind == "card")).one()
+        self.lost(control_session, card)
+        assert self.waits(control_session, invoice)
+        (row,) = papers_by_hand.outstanding(control_session=control_session, limit=9)
+        assert row.counted_from == LATER.date()

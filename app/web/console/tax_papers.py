@@ -140,7 +140,7 @@ def _page(invoice_id: UUID, *, error: TenantryError | None = None, failed: str =
         invoice=invoice,
         evidence=chosen,
         why=evidence_words.why,
-        **(_made_elsewhere(invoice) if chosen is not None and chosen.kind == "by_hand" else {}),
+        **_made_elsewhere(invoice, chosen),
         rows=tax_rows,
         receipts=list(receipts),
         declarable=cash_receipt_queue.declarable(control_session=control(), invoice_id=invoice_id),
@@ -162,12 +162,16 @@ def _page(invoice_id: UUID, *, error: TenantryError | None = None, failed: str =
     )
 
 
-def _made_elsewhere(invoice: Invoice) -> dict[str, Any]:
+def _made_elsewhere(invoice: Invoice, chosen: VatEvidence | None) -> dict[str, Any]:
     """What a person has to issue for a supply, and what was said of it."""
+    if chosen is None or not papers_by_hand.is_by_hand(control_session=control(), evidence=chosen):
+        return {"elsewhere": False}
+    said = papers_by_hand.notes(control_session=control(), invoice_id=invoice.id)
     return {
+        "elsewhere": True,
         "parts": papers_by_hand.parts(control_session=control(), invoice=invoice),
         "paper_names": evidence_words.PAPERS,
-        "notes": papers_by_hand.notes(control_session=control(), invoice_id=invoice.id),
+        "notes": [each for each in said if each.credit_note_id is None],
         "waits": papers_by_hand.is_to_be_made(control_session=control(), invoice_id=invoice.id),
         "too_much": vat_slips.proved_too_much(control_session=control(), invoice_id=invoice.id),
         "issue_by": vat_deadlines.issue_by(invoice.supplied_on),
