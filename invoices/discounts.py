@@ -316,6 +316,7 @@ def _by_units(
                 "without_minor": priced.amount_minor,
                 "steps": priced.steps,
             }
+            | ({"held": True} if line.held else {})
         )
     if not shares:
         return None

@@ -179,6 +179,12 @@ class TestFreeUnits:
         (found,) = take(lines, free)
         assert [share["units"] for share in found.evidence["lines"]] == ["3", "2"]
 
+    def test_of_what_is_held_are_told_apart_for_they_are_missing_nowhere_else(self) -> None:
+        lines = [self.graduated(1, 3), self.graduated(2, 4, held=False)]
+        (found,) = take(lines, coupon("free_units", 5, charges=("calls",)))
+        told = [(share["units"], share.get("held")) for share in found.evidence["lines"]]
+        assert told == [("3", True), ("4", None)]
+
     def test_held_over_time_are_given_to_each_stretch(self) -> None:
         lines = [self.graduated(n, 8) for n in (1, 2)]
         free = coupon("free_units", 5, charges=("calls",))

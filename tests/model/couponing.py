@@ -85,6 +85,7 @@ class Coupons:
                 elif coupon.kind == "free_units":
                     there = Fraction(coupon.value)
                     if by_piece(each.life.charge):
+                        others = [one for one in others if by_piece(one.life.charge)]
                         there -= sum(one.units.get(coupon, ZERO) for one in others)
                     free = max(ZERO, min(there, self.beyond(each, now)))
                     off[coupon] = max(0, min(left, each.amount - self.amount(each, now, free)))

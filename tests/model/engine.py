@@ -294,7 +294,7 @@ class Run:
         for taken in [line.discount for line in composed.lines if line.discount]:
             redemption_id = taken.redeemed.redemption_id
             for share in taken.evidence["lines"]:
-                units = Decimal(share.get("units", 0))
+                units = Decimal(0 if share.get("held") else share.get("units", 0))
                 of_coupon = bill.shares.setdefault(redemption_id, {})
                 of_coupon[keys[share["line"]]] = Share(share["amount_minor"], units)
             if taken.redeemed.coupon.kind == "months_free":
