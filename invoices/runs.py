@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk
@@ -114,6 +114,13 @@ def standing(*, control_session: Session) -> list[Run]:
     ]
 
 
+def waiting_for_two(*, control_session: Session) -> list[Run]:
+    """This function will list the runs that two people have to release, the oldest first."""
+    if not settings().run_release_limit:
+        return []  # without a limit no sum is above it
+    return [run for run in standing(control_session=control_session) if run.needs_second]
+
+
 def ask(
     *, control_session: Session, bill_on: date, currency: str, staff_id: UUID, now: datetime
 ) -> RunRelease:
@@ -124,19 +131,16 @@ def ask(
 
     Raises: NothingToRelease.
     """
-    drafts = control_session.execute(
-        select(Invoice.id, Invoice.total_minor)
-        .where(
+    drafts = _locked(
+        control_session,
+        and_(
             Invoice.state == "draft",
             Invoice.supplied_on == bill_on,
             Invoice.currency == currency,
             ~_held_by_itself(),
             ~_let_go_by_two(),
-        )
-        # As `drafts.take_back` does, so that neither waits for the other for ever.
-        .order_by(Invoice.id)
-        .with_for_update(of=Invoice)
-    ).all()
+        ),
+    )
     if not drafts:
         raise NothingToRelease("There is no draft of that day any more.")
     total_minor = sum(draft.total_minor for draft in drafts)
@@ -171,21 +175,32 @@ def approve(
 
     Raises: NothingToRelease, SecondPersonNeeded; RunChanged when it came to more meanwhile.
     """
-    release = control_session.get(RunRelease, release_id, with_for_update=True)
+    # Drafts that are composed anew meanwhile may refer to it, and are waited for after it.
+    release = control_session.get(
+        RunRelease, release_id, with_for_update={"key_share": True}, populate_existing=True
+    )
     if release is None or not release.needs_second or release.approved_at is not None:
         raise NothingToRelease("Nobody asked for this release any more.")
     if release.asked_by == staff_id:
         raise SecondPersonNeeded("You asked for this release: somebody else has to agree to it.")
-    total_minor = control_session.scalar(
-        select(func.coalesce(func.sum(Invoice.total_minor), 0)).where(_covered(release))
-    )
-    if int(total_minor or 0) > release.total_minor:
+    drafts = _locked(control_session, _covered(release))
+    if sum(draft.total_minor for draft in drafts) > release.total_minor:
         raise RunChanged("The run comes to more than was asked for. Ask for its release again.")
     release.approved_by, release.approved_at = staff_id, now
     control_session.flush()
     _note(control_session, release, "approved", Actor.staff(staff_id), now)
     _let_go(control_session, release, now)
     return release
+
+
+def _locked(control_session: Session, drafts: ColumnElement[bool]) -> Sequence[Row[UUID, int]]:
+    """Ids and totals, locked in the order of `drafts.take_back`: neither waits for ever."""
+    return control_session.execute(
+        select(Invoice.id, Invoice.total_minor)
+        .where(drafts)
+        .order_by(Invoice.id)
+        .with_for_update(of=Invoice)
+    ).all()
 
 
 def _needs_second(currency: str, total_minor: int) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -77,6 +79,28 @@ class TestARunAboveTheLimit:
         bill(control_session, *made, at=later)
         assert {state for each in made for state in states_of(control_session, each)} == {"issued"}
         assert broken_rules(control_session) == []
+
+    def test_is_let_go_in_the_order_in_which_its_drafts_are_composed_anew(
+        self, control_session: Session, run: tuple[list[Subscription], datetime]
+    ) -> None:
+        asker, second = (make_staff(control_session, role="finance") for _ in range(2))
+        who = {"control_session": control_session, "now": run[1]}
+        release = runs.ask(bill_on=START, currency="KRW", staff_id=asker.id, **who)
+        locks = []
+        connection = control_session.connection()
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def note(*told: Any) -> None:
+            statement = " ".join(told[2].split())
+            locks.extend(re.findall(r"FROM (\w+)(?: .* ORDER BY (\S+))?.* (FOR .*)", statement))
+
+        runs.approve(release_id=release.id, staff_id=second.id, **who)
+        event.remove(connection, "before_cursor_execute", note)
+        # The release in a way that leaves it to be referred to by who holds the drafts.
+        assert locks == [
+            ("run_release", "", "FOR NO KEY UPDATE"),
+            ("invoice", "invoice.id", "FOR UPDATE OF invoice"),
+        ]
 
     def test_the_database_refuses_the_same_person_twice(
         self, control_session: Session, run: tuple[list[Subscription], datetime]
