@@ -11,7 +11,7 @@ from app.base import states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.errors import Conflict
-from tenants import correspondence, lifecycle
+from tenants import correspondence, lifecycle, rescue
 from tenants.models import TENANT, Tenant
 
 
@@ -93,9 +93,18 @@ def set_legal_hold(
 ) -> Tenant:
     """This function will keep a tenant's data from erasure, or let its term run again.
 
-    Raises: NoSuchTenant, TenantGone.
+    An erasure that has begun is called off as long as the data stands.
+
+    Raises: NoSuchTenant, TenantGone; ClusterTrouble when a database that was closed can't be opened
+    again now.
     """
     tenant = lifecycle.locked(control_session, tenant_id)
+    if (
+        hold
+        and tenant.state == "destroying"
+        and rescue.call_off(control_session=control_session, tenant=tenant)
+    ):
+        _shut_again(control_session, tenant, actor, now, why, destroy_after=tenant.destroy_after)
     lifecycle.refuse_gone(tenant)
     tenant.legal_hold = hold
     lifecycle.note(
@@ -123,16 +132,7 @@ def await_contract(
         return tenant
     why = "a contract is agreed on"
     if tenant.state == "destroying":
-        states.move(
-            control_session=control_session,
-            machine=TENANT,
-            row=tenant,
-            to="suspended",
-            actor=actor,
-            now=now,
-            why=why,
-            values={"suspended_at": now, "destroy_after": None},
-        )
+        _shut_again(control_session, tenant, actor, now, why, destroy_after=None)
         return tenant
     tenant.destroy_after = None
     lifecycle.note(
@@ -144,3 +144,25 @@ def await_contract(
         why=why,
     )
     return tenant
+
+
+def _shut_again(
+    control_session: Session,
+    tenant: Tenant,
+    actor: Actor,
+    now: datetime,
+    why: str,
+    *,
+    destroy_after: datetime | None,
+) -> None:
+    """Out of a destruction that was called off, shut for the reason that it was shut for before."""
+    states.move(
+        control_session=control_session,
+        machine=TENANT,
+        row=tenant,
+        to="suspended",
+        actor=actor,
+        now=now,
+        why=why,
+        values={"suspended_at": now, "destroy_after": destroy_after},
+    )

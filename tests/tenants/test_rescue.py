@@ -15,7 +15,7 @@ from app.base.audit import Actor
 from app.base.db import control_session, usage_session
 from app.base.messages import Message
 from jobs.destruction import PAPERS, STEP
-from tenants import admins, destruction, lifecycle, metering
+from tenants import admins, destruction, lifecycle, metering, retention
 from tenants.models import Cluster, DestructionRun, Erasure, MeteringDay, Tenant
 from tenants.trial_extension import extend_trial
 from tests.factories import PASSWORD, make_staff
@@ -242,6 +242,42 @@ class TestAnExtension:
                 actor=Actor.staff(make_staff(session).id),
                 now=now,
             )
+
+
+class TestALegalHold:
+    def hold(self, workspace: Workspace, now: datetime, *, hold: bool) -> None:
+        with control_session() as session:
+            retention.set_legal_hold(
+                control_session=session,
+                tenant_id=workspace.tenant_id,
+                hold=hold,
+                actor=Actor.staff(make_staff(session).id),
+                now=now,
+                why="a court has asked for it",
+            )
+
+    def test_stops_what_has_begun_and_lets_it_begin_anew_when_it_is_lifted(
+        self, doomed: Workspace, now: datetime
+    ) -> None:
+        with pytest.raises(Stopped):
+            go_on(doomed, now, after_step=stop_at("quarantine", "recorded"))
+        self.hold(doomed, now, hold=True)
+        assert STEP.work() == 0
+        with doomed.session() as session:
+            assert session.scalar(text("SELECT count(*) FROM member")) == 1
+        with control_session() as session:
+            tenant = session.get_one(Tenant, doomed.tenant_id)
+            assert (tenant.state, tenant.suspend_reason) == ("suspended", "trial_ended")
+            assert destruction.due(control_session=session, now=now, limit=9) == []
+        self.hold(doomed, now, hold=False)
+        with control_session() as session:
+            assert destruction.due(control_session=session, now=now, limit=9) == [doomed.tenant_id]
+
+    def test_comes_too_late_after_the_drop(self, doomed: Workspace, now: datetime) -> None:
+        with pytest.raises(Stopped):
+            go_on(doomed, now, after_step=stop_at("database", "recorded"))
+        with pytest.raises(lifecycle.TenantGone):
+            self.hold(doomed, now, hold=True)
 
 
 class TestAPayment:

@@ -23,7 +23,7 @@ from app.web.paging import page_number, pages_of
 from app.web.refusals import words_of
 from invoices import listing, payment_methods, subscriptions
 from invoices.models import PlanVersion, Subscription
-from tenants import lifecycle
+from tenants import lifecycle, rescue
 from tenants.models import (
     LIVE_STATES,
     TENANT,
@@ -233,7 +233,10 @@ def _acts(tenant: Tenant) -> dict[str, bool]:
         "extend": carer and (tenant.state == "trialing" or ended),
         "suspend": carer and alive and tenant.state != "suspended",
         "unblock": carer and tenant.state == "suspended" and tenant.suspend_reason == "staff",
-        "hold": g.staff.role == "admin" and alive,
+        # Also while its erasure has begun: a hold stops that as long as the data is there.
+        "hold": g.staff.role == "admin"
+        and tenant.state != "approved"
+        and not rescue.is_gone(control_session=control(), tenant=tenant),
         "erase": g.staff.role == "admin" and by_hand and tenant.destroy_after is None,
         "keep": g.staff.role == "admin" and by_hand and tenant.destroy_after is not None,
         "except": g.staff.role in ("sales", "admin") and tenant.state in LIVE_STATES,
