@@ -16,11 +16,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
+from sqlalchemy import Row, Select, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.config import settings
+from app.base.db import planned_once
 from app.base.money import Rounding, round_minor
 from invoices import papers_by_hand
 from invoices.models import Invoice, TaxInvoice, tax_invoice_is_open
@@ -58,22 +59,41 @@ _UNTRANSMITTED = and_(
         TaxInvoice.state == "failed",
     ),
 )
-# What is shown of a paper: not all that is printed on it.
-_PAPER = (
-    TaxInvoice.id,
-    TaxInvoice.invoice_id,
-    TaxInvoice.state,
-    TaxInvoice.amends_id,
-    TaxInvoice.amendment,
-    TaxInvoice.written_on,
-    TaxInvoice.created_at,
-    TaxInvoice.issued_at,
-    TaxInvoice.issue_id,
-    TaxInvoice.management_key,
-    TaxInvoice.supply_minor,
-    TaxInvoice.error,
-    TaxInvoice.last_error,
-    func.coalesce(TaxInvoice.data["buyer"]["name"].astext, "").label("name"),
+# What is shown of a paper: not all that is printed on it. Put together once, not for every look.
+_PAPERS = (
+    select(
+        TaxInvoice.id,
+        TaxInvoice.invoice_id,
+        TaxInvoice.state,
+        TaxInvoice.amends_id,
+        TaxInvoice.amendment,
+        TaxInvoice.written_on,
+        TaxInvoice.created_at,
+        TaxInvoice.issued_at,
+        TaxInvoice.issue_id,
+        TaxInvoice.management_key,
+        TaxInvoice.supply_minor,
+        TaxInvoice.error,
+        TaxInvoice.last_error,
+        func.coalesce(TaxInvoice.data["buyer"]["name"].astext, "").label("name"),
+    )
+    .order_by(TaxInvoice.written_on, TaxInvoice.id)
+    .limit(bindparam("limit"))
+)
+_UNISSUED_ROWS = planned_once(_PAPERS.where(_UNISSUED))
+_UNTRANSMITTED_ROWS = planned_once(_PAPERS.where(_UNTRANSMITTED))
+_UNCHOSEN_ROWS = planned_once(
+    select(
+        Invoice.id,
+        Invoice.number_text,
+        Invoice.supplied_on,
+        Invoice.subtotal_minor,
+        Invoice.currency,
+        Invoice.buyer["name"].astext.label("name"),
+    )
+    .where(UNCHOSEN)
+    .order_by(Invoice.supplied_on, Invoice.id)
+    .limit(bindparam("limit"))
 )
 # Whose paper a person has still to issue elsewhere.
 _TO_BE_MADE = Invoice.id.in_(papers_by_hand.to_be_made())
@@ -200,19 +220,7 @@ def board(*, control_session: Session, now: datetime, limit: int) -> Board:
 
 
 def _unchosen(control_session: Session, today: date, limit: int) -> list[Watched]:
-    rows = control_session.execute(
-        select(
-            Invoice.id,
-            Invoice.number_text,
-            Invoice.supplied_on,
-            Invoice.subtotal_minor,
-            Invoice.currency,
-            Invoice.buyer["name"].astext.label("name"),
-        )
-        .where(UNCHOSEN)
-        .order_by(Invoice.supplied_on, Invoice.id)
-        .limit(limit)
-    )
+    rows = control_session.execute(_UNCHOSEN_ROWS, {"limit": limit})
     return [
         _watched(
             "choose",
@@ -251,7 +259,7 @@ def _by_hand(control_session: Session, today: date, limit: int) -> list[Watched]
 def _unissued(control_session: Session, today: date, limit: int) -> list[Watched]:
     return [
         _of_paper("issue", today, issue_by(_counted_from(row)), row)
-        for row in _papers(control_session, _UNISSUED, limit)
+        for row in _papers(control_session, _UNISSUED_ROWS, limit)
     ]
 
 
@@ -270,17 +278,15 @@ def _untransmitted(control_session: Session, today: date, limit: int) -> list[Wa
             transmit_by(clock.today(row.issued_at, settings().contract_timezone)),
             row,
         )
-        for row in _papers(control_session, _UNTRANSMITTED, limit)
+        for row in _papers(control_session, _UNTRANSMITTED_ROWS, limit)
         if row.issued_at is not None
     ]
 
 
 def _papers(
-    control_session: Session, condition: ColumnElement[bool], limit: int
+    control_session: Session, which: Select[*tuple[Any, ...]], limit: int
 ) -> Sequence[Row[Any]]:
-    return control_session.execute(
-        select(*_PAPER).where(condition).order_by(TaxInvoice.written_on, TaxInvoice.id).limit(limit)
-    ).all()
+    return control_session.execute(which, {"limit": limit}).all()
 
 
 def _of_paper(kind: str, today: date, deadline: date, row: Row[Any]) -> Watched:

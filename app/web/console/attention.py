@@ -127,7 +127,7 @@ def index() -> str:
         "stranded": listed("stranded", payment_methods.stranded_tenants),
         "stuck": listed("stuck", stuck.listed),
         "held": listed("drafts", drafts.held),
-        "unreleased": _unreleased() if found["drafts"] else [],
+        "unreleased": (runs.waiting_for_two(control_session=control()) if found["drafts"] else []),
         "papers": due_evidence(now) if found["papers"] else [],
         "by_hand": evidence_by_hand() if found["by_hand"] else [],
         "corrections": [
@@ -170,10 +170,6 @@ def _found(now: datetime) -> RowMapping:
         "before": _supplied_before(now),
     }
     return control().execute(_FOUND, asked).mappings().one()
-
-
-def _unreleased() -> list[runs.Run]:
-    return [run for run in runs.standing(control_session=control()) if run.needs_second]
 
 
 def _pressing(now: datetime) -> int:
