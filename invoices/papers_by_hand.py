@@ -57,7 +57,7 @@ WAITS = """
             WHERE n.invoice_id = vat_evidence.invoice_id AND n.issued_at > p.noted_at))
 """
 # A dispute took a payment whose slip proved the supply; no card took its place, and nobody said
-# since what did.
+# since what did, or something was credited after they did.
 SLIP_LOST = """
     vat_evidence.id IN (
         SELECT e.id FROM payment_reversal r
@@ -71,7 +71,8 @@ SLIP_LOST = """
               AND NOT EXISTS (SELECT FROM payment_reversal x WHERE x.payment_id = o.id))
           AND NOT EXISTS (SELECT FROM paper_by_hand b
             WHERE b.evidence_id = e.id AND b.credit_note_id IS NULL
-              AND b.noted_at >= r.reversed_at))
+              AND b.noted_at >= r.reversed_at AND NOT EXISTS (SELECT FROM credit_note n
+                WHERE n.invoice_id = e.invoice_id AND n.issued_at > b.noted_at)))
 """
 NUMBER_LENGTH_MAX = 200
 NOTE_LENGTH_MAX = 500

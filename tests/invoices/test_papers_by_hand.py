@@ -219,6 +219,10 @@ class TestASlipThatADisputeTook:
         assert (row.counted_from, row.supply_minor) == (LATER.date(), invoice.subtotal_minor)
         noted(control_session, invoice, now=LATER)
         assert not self.waits(control_session, invoice)
+        credited(control_session, invoice, 1_100, now=LATER + timedelta(days=1))
+        assert self.waits(control_session, invoice)
+        (row,) = papers_by_hand.outstanding(control_session=control_session, limit=9)
+        assert row.supply_minor == 1_000
 
     def test_waits_no_more_once_another_card_paid(self, control_session: Session) -> None:
         invoice = make_invoice(control_session)
