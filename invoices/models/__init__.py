@@ -10,8 +10,6 @@ from invoices.models.billing import (
     INVOICE,
     SUBSCRIPTION,
     BilledSpan,
-    CreditGrant,
-    CreditUse,
     Invoice,
     InvoiceLine,
     NumberSeries,
@@ -30,6 +28,7 @@ from invoices.models.coupons import (
     CouponRedemption,
     CouponUse,
 )
+from invoices.models.credits import CreditGrant, CreditUse
 from invoices.models.dunning import DunningHold, DunningRule, DunningWaiver
 from invoices.models.gateways import GatewayAccount
 from invoices.models.ledger import (
