@@ -41,11 +41,12 @@ def compare_provisioning(
         url, template = cluster.url, str(cluster.template_name)
     ours: list[float] = []
     floor: list[float] = []
+    warm_up = min(WARM_UP, n)
     with provisioner_connection(url) as connection, provisioning.gather_crew() as crew:
-        for _ in range(n + WARM_UP):
+        for _ in range(n + warm_up):
             floor.append(_time_bare_copy(connection, template))
             ours.append(_time_our_run(connection, crew, transaction, now))
-    return ours[WARM_UP:], floor[WARM_UP:]
+    return ours[warm_up:], floor[warm_up:]
 
 
 def _time_bare_copy(connection: Connection, template: str) -> float:

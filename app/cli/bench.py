@@ -67,7 +67,7 @@ class Asked:
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--n", type=click.IntRange(3, 10_000), help="How often each thing is done.")
+@click.option("--n", type=click.IntRange(1, 10_000), help="How often each thing is done.")
 @click.option(
     "--months",
     type=click.IntRange(1, 100),

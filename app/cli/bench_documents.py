@@ -50,7 +50,7 @@ def compare_workers(n: int) -> Took:
     plain = one = two = 0.0
     pages = [bench.plain_html(paper) for paper in bench.mixed(1, 2)]
     with bench.floor(pages, style=None) as printed, _workers() as workers:
-        for _ in range(WARM_UP):
+        for _ in range(min(WARM_UP, n)):
             printed()
         for place, size in enumerate(sizes):
             papers = bench.mixed(place * 2 * ROUND + 1, size)

@@ -41,6 +41,8 @@ CONNECTIONS = 4
 WEB_WORKERS = 2
 WEB_THREADS = 4
 START_SECONDS_MAX = 60.0
+# gunicorn, whose workers are forked from it: what it has imported, none of them imports again.
+_SERVER = "import app.factory; from gunicorn.app.wsgiapp import run; run(prog='gunicorn')"
 TENANTS = 200
 TYPES = ("api.call", "render.seconds", "storage.read", "page.printed", "mail.sent")
 REGIONS = ("seoul", "busan", "tokyo", "frankfurt")
@@ -236,7 +238,7 @@ def web_server() -> Iterator[int]:
     with tempfile.TemporaryDirectory(prefix="tenantry-web-") as folder:
         log = Path(folder) / "web.log"
         command = [
-            *(sys.executable, "-m", "gunicorn", "wsgi:app", "--no-control-socket"),
+            *(sys.executable, "-c", _SERVER, "wsgi:app", "--no-control-socket"),
             *("--worker-class", "gthread", "--workers", str(WEB_WORKERS)),
             *("--threads", str(WEB_THREADS), "--bind", f"{ports.LOOPBACK}:{port}", "--reuse-port"),
             *("--chdir", str(CHECKOUT), "--worker-tmp-dir", folder, "--log-level", "warning"),

@@ -24,7 +24,7 @@ from invoices import catalogue
 
 PAGE_LIMIT_MS = 15.0
 # A statement is prepared at its sixth use, and its plan kept from the sixth use after that.
-WARM_UP = 15
+WARM_UP = 15  # a quick look warms no longer than it looks
 MONTHS = 100  # of a thousand subscriptions: 100,000 invoices
 ROWS = Path(__file__).with_name("bench_rows.sql")
 AREAS = ("/console", "/portal", "/workspace", "/hooks", "/api")
@@ -67,14 +67,8 @@ def measure_memory() -> float:
     Call it where `measure` has filled the database.
     """
     app: Flask = runpy.run_path(str(CHECKOUT / "wsgi.py"))["app"]
-    client = app.test_client(use_cookies=True)
-    cookie = sign_in(client)
-    opened = [
-        path
-        for path in list(_paths(app, _samples()))
-        if client.get(path).status_code == HTTPStatus.OK
-    ]
-    return web_process_mb(pages=opened, cookie=cookie)
+    cookie = sign_in(app.test_client(use_cookies=True))
+    return web_process_mb(addresses=list(_paths(app, _samples())), cookie=cookie)
 
 
 def fill(database: str, *, months: int) -> None:
@@ -156,9 +150,10 @@ def _label(path: str, samples: dict[str, str]) -> str:
 
 def _median_ms(client: FlaskClient, path: str, times: int) -> float:
     took = []
+    warm_up = min(WARM_UP, times)
     gc.collect()
-    for _ in range(times + WARM_UP):
+    for _ in range(times + warm_up):
         begun_at = time.perf_counter()
         client.get(path).get_data()
         took.append((time.perf_counter() - begun_at) * 1000)
-    return statistics.median(took[WARM_UP:])
+    return statistics.median(took[warm_up:])

@@ -40,13 +40,14 @@ def compare_render(n: int) -> tuple[float, float]:
     paper = specimens.invoice()
     press.start()
     ours, bare = [], []
+    warm_up = min(WARM_UP, n)
     with floor([typeset(paper, Language.KOREAN)], style=STYLES["invoice"]) as printed:
-        for _ in range(n + WARM_UP):
+        for _ in range(n + warm_up):
             bare.append(printed())
             started = time.perf_counter()
             render_document(paper=paper, language=Language.KOREAN)
             ours.append(time.perf_counter() - started)
-    return statistics.median(ours[WARM_UP:]), statistics.median(bare[WARM_UP:])
+    return statistics.median(ours[warm_up:]), statistics.median(bare[warm_up:])
 
 
 def mixed(first: int, count: int) -> list[Paper]:
