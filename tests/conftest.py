@@ -7,6 +7,7 @@ the worker's database is made anew after it.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ _folders: list[Path] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     """This function will start the servers once, and point every process at its own database."""
+    # Thousands of tests are collected and stay: the collector need not walk them again and again.
+    gc.set_threshold(20_000, 50, 100)
     if not hasattr(config, "workerinput"):
         _start_servers()
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -96,6 +99,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     What is left for the end is short, and shared evenly.
     """
     items.sort(key=lambda item: not item.nodeid.startswith(_WAITING))
+
+
+def pytest_collection_finish() -> None:
+    """This function will leave what was collected out of every later walk of the collector."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
