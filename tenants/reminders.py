@@ -137,6 +137,7 @@ def _write(control_session: Session, row: Row[Tenant, str, int, str], now: datet
             "days": level,
             "date": correspondence.local(date, tenant),
             "retention_days": settings().retention_days,
+            "reason": tenant.suspend_reason,
         },
         now=now,
     )

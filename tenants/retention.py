@@ -29,6 +29,7 @@ def schedule_destruction(
     """This function will let the retention of a suspended tenant begin, as staff decides.
 
     For debtors and for tenants that staff suspended; whoever decides is the approver in the ledger.
+    A contract that is paused is cancelled first: its data is what it is paused for.
 
     Its administrators are told at once, and again before the end. What runs already stays.
 
@@ -38,6 +39,8 @@ def schedule_destruction(
     lifecycle.refuse_gone(tenant)
     if tenant.state != "suspended":
         raise NotSuspended("Suspend the tenant first; then its retention can begin.")
+    if tenant.suspend_reason == "paused":
+        raise NotSuspended("Cancel the paused subscription: then the retention begins by itself.")
     if tenant.destroy_after is not None:
         return tenant
     tenant.destroy_after = now + timedelta(days=settings().retention_days)

@@ -222,6 +222,35 @@ class TestARetention:
         assert len(mails(control_session, tenant, "retention_ends")) == 3
 
     @pytest.mark.parametrize(
+        ("reason", "way_out"),
+        [("trial_ended", "convert to a plan"), ("unpaid", "pay what is open"), ("staff", "answer")],
+    )
+    def test_says_what_stops_it(
+        self, control_session: Session, now: datetime, reason: str, way_out: str
+    ) -> None:
+        tenant = make_tenant(
+            control_session,
+            state="suspended",
+            language="en",
+            suspend_reason=reason,
+            destroy_after=now + 90 * DAY,
+        )
+        run(control_session, now + 89 * DAY)
+        (mail,) = mails(control_session, tenant, "retention_ends")
+        ways = ("convert to a plan", "pay what is open", "answer this mail")
+        assert [way for way in ways if way in mail.text] == [
+            way for way in ways if way.startswith(way_out)
+        ]
+
+    def test_of_a_contract_that_is_paused_is_begun_by_nobody(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        tenant = make_tenant(control_session, state="suspended", suspend_reason="paused")
+        with pytest.raises(retention.NotSuspended):
+            call(control_session, retention.schedule_destruction, tenant, now, why="mistaken")
+        assert tenant.destroy_after is None
+
+    @pytest.mark.parametrize(
         ("fields", "begins"),
         [
             ({}, True),

@@ -224,10 +224,8 @@ def _acts(tenant: Tenant) -> dict[str, bool]:
     """Which acts this person may take on this company now; each is checked again when taken."""
     carer = g.staff.role in (*CARERS, "admin")
     ended = tenant.state in lifecycle.SHUT_STATES and tenant.suspend_reason == "trial_ended"
-    # After a trial or a contract the policy's own term runs.
-    by_hand = (
-        tenant.state == "suspended" and tenant.suspend_reason not in lifecycle.RETENTION_FOLLOWS
-    )
+    # After a trial or a contract the policy's own term runs; a paused one is not over.
+    by_hand = tenant.state == "suspended" and tenant.suspend_reason in ("unpaid", "staff")
     alive = tenant.state not in ("approved", "destroying", "destroyed")
     return {
         "extend": carer and (tenant.state == "trialing" or ended),
