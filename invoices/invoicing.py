@@ -320,6 +320,13 @@ def void(
     why = reason.strip()
     if not why:
         raise ReasonMissing("Please say why the invoice is voided.", field="reason")
+    # The run locks a subscription before its drafts: in another order each waits for the other.
+    control_session.execute(
+        select(Subscription.id)
+        .join(Invoice, Invoice.subscription_id == Subscription.id)
+        .where(Invoice.id == invoice_id)
+        .with_for_update(of=Subscription)
+    )
     invoice = control_session.get(Invoice, invoice_id, with_for_update=True, populate_existing=True)
     if invoice is None:
         raise NotFound("There is no such invoice.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from app.base.audit import Actor
@@ -55,6 +56,20 @@ def broken_rules(session: Session) -> list[Any]:
         for rule in INVARIANTS
         for offence in offences(control_session=session, invariant=rule, now=seoul(START))
     ]
+
+
+def locks_of(session: Session, act: Callable[[], object]) -> list[tuple[str, str]]:
+    """What an act locks, one after the other: the table, and how."""
+    connection, found = session.connection(), []
+
+    def note(*told: Any) -> None:
+        statement = " ".join(told[2].split())
+        found.extend(re.findall(r"FROM (\w+) .*?((?:ORDER BY \S+ )?FOR .*)", statement))
+
+    event.listen(connection, "before_cursor_execute", note)
+    act()
+    event.remove(connection, "before_cursor_execute", note)
+    return found
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.invoices.drafting import (
     bill,
     broken_rules,
     invoices_of,
+    locks_of,
     seoul,
     set_to,
     states_of,
@@ -239,6 +240,25 @@ class TestTheBrake:
         )
         bill(control_session, spiking, at=seoul(date(2026, 5, 31)))
         assert states_of(control_session, spiking) == ["issued"] * 4 + ["draft"]
+
+    def test_is_thrown_away_in_the_order_of_locks_in_which_it_is_made_anew(
+        self, control_session: Session, set_to: Callable[..., None]
+    ) -> None:
+        set_to(invoice_grace_hours=24)
+        made = make_subscription(control_session, starts_on=START)
+        bill(control_session, made, at=seoul(START))
+        (draft,) = invoices_of(control_session, made)
+        found = locks_of(
+            control_session,
+            lambda: invoicing.void(
+                control_session=control_session,
+                invoice_id=draft.id,
+                reason="wrong",
+                actor=FINANCE,
+                now=seoul(START),
+            ),
+        )
+        assert [table for table, _ in found][:2] == ["subscription", "invoice"]
 
     def test_a_bill_thrown_away_is_made_anew_from_the_corrected_facts(
         self, control_session: Session, spiking: Subscription

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,6 +17,7 @@ from tests.invoices.drafting import (
     START,
     bill,
     broken_rules,
+    locks_of,
     seoul,
     set_to,
     states_of,
@@ -86,20 +85,14 @@ class TestARunAboveTheLimit:
         asker, second = (make_staff(control_session, role="finance") for _ in range(2))
         who = {"control_session": control_session, "now": run[1]}
         release = runs.ask(bill_on=START, currency="KRW", staff_id=asker.id, **who)
-        locks = []
-        connection = control_session.connection()
-
-        @event.listens_for(connection, "before_cursor_execute")
-        def note(*told: Any) -> None:
-            statement = " ".join(told[2].split())
-            locks.extend(re.findall(r"FROM (\w+)(?: .* ORDER BY (\S+))?.* (FOR .*)", statement))
-
-        runs.approve(release_id=release.id, staff_id=second.id, **who)
-        event.remove(connection, "before_cursor_execute", note)
+        found = locks_of(
+            control_session,
+            lambda: runs.approve(release_id=release.id, staff_id=second.id, **who),
+        )
         # The release in a way that leaves it to be referred to by who holds the drafts.
-        assert locks == [
-            ("run_release", "", "FOR NO KEY UPDATE"),
-            ("invoice", "invoice.id", "FOR UPDATE OF invoice"),
+        assert found == [
+            ("run_release", "FOR NO KEY UPDATE"),
+            ("invoice", "ORDER BY invoice.id FOR UPDATE OF invoice"),
         ]
 
     def test_the_database_refuses_the_same_person_twice(
