@@ -77,16 +77,22 @@ _OFFERED = (
 def offered(*, control_session: Session, price_ids: Collection[UUID]) -> dict[UUID, Offered]:
     """This function will read prices with their plans; a few serve any number of subscribers."""
     rows = control_session.execute(_OFFERED, {"prices": list(price_ids)})
-    return {
-        price.id: Offered(
-            price_id=price.id,
-            plan_code=plan_code,
-            plan_version=version,
-            position=price.position,
-            charge=catalogue.charge_of(price),
-        )
-        for price, plan_code, version in rows
-    }
+    return {price.id: _offer(price, plan_code, version) for price, plan_code, version in rows}
+
+
+def offered_by(version: PlanVersion) -> dict[UUID, Offered]:
+    """This function will return the prices of a version, which is at hand with them already."""
+    return {price.id: _offer(price, version.plan_code, version.version) for price in version.prices}
+
+
+def _offer(price: Price, plan_code: str, version: int) -> Offered:
+    return Offered(
+        price_id=price.id,
+        plan_code=plan_code,
+        plan_version=version,
+        position=price.position,
+        charge=catalogue.charge_of(price),
+    )
 
 
 def begin(
@@ -137,13 +143,22 @@ def end(*, control_session: Session, subscription_id: UUID, at: datetime) -> Non
 
 
 def of_subscriptions(
-    *, control_session: Session, subscription_ids: Collection[UUID]
+    *,
+    control_session: Session,
+    subscription_ids: Collection[UUID],
+    known: Mapping[UUID, Offered] = MappingProxyType({}),
 ) -> tuple[dict[UUID, list[Item]], dict[UUID, Offered]]:
-    """This function will return each subscription's items, past and to come, and their prices."""
+    """This function will return each subscription's items, past and to come, and their prices.
+
+    Prices that are `known` are not read again.
+    """
     rows = control_session.execute(
         _OF_SUBSCRIPTIONS, {"subscriptions": list(subscription_ids)}
     ).all()
-    prices = offered(control_session=control_session, price_ids={row.price_id for row in rows})
+    asked = {row.price_id for row in rows}
+    prices = {price_id: known[price_id] for price_id in asked & known.keys()}
+    if unknown := asked - known.keys():
+        prices |= offered(control_session=control_session, price_ids=unknown)
     found: dict[UUID, list[Item]] = defaultdict(list)
     for row in rows:
         price = prices[row.price_id]

@@ -148,10 +148,12 @@ def standing(*, tenant_id: UUID, now: datetime) -> Standing | None:
     subscription = subscriptions.active(control_session=control(), tenant_id=tenant_id)
     if subscription is None:
         return None
-    found, prices = items.of_subscriptions(
-        control_session=control(), subscription_ids=[subscription.id]
-    )
     version = control().scalars(_VERSION, {"version": subscription.plan_version_id}).unique().one()
+    found, prices = items.of_subscriptions(
+        control_session=control(),
+        subscription_ids=[subscription.id],
+        known=items.offered_by(version),
+    )
     return Standing(subscription, version, found[subscription.id], prices, now)
 
 

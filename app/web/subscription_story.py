@@ -13,7 +13,7 @@ from app.base.db import usage_session
 from app.web.db import control
 from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
-from app.web.paging import page_within, pages_of
+from app.web.paging import page_number, page_within, pages_of
 from app.web.subscribed import Standing
 from invoices import forecast, periods
 from invoices.forecast import ComingBill
@@ -30,7 +30,7 @@ _ALL = select(AuditEvent).where(
 _COUNT = _ALL.with_only_columns(func.count())
 _EVENTS = (
     _ALL.order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-    .limit(EVENTS_A_PAGE)
+    .limit(EVENTS_A_PAGE + 1)
     .offset(bindparam("behind"))
 )
 
@@ -64,10 +64,7 @@ def history(*, tenant_id: UUID, staff: bool) -> Story:
 
     The address says which page of it.
     """
-    total = control().scalar(_COUNT, {"tenant": tenant_id}) or 0
-    page = page_within(total, size=EVENTS_A_PAGE)
-    behind = (page - 1) * EVENTS_A_PAGE
-    events = list(control().scalars(_EVENTS, {"tenant": tenant_id, "behind": behind}))
+    page, total, events = _page(tenant_id)
     names = staff_names(events) if staff else {}
     told = [said(event, names) for event in events]
     if not staff:
@@ -76,6 +73,23 @@ def history(*, tenant_id: UUID, staff: bool) -> Story:
             each | {"who": _who(event, people)} for event, each in zip(events, told, strict=True)
         ]
     return Story(told, page, pages_of(total, size=EVENTS_A_PAGE), total)
+
+
+def _page(tenant_id: UUID) -> tuple[int, int, list[AuditEvent]]:
+    """The page that the address asks for: which it is, how many events there are, and its own."""
+    if page_number() == 1:
+        events = _events(tenant_id, behind=0)
+        if len(events) <= EVENTS_A_PAGE:
+            return 1, len(events), events  # all there are: nothing is to be counted
+    total = control().scalar(_COUNT, {"tenant": tenant_id}) or 0
+    page = page_within(total, size=EVENTS_A_PAGE)
+    behind = (page - 1) * EVENTS_A_PAGE
+    return page, total, _events(tenant_id, behind=behind)[:EVENTS_A_PAGE]
+
+
+def _events(tenant_id: UUID, *, behind: int) -> list[AuditEvent]:
+    """One more than a page shows: with it there is another page."""
+    return list(control().scalars(_EVENTS, {"tenant": tenant_id, "behind": behind}))
 
 
 def _admin_names(tenant_id: UUID) -> dict[str, str]:
