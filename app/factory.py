@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, MutableMapping
 from types import FunctionType
 from typing import Any
@@ -10,8 +11,17 @@ from flask import Flask
 from flask.templating import Environment
 from jinja2.runtime import Context, Macro
 
-from app import cli, web
-from app.base import logs, secrets
+# What a library loads only because it is there, and every process would hold: rich, to colour logs
+# that we write as JSON (4 MB), and greenlet, for asynchronous code, of which there is none (2 MB).
+_OPTIONAL = ("rich", "greenlet")
+_absent = [name for name in _OPTIONAL if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_absent))  # type: ignore[arg-type]  # Python's "not installed"
+
+from app import cli, web  # noqa: E402
+from app.base import logs, secrets  # noqa: E402
+
+for _name in _absent:
+    del sys.modules[_name]  # our own commands may want them
 
 
 class _Context(Context):

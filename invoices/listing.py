@@ -33,7 +33,7 @@ OVERDUE = "overdue"
 STATES = (*INVOICE.states, OVERDUE)
 # What a list may be sorted by; a minus before the word turns the order around.
 SORTS = ("issued", "due", "total")
-_ROWS_AT_ONCE = 1_000
+_ROWS_AT_ONCE = 250
 _TEXT_LENGTH_MAX = 100
 _NUMBER_DIGITS_MAX = 18  # what fits a BIGINT
 

@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 # Printing, signing, the timetable and other countries' holidays are other processes' work, or
-# loaded by the request that needs them; Valkey has one client.
+# loaded by the request that needs them; Valkey has one client; logs are JSON, SQLAlchemy waits.
 ELSEWHERE = (
     *("weasyprint", "fontTools", "lxml", "xmlsec", "ezdxf"),
     *("apscheduler", "rq", "alembic", "holidays.countries", "valkey"),
+    *("rich", "greenlet"),
 )
 
 
