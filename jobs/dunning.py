@@ -5,22 +5,16 @@ A payment opens their doors itself; whoever is left outside without a debt is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import datetime
-from uuid import UUID
 
-import structlog
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.base import clock
 from app.base.db import control_session
 from invoices import dunning, dunning_warnings
-from jobs import stopping
-from jobs.steps import Step
+from jobs.steps import Step, each_tenant
 from tenants.models import Tenant
-
-log = structlog.get_logger(__name__)
 
 TENANTS_AT_ONCE = 200
 
@@ -48,7 +42,7 @@ def _shut_out(now: datetime) -> int:
         ripe = dunning_warnings.due_for_suspension(
             control_session=session, now=now, limit=TENANTS_AT_ONCE
         )
-    return _each(
+    return each_tenant(
         ripe,
         lambda session, tenant_id: dunning_warnings.suspend(
             control_session=session, tenant_id=tenant_id, now=now
@@ -61,27 +55,12 @@ def _let_in(now: datetime) -> int:
         outside = dunning.shut_without_debts(
             control_session=session, now=now, limit=TENANTS_AT_ONCE
         )
-    return _each(
+    return each_tenant(
         outside,
         lambda session, tenant_id: dunning.open_again(
             control_session=session, tenant_id=tenant_id, actor=dunning.DUNNING, now=now
         ),
     )
-
-
-def _each(tenant_ids: Sequence[UUID], act: Callable[[Session, UUID], bool]) -> int:
-    """Each in a transaction of its own; returns how many it concerned."""
-    done = 0
-    for tenant_id in tenant_ids:
-        if stopping.asked():
-            break
-        try:
-            with control_session() as session:
-                done += act(session, tenant_id)
-        except Exception:
-            # The others have their turn; this one is looked at again at the next sweep.
-            log.exception("debtor.failed", tenant_id=str(tenant_id))
-    return done
 
 
 STEP = Step("dunning", "default", due, work)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
+from uuid import UUID
 
 import structlog
 from sqlalchemy import ColumnElement, exists, func, select, update
@@ -89,6 +90,25 @@ def settle_each(
         with logs.bound(**{_name(model): str(key)}):
             _settle(step, model, key, perform_one)
     return len(keys)
+
+
+def each_tenant(tenant_ids: Sequence[UUID], act: Callable[[Session, UUID], bool]) -> int:
+    """This function will act on tenants, each in a transaction of its own, and count whom it moved.
+
+    One that fails keeps no other back, and is looked at again at the next sweep: it never spins.
+    """
+    moved = 0
+    for tenant_id in tenant_ids:
+        if stopping.asked():
+            break
+        try:
+            with control_session() as session:
+                moved += act(session, tenant_id)
+        except TenantryError as error:
+            log.warning("tenant.refused", tenant_id=str(tenant_id), error=type(error).__name__)
+        except Exception:
+            log.exception("tenant.failed", tenant_id=str(tenant_id))
+    return moved
 
 
 def _name(model: Any) -> str:
