@@ -23,6 +23,8 @@ from invoices.discounts import Line, Redeemed
 from invoices.fingerprints import plain_decimal
 from invoices.periods import months_after
 
+# What the evidence of such a line calls itself.
+RULE = "discount_corrected"
 # What a line is for, whatever bill it stands on: an item, and from when on.
 LineKey = tuple[UUID, datetime]
 
@@ -204,7 +206,7 @@ def _noted(
             discounted.began.setdefault(UUID(each["redemption"]), date.fromisoformat(each["from"]))
     item_id, start = key
     return {
-        "rule": "discount_corrected",
+        "rule": RULE,
         "line": corrected.line.position,
         "invoice": discounted.invoice,
         "invoice_line": discounted.places[key],

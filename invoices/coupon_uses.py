@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, bindparam, exists, func, select, text, upd
 from sqlalchemy.orm import Session, aliased
 
 from app.base import bulk, ids
-from invoices import items, vat_lines
+from invoices import corrected_discounts, items, vat_lines
 from invoices.composing import Given
 from invoices.discounts import Coupon, Discount, Redeemed
 from invoices.models import (
@@ -198,17 +199,54 @@ def corrected_by(redemption: CouponRedemption) -> ColumnElement[bool]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOff:
+    """What a coupon took off one invoice, or by how much more of it that one corrects another.
+
+    `used_from` is empty for a correction: none begins a coupon's time.
+    """
+
+    invoice_id: UUID
+    bill_on: date
+    number: str | None
+    amount_minor: int
+    void: bool
+    used_from: date | None = None
+
+
 def taken_off(
-    *, control_session: Session, redemption_ids: Collection[UUID]
-) -> dict[UUID, list[tuple[CouponUse, str | None]]]:
-    """This function will list the uses of redemptions, each with its invoice's number."""
-    found: dict[UUID, list[tuple[CouponUse, str | None]]] = defaultdict(list)
-    rows = control_session.execute(
-        select(CouponUse, Invoice.number_text)
-        .join(Invoice, Invoice.id == CouponUse.invoice_id)
+    *, control_session: Session, tenant_id: UUID, redemption_ids: Collection[UUID]
+) -> dict[UUID, list[TakenOff]]:
+    """This function will list what a tenant's redemptions took off, the oldest bill first."""
+    found: dict[UUID, list[TakenOff]] = defaultdict(list)
+    told = (Invoice.id, Invoice.supplied_on, Invoice.number_text, Invoice.state)
+    uses = control_session.execute(
+        select(*told, CouponUse)
+        .join(CouponUse, CouponUse.invoice_id == Invoice.id)
         .where(CouponUse.redemption_id.in_(redemption_ids))
-        .order_by(Invoice.supplied_on, CouponUse.used_at, CouponUse.id)
+        .order_by(CouponUse.used_at, CouponUse.id)
     )
-    for use, number in rows:
-        found[use.redemption_id].append((use, number))
+    for invoice_id, bill_on, number, _, use in uses:
+        void, used_from = use.state == "void", use.used_from
+        found[use.redemption_id].append(
+            TakenOff(invoice_id, bill_on, number, use.amount_minor, void, used_from)
+        )
+    corrections = control_session.execute(
+        select(*told, InvoiceLine.evidence)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .where(
+            Invoice.tenant_id == tenant_id,
+            InvoiceLine.kind == "discount",
+            InvoiceLine.evidence["rule"].astext == corrected_discounts.RULE,
+        )
+        .order_by(Invoice.created_at, InvoiceLine.position)
+    )
+    for invoice_id, bill_on, number, state, evidence in corrections:
+        for each in evidence["coupons"]:
+            if more := each["is"]["amount_minor"] - each["was"]["amount_minor"]:
+                found[UUID(each["redemption"])].append(
+                    TakenOff(invoice_id, bill_on, number, more, state == "void")
+                )
+    for of_one in found.values():
+        of_one.sort(key=lambda each: each.bill_on)
     return found

@@ -22,11 +22,10 @@ from invoices.bill_lines import BillLine
 from invoices.billed_commitments import Made
 from invoices.commitments import ToppedUp
 from invoices.composing import Account
-from invoices.corrected_discounts import Discounted, LineKey, Share
+from invoices.corrected_discounts import RULE, Discounted, LineKey, Share
 from invoices.discounts import Redeemed
 from invoices.models import BilledSpan, CouponRedemption, Invoice, InvoiceLine
 
-CORRECTED = "discount_corrected"
 _RULE = InvoiceLine.evidence["rule"].astext
 
 
@@ -180,7 +179,7 @@ def _read_corrections(control_session: Session, found: History) -> None:
             # By tenant, as invoices are indexed.
             bulk.among(Invoice.tenant_id, {bill.tenant_id for bill in found.bills.values()}),
             InvoiceLine.kind == "discount",
-            _RULE == CORRECTED,
+            _RULE == RULE,
         )
         .order_by(Invoice.created_at, Invoice.supplied_on, InvoiceLine.position)
     )
@@ -217,7 +216,7 @@ def coupons_of(
     """
     wanted: list[tuple[Discounted, set[UUID], dict[UUID, Mapping[str, Any]]]] = []
     for bills, lines in corrections:
-        evidences = [each.evidence for each in lines if each.evidence.get("rule") == CORRECTED]
+        evidences = [each.evidence for each in lines if each.evidence.get("rule") == RULE]
         for bill in {id(each): each for each in bills}.values():
             told = {
                 UUID(each["redemption"]): each

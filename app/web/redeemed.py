@@ -11,13 +11,13 @@ from sqlalchemy import select
 from app.base.money import Money
 from app.web.db import control
 from invoices import coupon_uses
-from invoices.models import CouponRedemption, CouponUse, Subscription
+from invoices.models import CouponRedemption, Subscription
 from tenants.models import Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class TakenOff:
-    """What a coupon took off one invoice; void when the invoice is."""
+    """What a coupon took off one invoice, less than nothing where that corrects another."""
 
     invoice_id: UUID
     number: str | None
@@ -52,7 +52,9 @@ def redeemed_rows(tenant_id: UUID) -> list[RedeemedRow]:
     if not rows:
         return []
     currency = control().get_one(Tenant, tenant_id).currency
-    used = coupon_uses.taken_off(control_session=control(), redemption_ids=[row.id for row in rows])
+    used = coupon_uses.taken_off(
+        control_session=control(), tenant_id=tenant_id, redemption_ids=[row.id for row in rows]
+    )
     over = set(
         control().scalars(
             select(Subscription.id).where(
@@ -65,11 +67,11 @@ def redeemed_rows(tenant_id: UUID) -> list[RedeemedRow]:
 
 def _row(
     row: CouponRedemption,
-    used: list[tuple[CouponUse, str | None]],
+    used: list[coupon_uses.TakenOff],
     currency: str,
     over: set[UUID],
 ) -> RedeemedRow:
-    first = min((use.used_from for use, _ in used if use.state == "used"), default=None)
+    first = min((use.used_from for use in used if use.used_from and not use.void), default=None)
     redeemed = coupon_uses.redeemed_of(row, first)
     until = redeemed.lasts_until()
     if row.state == "released":
@@ -83,7 +85,7 @@ def _row(
         state,
         until,
         tuple(
-            TakenOff(use.invoice_id, number, Money(use.amount_minor, currency), use.state == "void")
-            for use, number in used
+            TakenOff(use.invoice_id, use.number, Money(use.amount_minor, currency), use.void)
+            for use in used
         ),
     )

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import and_, delete, insert, select
 from sqlalchemy.orm import Session
 
-from invoices import invoicing, verifying
+from invoices import coupon_uses, invoicing, verifying
 from invoices.models import CouponRedemption, Invoice, InvoiceLine, Subscription, UsageTotal
 from tenants import corrections, events
 from tenants.models import Tenant
@@ -249,6 +249,15 @@ class TestAnAmount:
             ("carried", "balance", 1_000),
         ]
         assert wrong(control_session) == []
+        (listed,) = coupon_uses.taken_off(
+            control_session=control_session,
+            tenant_id=made.tenant_id,
+            redemption_ids=control_session.scalars(select(CouponRedemption.id)).all(),
+        ).values()
+        assert [(each.bill_on, each.amount_minor) for each in listed] == [
+            (MARCH, 8_000),
+            (APRIL, -2_000),
+        ]
 
     def test_is_left_as_it_was_where_it_is_used_up(
         self, control_session: Session, billed: Callable[..., Subscription]
