@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 
 from pypdf import PdfReader
+
+from invoices.documents.papers import Language, Paper
+from invoices.documents.rendering import Rendered, render_document
+
+
+@functools.cache
+def printed_once(paper: Paper, language: Language) -> Rendered:
+    """This function will print a paper for all tests that only look at it."""
+    return render_document(paper=paper, language=language)
 
 
 def pages(pdf: bytes) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from dataclasses import replace
 from datetime import date
 
@@ -20,11 +19,12 @@ from invoices.documents.papers import (
     TaxTreatment,
 )
 from invoices.documents.rendering import render_document
-from invoices.documents.shelf import content_sha256, kind_of
-from tests.invoices.documents.reading import drawing, pages, text
+from invoices.documents.shelf import kind_of
+from tests import processes
+from tests.invoices.documents.reading import drawing, pages, printed_once, text
 
 KO, EN = Language.KOREAN, Language.ENGLISH
-NAUGHTY = (
+NAUGHTY_MARKS = (
     "<script>alert(1)</script>",
     "</td></tr></table><h1>gone",
     '"><img src=x onerror=alert(1)>',
@@ -34,11 +34,16 @@ NAUGHTY = (
     "=cmd|' /C calc'!A0",
     "Ω≈ç√∫˜µ≤≥÷ ﷽ 田中さん 😀👨‍👩‍👧 Z̮̞̠͙͔ͅḀ̗̞͈̻̗Ḷ͙͎̯̹̞͓G̻O̭̗̮",
     "\x00\x07\x1b[31m\ud800\ufffe\u202e1 000 000",
-    "x" * 1_000,
-    "가" * 600,
-    "",
     "똠방각하 쀍 펲시 ㈜ ㎡ ₩",
 )
+# What would read as a tag, an expression or an order is all in one name: what swallows a part of it
+# swallows the parts that follow.
+NAUGHTY = {
+    "marks": " / ".join(NAUGHTY_MARKS),
+    "word": "x" * 1_000,
+    "hangul": "가" * 600,
+    "none": "",
+}
 
 
 def named(paper, name):
@@ -58,7 +63,7 @@ def named(paper, name):
 class TestAnInvoice:
     @pytest.mark.parametrize("language", Language)
     def test_shows_parties_lines_sums_bank_and_due_date(self, language):
-        printed = text(render_document(paper=specimens.invoice(), language=language).pdf)
+        printed = text(printed_once(specimens.invoice(), language).pdf)
         for fact in (
             "㈜도면창고", "124-81-00998", "한빛정밀 주식회사", "2026-000123", "추가 사용자",
             "237.5 GB", "₩266,000", "−₩30,000", "₩600,487", "₩60,048", "₩660,535", "(10%)",
@@ -68,7 +73,7 @@ class TestAnInvoice:
         assert ("2026년 12월 15일" if language is KO else "15 Dec 2026") in printed
 
     def test_says_that_it_is_no_vat_evidence_and_what_is(self):
-        korean = text(render_document(paper=specimens.invoice(), language=KO).pdf)
+        korean = text(printed_once(specimens.invoice(), KO).pdf)
         assert "부가가치세 증빙이 아닙니다" in korean
         assert "세금계산서" in korean
         by_card = replace(
@@ -149,7 +154,7 @@ class TestATaxInvoice:
 
     @pytest.mark.parametrize("language", Language)
     def test_has_every_field_of_the_form(self, language):
-        printed = text(render_document(paper=specimens.tax_invoice(), language=language).pdf)
+        printed = text(printed_once(specimens.tax_invoice(), language).pdf)
         squeezed = printed.replace(" ", "")
         for caption in (
             "승인번호", "등록번호", "종사업장번호", "상호(법인명)", "성명", "사업장주소", "업태",
@@ -194,7 +199,7 @@ class TestATaxInvoice:
 
 class TestAReceipt:
     def test_of_a_transfer_confirms_the_money_in_words_and_figures(self):
-        printed = text(render_document(paper=specimens.receipt(), language=KO).pdf)
+        printed = text(printed_once(specimens.receipt(), KO).pdf)
         for fact in ("입금확인서", "₩660,535", "일금 육십육만오백삼십오원정", "2026-000123"):
             assert fact in printed
         assert "부가가치세 증빙이 아닙니다" in printed
@@ -212,26 +217,20 @@ class TestAReceipt:
 
 
 class TestAnyPaper:
-    @pytest.mark.parametrize("name", NAUGHTY, ids=range(len(NAUGHTY)))
+    @pytest.mark.parametrize("name", NAUGHTY.values(), ids=NAUGHTY)
     @pytest.mark.parametrize("paper", specimens.all_kinds(), ids=kind_of)
     def test_prints_naughty_names_as_text_and_loses_no_sum(self, paper, name):
         printed = text(render_document(paper=named(paper, name), language=KO).pdf)
         assert "660,535" in printed
         squeezed = printed.replace(" ", "")
-        if name.isascii() and len(name) < 100:
-            assert name.replace(" ", "") in squeezed
+        for mark in NAUGHTY_MARKS:
+            if mark in name and mark.isascii():
+                assert mark.replace(" ", "") in squeezed
 
     def test_drops_what_could_turn_the_figures_round(self):
         paper = named(specimens.invoice(), "\u202e000,1 회사\u2066")
         printed = text(render_document(paper=paper, language=KO).pdf)
         assert "000,1 회사" in printed
-
-    @pytest.mark.parametrize("paper", specimens.all_kinds(), ids=kind_of)
-    def test_has_the_same_bytes_for_the_same_data(self, paper):
-        first = render_document(paper=paper, language=KO)
-        assert first == render_document(paper=paper, language=KO)
-        assert first.content_sha256 == content_sha256(paper)
-        assert first.pdf.startswith(b"%PDF-")
 
     def test_names_the_characters_that_no_font_has(self):
         paper = named(specimens.invoice(), "꧁ 주식회사")
@@ -255,5 +254,5 @@ def test_printing_never_loads_weasyprint_into_the_caller():
         "render_document(paper=specimens.receipt(), language=Language.KOREAN)\n"
         "print('weasyprint' in sys.modules)\n"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout == "False\n"
+    run = processes.run("-c", script, environment=os.environ, timeout=120)
+    assert run.stdout == "False\n", run.stderr
