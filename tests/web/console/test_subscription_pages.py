@@ -10,15 +10,16 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from app.base.audit import AuditEvent
+from app.base.audit import SYSTEM, AuditEvent, append
 from app.base.db import control_session
+from app.web.subscription_story import EVENTS_A_PAGE
 from invoices import invoicing
 from invoices.models import CouponRedemption, Plan, Subscription
 from tenants.models import Consent, Tenant
 from tests.factories import NOW, make_tenant
 from tests.naughty import naughty
 from tests.web.forms import csrf_token, sign_in_staff
-from tests.web.portal.parts import customer, make_coupon, sign_in
+from tests.web.portal.parts import committed, customer, make_coupon, sign_in
 from tests.web.portal.test_changes import confirmation, items_of, subscriber, subscription_of
 
 WHY = {"why": "agreed by mail"}
@@ -63,6 +64,29 @@ def change(client: Any, tenant: Tenant, verb: str, **answers: str) -> Any:
 def events(action: str) -> list[AuditEvent]:
     with control_session() as session:
         return list(session.scalars(select(AuditEvent).where(AuditEvent.action == action)))
+
+
+class TestAHistoryOfYears:
+    def test_is_paged(self, client: Any) -> None:
+        tenant = committed(make_tenant, state="active")
+        with control_session() as session:
+            for number in range(EVENTS_A_PAGE + 1):
+                append(
+                    control_session=session,
+                    actor=SYSTEM,
+                    action="subscription.active",
+                    subject_kind="subscription",
+                    subject_id=tenant.id,
+                    tenant_id=tenant.id,
+                    why=f"change {number:03}",
+                    now=NOW + timedelta(minutes=number),
+                )
+        sign_in_staff(client, "sales")
+        pages = [client.get(place(tenant), query_string={"page": page}).text for page in "12"]
+        assert ["change 000" in page for page in pages] == [False, True]
+        assert ["change 001" in page for page in pages] == [True, False]
+        assert ["change 100" in page for page in pages] == [True, False]
+        assert "page=2" in pages[0]
 
 
 class TestThePage:
