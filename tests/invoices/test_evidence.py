@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import delete, func, select, text, update
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.base import clock
 from app.base.audit import SYSTEM
 from app.base.money import Money
-from invoices import evidence, fingerprints, invoicing, payment, transfers
+from invoices import evidence, fingerprints, invoicing, payment, tax_invoices, transfers
 from invoices.documents import shelf
 from invoices.documents.papers import Copy, Purpose, TaxInvoicePaper
 from invoices.models import Document, Invoice, Payment, TaxInvoice, VatEvidence
@@ -217,6 +218,30 @@ class TestASupplyThatNoTaxInvoiceOfOursCanName:
         chosen = choose(control_session, invoice, seoul(4, 9))
         assert chosen is not None
         assert chosen.kind == "by_hand"
+
+    @pytest.mark.parametrize(
+        ("buyer", "lines", "why"),
+        [
+            ({}, 100, "more than 99 lines"),
+            ({"email": ""}, 1, "no e-mail address"),
+            ({"email": f"{'a' * 40}@b.example"}, 1, "e-mail address has more than 40"),
+            ({"name": "가" * 71}, 1, "name has more than 70"),
+            ({}, 99, None),
+        ],
+    )
+    def test_by_the_standard_of_electronic_ones_is_told_why(
+        self, control_session: Session, buyer: dict[str, str], lines: int, why: str | None
+    ) -> None:
+        invoice = waiting(control_session)
+        (line, *_) = (each for each in invoice.lines if each.amount_minor)
+        drawn = SimpleNamespace(
+            buyer={**invoice.buyer, **buyer},
+            seller=invoice.seller,
+            currency=invoice.currency,
+            lines=[line] * lines,
+        )
+        hindrance = tax_invoices.hindrance(cast(Invoice, drawn))
+        assert hindrance is None if why is None else why in str(hindrance)
 
     def test_in_dollars_is_left_to_a_person(self, control_session: Session) -> None:
         invoice = waiting(control_session, currency="USD")

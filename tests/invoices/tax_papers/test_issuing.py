@@ -207,6 +207,14 @@ class TestABatch:
         assert len({row.issue_id for row in rows}) == 7
         assert [each[2] for each in popbill.asked if each[0] == "POST" and each[2]] == ["BULKISSUE"]
 
+    def test_is_of_a_hundred_at_most(self, control_session: Session) -> None:
+        row = drawn_up(control_session)
+        (order,) = tax_issuing.begin(
+            control_session=control_session, row_ids=[row.id], now=NOW, real_now=NOW
+        )
+        together = tax_issuing.batches([replace(order, batch_key="one")] * 250)
+        assert [len(batch) for batch in together] == [100, 100, 50]
+
     def test_whose_answer_is_lost_is_handed_in_once(
         self, control_session: Session, popbill: RunningPopbill
     ) -> None:

@@ -11,6 +11,8 @@ from sqlalchemy import select
 from app.base.db import control_session
 from invoices import reconciliation
 from invoices.models import DifferenceSettlement, ReconciliationDay, ReconciliationDifference
+from jobs.rules import Daily
+from jobs.timetable import TIMETABLE
 from tests.factories import NOW
 from tests.invoices.test_reconciliation import line, of, paid, take
 from tests.web.forms import send, sign_in_staff
@@ -100,6 +102,13 @@ class TestAskingForADay:
             days = session.scalars(select(ReconciliationDay)).all()
             assert [(each.gateway, str(each.day)) for each in days] == [("sandbox", "2026-03-09")]
             assert reconciliation.accounts(control_session=session) == ["sandbox"]
+
+    def test_is_done_each_morning_for_the_day_before(self) -> None:
+        (entry,) = (each for each in TIMETABLE if each.task == "settlements")
+        assert (entry.rule, entry.replay) == (Daily("06:00"), True)
+        entry.run(NOW, NOW)
+        with control_session() as session:
+            assert str(session.scalars(select(ReconciliationDay)).one().day) == "2026-03-09"
 
     @pytest.mark.parametrize("day", ["", "yesterday", "2026-03-11", "0001-01-01"])
     def test_of_no_day_is_refused(self, client: Any, day: str) -> None:
