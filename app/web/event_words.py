@@ -75,6 +75,8 @@ _ACTIONS = {
     "dunning.hold_lifted": lazy("Collecting goes on"),
     "dunning.forgiven": lazy("Not followed up any more"),
     "dunning.rule_set": lazy("Rules of collecting changed"),
+    "work.tried_again": lazy("Tried again by hand"),
+    "provisioning.undone": lazy("What was made of it was undone"),
     "provisioning.given_up": lazy("Given up: what was made of it is undone"),
     "tenant.final_warning": lazy("Final warning sent"),
     "tenant.retention_ended": lazy("Will not be erased for now"),
@@ -107,6 +109,7 @@ _ACTORS = {
     "admin": lazy("The customer's administrator"),
     "api_key": lazy("A program, by its API key"),
     "visitor": lazy("A visitor"),
+    "gateway": lazy("The payment service"),
     "system": lazy("The system"),
 }
 # Steps of ours, as the timeline names who acted.
@@ -120,6 +123,7 @@ _STEPS = {
     "documents": lazy("papers"),
     "dunning": lazy("dunning"),
     "evidence": lazy("tax papers"),
+    "housekeeping": lazy("tidying up"),
     "invoicing": lazy("billing"),
     "lifecycle": lazy("terms of accounts"),
     "payment": lazy("payment"),
