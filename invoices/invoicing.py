@@ -155,8 +155,9 @@ def bill(
         next_bills={key: day for key, day in nexts.items() if key not in outcome.blocked},
         now=now,
     )
-    ends = {each.subscription_id: each.ends_on for each in found if each.ends_later(now)}
-    wakes = {key: day or ends.get(key) for key, day in nexts.items()}
+    wakes = {
+        each.subscription_id: each.wakes_on(nexts[each.subscription_id], now) for each in found
+    }
     _give_back(control_session, wakes, looks, outcome)
     # Statements of our own passed by what the session holds.
     control_session.expire_all()
@@ -214,7 +215,7 @@ def _give_back(
     looks: dict[UUID, date | None],
     outcome: Outcome,
 ) -> None:
-    """This function will note when each next bill comes, or the end, and give the leases back."""
+    """This function will note when each is next due, and give the leases back."""
     keys = list(wakes)
     control_session.execute(
         text(

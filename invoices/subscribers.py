@@ -24,6 +24,7 @@ from invoices import (
     drafts,
     facts,
     parties,
+    periods,
     rating,
     schedule,
 )
@@ -80,6 +81,13 @@ class Subscriber:
         if self.ends_on is None or self.state == "cancelled":
             return False
         return self.ends_on > clock.today(now, self.timezone)
+
+    def wakes_on(self, next_bill_on: date | None, now: datetime) -> date | None:
+        """This function will return the next day with a bill, a change or the end, if any comes."""
+        days = [next_bill_on, self.ends_on if self.ends_later(now) else None]
+        if self.next_change_at is not None and self.next_change_at > now:
+            days.append(periods.local_day(self.next_change_at, self.timezone))
+        return min((day for day in days if day is not None), default=None)
 
     def missing(self, bill: DueBill) -> str:
         """This function will name the readings that a bill waits for, or nothing."""

@@ -169,6 +169,17 @@ class TestAnUpgrade:
         assert [amount for _, _, amount in lines(april)] == [93_000, 6_200]
         assert story.tenant.plan_code == "large"
 
+    def test_comes_in_time_though_nothing_is_billed_that_day(self, story: Story) -> None:
+        after = plan("after", fee("base", 31_000, timing="arrears"))
+        catalogue.publish(
+            control_session=story.session, terms=after, actor=SYSTEM, now=seoul(START)
+        )
+        story.run(START)
+        story.do(changes.change_plan, date(2026, 3, 11), plan_code="after", when="period_end")
+        story.run(date(2026, 3, 11))
+        assert story.run(date(2026, 4, 1), hour=1) == []
+        assert story.tenant.plan_code == "after"
+
     def test_keeps_what_was_bought(self, story: Story) -> None:
         story.run(START)
         story.do(
