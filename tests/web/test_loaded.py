@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 
-# Printing, signing, the timetable and other countries' holidays are other processes' work, or
-# loaded by the request that needs them; Valkey has one client; logs are JSON, SQLAlchemy waits.
+# Printing, signing and the timetable are other processes' work; holidays are written down; Valkey
+# has one client; logs are JSON, and SQLAlchemy waits.
 ELSEWHERE = (
     *("weasyprint", "fontTools", "lxml", "xmlsec", "ezdxf"),
-    *("apscheduler", "rq", "alembic", "holidays.countries", "valkey"),
+    *("apscheduler", "rq", "alembic", "holidays", "valkey"),
     *("rich", "greenlet"),
 )
 
