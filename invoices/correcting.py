@@ -46,7 +46,7 @@ def lay_on(
         control_session=control_session,
         timezones=timezones,
         items={item.item_id: item for each in items.values() for item in each},
-        subscription_ids={key for key in changed if _committed(items.get(key, ()))},
+        subscription_ids={key for key in changed if committed(items.get(key, ()))},
     )
     alone = {}
     for key, lines in changed.items():
@@ -100,5 +100,6 @@ def by_event(items: Iterable[Item]) -> bool:
     return any(item.charge.meter is not None and not item.charge.from_readings for item in items)
 
 
-def _committed(items: Iterable[Item]) -> bool:
+def committed(items: Iterable[Item]) -> bool:
+    """This function will tell whether a minimum was agreed upon with any of these."""
     return any(item.charge.kind == "commitment" for item in items)

@@ -280,7 +280,9 @@ def _read_history(control_session: Session, found: Exhibits) -> None:
     if not cut:
         return
     rows = control_session.execute(
-        select(BilledSpan.item_id, BilledSpan.span).where(subscription_items.charged(cut))
+        select(BilledSpan.item_id, BilledSpan.span)
+        .where(subscription_items.charged(cut))
+        .order_by(BilledSpan.id)  # what took the place of a voided one comes later
     )
     for row in rows:
         found.history[row.item_id][row.span.lower] = row.span.upper

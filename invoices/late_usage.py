@@ -139,7 +139,11 @@ def look_on(
 
 
 def bill_of(*, bill_on: date, lines: Iterable[BillLine]) -> DueBill | None:
-    """This function will make a bill of corrections alone, unless they come to no money. Pure."""
+    """This function will make a bill of corrections alone, unless each comes to nothing. Pure.
+
+    What they come to together is not asked: what a coupon pays of them, or one takes off another,
+    stands on the bill, as does that it is settled.
+    """
     shown = [line.period for line in lines if line.amount_minor]
     return DueBill(bill_on, max(shown), ()) if shown else None
 

@@ -133,7 +133,7 @@ class _Contracts:
         return {
             subscription_id
             for subscription_id, each in self.items.items()
-            if any(item.charge.kind == "commitment" for item in each)
+            if correcting.committed(each)
         }
 
 
