@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.base import audit, states
 from app.base.audit import Actor
 from app.base.config import settings
-from app.base.errors import Conflict, Invalid, Unavailable
+from app.base.errors import Conflict, Invalid, TenantryError
 from tenants import correspondence, entitlements, grants, rescue
 from tenants.databases import NoSuchTenant
 from tenants.models import GONE_STATES, TENANT, Tenant
@@ -139,14 +139,14 @@ def unblock(
 def _saved(control_session: Session, tenant: Tenant) -> bool:
     """Out of a destruction there is a way while the data stands, and a cluster can be asked.
 
-    Nobody's payment fails because a cluster does not answer: the destruction can't go on then
-    either, and looks for payments before it does.
+    Nobody's payment fails because a cluster does not answer, or has not what it should: the
+    destruction can't go on then either, and looks for payments before it does.
     """
     if tenant.state != "destroying":
         return True
     try:
         return rescue.call_off(control_session=control_session, tenant=tenant)
-    except Unavailable:
+    except TenantryError:
         return False
 
 

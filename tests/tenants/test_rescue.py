@@ -16,7 +16,14 @@ from app.base.db import control_session, usage_session
 from app.base.messages import Message
 from jobs.destruction import PAPERS, STEP
 from tenants import admins, destruction, lifecycle, metering, retention
-from tenants.models import Cluster, DestructionRun, Erasure, MeteringDay, Tenant
+from tenants.models import (
+    Cluster,
+    DestructionRun,
+    Erasure,
+    MeteringDay,
+    ProvisioningRun,
+    Tenant,
+)
 from tenants.trial_extension import extend_trial
 from tests.factories import PASSWORD, make_staff
 from tests.patience import eventually
@@ -309,6 +316,15 @@ class TestAPayment:
             go_on(debtor, now, STILL_OWED, after_step=stop_at(step, "recorded"))
         assert self.pay(debtor, now)
         assert_saved(debtor)
+
+    def test_is_recorded_where_the_database_is_not_known_for_ours(
+        self, debtor: Workspace, now: datetime
+    ) -> None:
+        with control_session() as session:
+            session.execute(update(ProvisioningRun).values(run="another"))
+        assert not self.pay(debtor, now)
+        with control_session() as session:
+            assert session.get_one(Tenant, debtor.tenant_id).state == "destroying"
 
     def test_leaves_no_day_unread_that_a_bill_would_wait_for(
         self, debtor: Workspace, now: datetime
