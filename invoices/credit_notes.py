@@ -106,6 +106,8 @@ def plan(*, control_session: Session, invoice: Invoice, amount: Money, keep: boo
 
     Raises: NotCreditable, CreditUnsound (field `amount`).
     """
+    if invoice.set_apart_at is not None:
+        raise NotCreditable("This customer's data is erased: no paper can name them any more.")
     most = creditable(control_session=control_session, invoice=invoice)
     if not most.amount_minor:
         raise NotCreditable("Nothing of this invoice is left to take back.")

@@ -45,8 +45,13 @@ def forget(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
             select(Subscription.id).where(Subscription.tenant_id == tenant_id)
         ).all(),
     )
+    treatment = func.jsonb_build_object(
+        text("'treatment'"), Invoice.buyer["vat_treatment"]["treatment"]
+    )
     nameless = func.jsonb_build_object(
-        text("'country'"), Invoice.buyer["country"], text("'set_apart'"), text("true")
+        *(text("'country'"), Invoice.buyer["country"]),
+        *(text("'vat_treatment'"), treatment),
+        *(text("'set_apart'"), text("true")),
     )
     named = _named(tenant_id)
     changes: dict[Any, dict[str, Any]] = {

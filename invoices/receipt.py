@@ -32,8 +32,13 @@ _KEPT = {
 
 
 def issue(*, control_session: Session, invoice: Invoice, payment: Payment, now: datetime) -> None:
-    """This function will lay out the receipts of a payment, one a language, and write the mail."""
+    """This function will lay out the receipts of a payment, one a language, and write the mail.
+
+    None for a customer whose data is gone: nobody is left whom it could name, or reach.
+    """
     control_session.flush()
+    if invoice.set_apart_at is not None:
+        return
     masked = _masked(control_session, payment)
     place = _place(control_session, payment)
     evidence = _evidence(control_session, invoice, payment)

@@ -246,7 +246,7 @@ def _by_hand(control_session: Session, today: date, limit: int) -> list[Watched]
             issue_by(each.counted_from),
             row_id=each.invoice.id,
             invoice_id=each.invoice.id,
-            name=str(each.invoice.buyer["name"]),
+            name=str(each.invoice.buyer.get("name") or ""),  # none once it is set apart
             number=each.invoice.number_text or "",
             supplied_on=each.counted_from,
             supply_minor=each.supply_minor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import func, select, text
@@ -26,6 +26,7 @@ from invoices import (
     refund_queue,
     statutory,
     transfers,
+    vat_deadlines,
 )
 from invoices.checks import INVARIANTS
 from invoices.models import (
@@ -41,6 +42,7 @@ from invoices.models import (
 from tests.factories import NOW, make_card, make_invoice, make_staff, make_tenant
 from tests.invoices.collecting import gateway_at, owing
 from tests.invoices.issuing import issue
+from tests.invoices.test_settlement import receive
 from tests.sandbox.running import RunningSandbox
 
 NAME, ADDRESS, PAYER = "한빛정밀 주식회사", "서울특별시 어딘가 1-2-3", "송금한 사람"
@@ -88,6 +90,18 @@ def traded(session: Session) -> Invoice:
 
 def set_apart(session: Session, invoice: Invoice) -> int:
     return statutory.set_apart(control_session=session, tenant_id=invoice.tenant_id, now=NOW)
+
+
+def credit_part(session: Session, invoice: Invoice) -> None:
+    credit_notes.issue(
+        control_session=session,
+        invoice_id=invoice.id,
+        amount=Money(1_100, "KRW"),
+        keep=True,
+        reason="wrong seats",
+        staff_id=make_staff(session, role="finance").id,
+        now=NOW,
+    )
 
 
 def kept(session: Session, kind: str) -> list[StatutoryPaper]:
@@ -160,6 +174,33 @@ class TestSettingApart:
         control_session.refresh(other)
         assert other.set_apart_at is None
         assert "name" in other.buyer
+
+    def test_leaves_a_supply_whose_paper_a_person_owes_on_the_board(
+        self, control_session: Session
+    ) -> None:
+        tenant = make_tenant(
+            control_session, state="active", billing_profile={"registration_number": ""}
+        )
+        invoice = make_invoice(control_session, tenant=tenant)
+        invoice.collect_at = None
+        later = NOW + timedelta(days=60)
+        made = evidence.choose(control_session=control_session, invoice_id=invoice.id, now=later)
+        assert made is not None
+        assert made.kind == "by_hand"
+        credit_part(control_session, invoice)
+        set_apart(control_session, invoice)
+        board = vat_deadlines.board(control_session=control_session, now=later, limit=9)
+        assert [(each.kind, each.name) for each in board.late] == [("by_hand", "")]
+
+    def test_leaves_what_is_owed_payable_without_a_paper(self, control_session: Session) -> None:
+        invoice = make_invoice(control_session)
+        set_apart(control_session, invoice)
+        control_session.refresh(invoice)
+        receive(control_session, invoice, invoice.total_minor)
+        assert invoice.state == "paid"
+        assert control_session.scalars(select(Document)).all() == []
+        with pytest.raises(credit_notes.NotCreditable):
+            credit_part(control_session, invoice)
 
     def test_waits_for_a_charge_under_way(
         self, control_session: Session, sandbox: RunningSandbox
