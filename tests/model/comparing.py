@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.model import engine, lives
+from tests.model import engine, reference
 from tests.model.bills import Bill
 from tests.model.drawing import draw
 from tests.model.histories import History
@@ -40,7 +40,7 @@ def difference(
 ) -> Difference | None:
     """This function will return where both differ on a seed; what the engine raises is one."""
     history = draw(seed, drop)
-    expected = lives.bills(history)
+    expected = reference.bills(history)
     found: list[Bill | str]
     try:
         found = [*bills(history)]

@@ -23,7 +23,7 @@ from invoices.rating import Facts, ReadingRow, UsageTotal
 from invoices.schedule import Span
 from invoices.spending import CARRIED, CARRIED_PRIORITY, Grant, carry
 from tenants import replay
-from tests.model import reckoning
+from tests.model import reference
 from tests.model.bills import Bill
 from tests.model.contract import Contract
 from tests.model.histories import DAILY, Gift, History, Level
@@ -141,9 +141,7 @@ class Run:
 
     def _total(self, span: Span, now: datetime) -> UsageTotal:
         priced = self.priced[span.item.price_id]
-        quantity, events = reckoning.total(
-            self.history.events, priced, span.start, span.end, known=now
-        )
+        quantity, events = reference.total(self.history, priced, span.start, span.end, known=now)
         return UsageTotal(
             meter=str(priced.meter),
             meter_version=1,

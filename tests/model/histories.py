@@ -49,25 +49,6 @@ class Priced:
     optional: bool = False
 
 
-@dataclass(eq=False)
-class Life:
-    """A charge in force from one moment to another, `place` of its price list, so much of it."""
-
-    plan: str
-    place: int
-    charge: Priced
-    quantity: Decimal
-    starts: datetime
-    anchor: date
-    ends: datetime | None = None
-    credit: bool = True
-
-    @property
-    def once(self) -> bool:
-        """Whether it is asked for a single time."""
-        return self.charge.kind in ("setup", "one_off")
-
-
 @dataclass(frozen=True)
 class Act:
     """Somebody does something at a moment; `what` is the plan, the charge, the day or the grant."""
