@@ -23,6 +23,7 @@ from invoices import fingerprints, forgetting, paper_files, papers_by_hand
 from invoices.models import (
     BankTransfer,
     CashReceipt,
+    CreditNote,
     Document,
     Invoice,
     Payment,
@@ -134,7 +135,13 @@ def _papers_under_way(tenant_id: UUID) -> ColumnElement[bool]:
     cash_receipt = exists().where(
         CashReceipt.tenant_id == tenant_id, CashReceipt.state.in_(("due", "issued", "failed"))
     )
-    return or_(tax_invoice, cash_receipt)
+    # What follows it amends papers that are set apart with the others.
+    credit_note = exists().where(
+        CreditNote.tenant_id == tenant_id,
+        CreditNote.evidence_at.is_(None),
+        CreditNote.evidence_error.is_(None),
+    )
+    return or_(tax_invoice, cash_receipt, credit_note)
 
 
 def _invoice(control_session: Session, invoice: Invoice) -> dict[str, Any]:

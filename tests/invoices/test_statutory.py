@@ -25,6 +25,7 @@ from invoices import (
     payment,
     refund_queue,
     statutory,
+    tax_following,
     transfers,
     vat_deadlines,
 )
@@ -102,6 +103,15 @@ def credit_part(session: Session, invoice: Invoice) -> None:
         staff_id=make_staff(session, role="finance").id,
         now=NOW,
     )
+
+
+def follow(session: Session, invoice: Invoice) -> None:
+    """What the step does for its one credit note."""
+    (note,) = credit_notes.of_invoice(control_session=session, invoice_id=invoice.id)
+    assert tax_following.after_credit_note(control_session=session, credit_note=note, now=NOW)
+    due = session.scalars(select(TaxInvoice).where(TaxInvoice.state == "due")).all()
+    if due:
+        issue(session, *due)
 
 
 def kept(session: Session, kind: str) -> list[StatutoryPaper]:
@@ -188,6 +198,7 @@ class TestSettingApart:
         assert made is not None
         assert made.kind == "by_hand"
         credit_part(control_session, invoice)
+        follow(control_session, invoice)
         set_apart(control_session, invoice)
         board = vat_deadlines.board(control_session=control_session, now=later, limit=9)
         assert [(each.kind, each.name) for each in board.late] == [("by_hand", "")]
@@ -238,6 +249,10 @@ class TestSettingApart:
             actor=Actor.staff(staff_id),
             now=NOW,
         )
+        # Its paper follows, and is issued, before all of them are set apart.
+        with pytest.raises(statutory.PapersUnderWay):
+            set_apart(control_session, invoice)
+        follow(control_session, invoice)
         assert set_apart(control_session, invoice)
 
     def test_stops_when_a_paper_can_not_be_copied(self, control_session: Session) -> None:
