@@ -133,8 +133,10 @@ def count(
     """This function will count events one by one, and return the quantity and how many counted."""
     groups: dict[tuple[Any, ...], list[tuple[datetime, str, Any]]] = defaultdict(list)
     for used in events:
+        if used.tenant_id != tenant_id or used.at >= end:
+            continue
         value = _value(definition, used)
-        if used.tenant_id != tenant_id or used.at >= end or value is None:
+        if value is None:
             continue
         mine = tuple(_text(used.properties.get(name)) for name in definition.group_by)
         if all(dict(zip(definition.group_by, mine, strict=True)).get(k) == v

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -38,7 +39,7 @@ def cover_all(session: Session, meters: list, now: datetime) -> None:
 
 
 def windows_at_random(dice: random.Random, tenants: list[UUID], n: int) -> list[Window]:
-    windows = []
+    windows, kinds = [], all_kinds()
     for _ in range(n):
         zone = ZoneInfo(dice.choice(ZONES))
         first = START.date() + timedelta(days=dice.randrange(0, 7))
@@ -50,7 +51,7 @@ def windows_at_random(dice: random.Random, tenants: list[UUID], n: int) -> list[
             end = start + timedelta(
                 seconds=dice.choice([1, 1800, 3600, dice.randrange(1, 300_000)])
             )
-        chosen = dice.choice(all_kinds())
+        chosen = dice.choice(kinds)
         group = {}
         if chosen.group_by and dice.random() < 0.5:
             group = {"region": dice.choice(["seoul", "한국", "nowhere"])}
@@ -70,18 +71,23 @@ class TestTotals:
         events = generate(dice, tenants=tenants, start=START, end=END, n=900)
         windows = windows_at_random(dice, tenants, 250)
 
-        def check() -> list[str]:
-            found = usage.totals(usage_session=usage_session, meters=by_code, windows=windows)
-            for total, window in zip(found, windows, strict=True):
-                wanted = count(
+        def counted(so_far: int) -> list[tuple[Decimal, int]]:
+            return [
+                count(
                     by_code[window.meter], events[:so_far], window.tenant_id,
                     start=window.start, end=window.end, group=dict(window.group),
-                )  # fmt: skip
-                assert (total.quantity, total.transactions) == wanted, (seed, window)
+                )
+                for window in windows
+            ]  # fmt: skip
+
+        def check() -> list[str]:
+            found = usage.totals(usage_session=usage_session, meters=by_code, windows=windows)
+            for total, window, one_by_one in zip(found, windows, wanted, strict=True):
+                assert (total.quantity, total.transactions) == one_by_one, (seed, window)
             return [total.sha256 for total in found]
 
-        so_far = 600
-        store(usage_session, events[:so_far])
+        wanted = counted(600)
+        store(usage_session, events[:600])
         raw = check()
         cover_all(usage_session, meters, now)
         assert check() == raw
@@ -89,7 +95,7 @@ class TestTotals:
         assert not rollups.anything_marked(usage_session=usage_session)
         assert check() == raw
         # Late and early ones, into hours that were rolled up already.
-        so_far = 900
+        wanted = counted(900)
         store(usage_session, events[600:])
         late = check()
         assert late != raw
