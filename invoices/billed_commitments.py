@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,14 +23,19 @@ from invoices.models import UsageTotal as StoredTotal
 from invoices.schedule import Item
 
 _RULE = InvoiceLine.evidence["rule"].astext
-_MADE = (Invoice.created_at, Invoice.supplied_on, Invoice.voided_at)
+_MADE = (Invoice.issued_at, Invoice.supplied_on, Invoice.voided_at)
+_NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The invoice that something stands on: when it was made, and whether it was taken back."""
+    """The invoice that something stands on: when it was made, and whether it was taken back.
 
-    created_at: datetime
+    It is made as it is issued, for a draft is composed anew then: what was billed, or voided, while
+    it stood as one came first.
+    """
+
+    issued_at: datetime | None
     supplied_on: date
     voided_at: datetime | None
 
@@ -38,11 +43,16 @@ class Made:
         """This function will tell whether it stood when a later bill was made, or stands now."""
         if at is None:
             return self.voided_at is None
-        return self.before(at) and (self.voided_at is None or self.voided_at > at.created_at)
+        return self.before(at) and (self.voided_at is None or self.voided_at > at.made_at)
 
     def before(self, other: Made) -> bool:
         """This function will tell whether it was made first."""
-        return (self.created_at, self.supplied_on) < (other.created_at, other.supplied_on)
+        return (self.made_at, self.supplied_on) < (other.made_at, other.supplied_on)
+
+    @property
+    def made_at(self) -> datetime:
+        """When it was made; a draft is still to be, after all that is there."""
+        return self.issued_at or _NOT_YET
 
 
 @dataclass(slots=True)
@@ -222,4 +232,4 @@ def _anew(control_session: Session, subscription_ids: Collection[UUID]) -> Seque
 
 
 def _made(row: Any) -> Made:
-    return Made(row.created_at, row.supplied_on, row.voided_at)
+    return Made(row.issued_at, row.supplied_on, row.voided_at)

@@ -95,7 +95,7 @@ def read(*, control_session: Session, keys: Collection[LineKey]) -> History:
     invoice_ids = {each for of_one in found.charged.values() for each in of_one}
     _read_bills(control_session, invoice_ids, found)
     for of_one in found.charged.values():
-        of_one.sort(key=lambda each: found.bills[each].made.created_at)
+        of_one.sort(key=lambda each: found.bills[each].made.made_at)
     _read_discounts(control_session, invoice_ids, found)
     _read_corrections(control_session, found)
     return found
@@ -144,7 +144,7 @@ def _read_bills(control_session: Session, invoice_ids: Collection[UUID], found: 
     for row in rows:
         bill = found.bills.get(row.id)
         if bill is None:
-            made = Made(row.created_at, row.supplied_on, row.voided_at)
+            made = Made(row.issued_at, row.supplied_on, row.voided_at)
             discounted = Discounted(
                 row.number_text or "", row.supplied_on, row.issued_at or row.created_at
             )
@@ -173,7 +173,7 @@ def _read_discounts(
 
 def _read_corrections(control_session: Session, found: History) -> None:
     rows = control_session.execute(
-        select(InvoiceLine.evidence, Invoice.created_at, Invoice.supplied_on, Invoice.voided_at)
+        select(InvoiceLine.evidence, Invoice.issued_at, Invoice.supplied_on, Invoice.voided_at)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(
             # By tenant, as invoices are indexed.
@@ -181,11 +181,11 @@ def _read_corrections(control_session: Session, found: History) -> None:
             InvoiceLine.kind == "discount",
             _RULE == RULE,
         )
-        .order_by(Invoice.created_at, Invoice.supplied_on, InvoiceLine.position)
+        .order_by(Invoice.issued_at, Invoice.supplied_on, InvoiceLine.position)
     )
     for evidence, *made in rows:
-        created_at, supplied_on, voided_at = made
-        found.corrections.append((evidence, Made(created_at, supplied_on, voided_at)))
+        issued_at, supplied_on, voided_at = made
+        found.corrections.append((evidence, Made(issued_at, supplied_on, voided_at)))
 
 
 def _take(

@@ -309,7 +309,7 @@ def _read_before(control_session: Session, found: Exhibits) -> None:
             BilledSpan.item_id,
             BilledSpan.span,
             vat_lines.priced_minor().label("amount_minor"),
-            Invoice.created_at,
+            Invoice.issued_at,
             Invoice.supplied_on,
             Invoice.voided_at,
         )
@@ -321,7 +321,7 @@ def _read_before(control_session: Session, found: Exhibits) -> None:
         found.before[row.subscription_id].append(
             (
                 Asked(row.item_id, row.span.lower, row.span.upper, row.amount_minor),
-                Made(row.created_at, row.supplied_on, row.voided_at),
+                Made(row.issued_at, row.supplied_on, row.voided_at),
             )
         )
 

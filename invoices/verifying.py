@@ -89,7 +89,7 @@ def verify(*, control_session: Session, invoice_ids: Sequence[UUID]) -> list[Ver
 
 def _corrected(control_session: Session, found: Exhibits) -> dict[UUID, dict[LineKey, Discounted]]:
     """This function will return the bills that invoices correct, as coupons had left them then."""
-    made = {each.id: Made(each.created_at, each.supplied_on, None) for each in found.invoices}
+    made = {each.id: Made(each.issued_at, each.supplied_on, None) for each in found.invoices}
     keys = {
         invoice.id: discounted_bills.keys_of(
             adjustments=found.adjustments_of(invoice),
@@ -202,7 +202,7 @@ def _composed(
     positions = {line.id: line.position for line in invoice.lines}
     uses = sorted(found.uses[invoice.id].items(), key=lambda use: positions.get(use[0], 0))
     history = _history(invoice, found)
-    made = Made(invoice.created_at, invoice.supplied_on, None)
+    made = Made(invoice.issued_at, invoice.supplied_on, None)
     account = composing.Account(
         currency=invoice.currency,
         terms=parties.vat_terms(issued.buyer if issued else _SOMEBODY),

@@ -116,8 +116,8 @@ class Subscription(Keyed, Leased, Base):
     ends_on: Mapped[date | None]
     # Grids of billing periods are counted from here; a changed billing day moves it.
     anchor_on: Mapped[date]
-    # A hint for finding due work fast, empty when nothing is to come; the spans already billed
-    # are the truth.
+    # A hint for finding due work fast: a bill, a change or the end, empty when nothing is to come;
+    # the spans already billed are the truth.
     next_bill_on: Mapped[date | None]
     # When late usage is looked for, while it may change what was billed and no bill comes by then.
     next_correction_on: Mapped[date | None]

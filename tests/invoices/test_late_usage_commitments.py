@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -10,7 +11,10 @@ from sqlalchemy.orm import Session
 
 from invoices import invoicing, verifying
 from invoices.models import Invoice, Subscription
+from tests.invoices.drafting import set_to
 from tests.invoices.metered import FINANCE, bill, broken_rules, lines_of, push, seoul, subscribe
+
+__all__ = ["set_to"]
 
 MARCH, APRIL, MAY = date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1)
 
@@ -70,6 +74,34 @@ class TestLateUsage:
         ]
         assert differences(control_session) == []
         assert broken_rules(control_session) == []
+
+    def test_of_a_bill_made_anew_while_the_next_one_was_a_draft_is_told_from_the_new_one(
+        self, control_session: Session, subscription: Subscription, set_to: Callable[..., None]
+    ) -> None:
+        set_to(invoice_grace_hours=48)
+        bill(control_session, subscription, APRIL)
+        (february,) = control_session.scalars(select(Invoice).where(Invoice.state == "issued"))
+        invoicing.void(
+            control_session=control_session,
+            invoice_id=february.id,
+            reason="wrong",
+            actor=FINANCE,
+            now=seoul(APRIL + timedelta(days=1)),
+        )
+        bill(control_session, subscription, APRIL + timedelta(days=1))
+        push(control_session, subscription, date(2026, 2, 11), 5)
+        bill(control_session, subscription, APRIL + timedelta(days=2))
+        assert amounts(control_session, subscription) == [
+            [("charge", 9_000), ("commitment", 11_000)],
+            [("charge", 0), ("commitment", 20_000), ("adjustment", 500), ("adjustment", -500)],
+        ]
+        push(control_session, subscription, date(2026, 2, 12), 5)
+        bill(control_session, subscription, MAY + timedelta(days=2))
+        assert amounts(control_session, subscription)[2][2:] == [
+            ("adjustment", 500),
+            ("adjustment", -500),
+        ]
+        assert differences(control_session) == []
 
     def test_keeps_the_bill_of_the_minimum_from_being_voided_before_its_own(
         self, control_session: Session, subscription: Subscription
