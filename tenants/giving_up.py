@@ -43,7 +43,7 @@ def ask(
     run = order.locked(control_session=control_session, tenant_id=tenant_id)
     if run.finished_at is not None:
         raise provisioning.RunFinished(
-            "This tenant is on trial already. Suspend it and let it be destroyed."
+            "This is settled: the tenant is on trial by now, or was given up before."
         )
     run.given_up = {"reason": reason, "kind": actor.kind, "id": actor.id}
     # Whoever holds its lease now ends by itself.

@@ -169,6 +169,8 @@ class TestTryAgain:
             assert session.get_one(Tenant, tenant_id).state == "destroyed"
             assert session.get_one(Application, application_id).state == "rejected"
         assert to not in client.get(PAGE).text
+        twice = send(client, f"{PAGE}?lang=ko", {"why": "There is no room for you."}, to=to)
+        assert (twice.status_code, "이미 처리됐어요." in twice.text) == (409, True)
 
     @pytest.mark.parametrize("word", ["provisioning", "nonsense", "tenant; DROP TABLE"])
     def test_of_nothing_is_not_found(self, client: Any, word: str) -> None:
