@@ -39,6 +39,30 @@ class TestEveryFrame:
         assert complaints == []
 
 
+class TestAPageWithFaults:
+    def test_is_told_of_each(self, browser: Browser, address: str) -> None:
+        pale = {"color": "#999", "background": "#fff"}
+        faint = {"color": "rgb(0 0 0 / 30%)", "background": "rgb(255 255 255 / 80%)"}
+        page_url = url(address, "frame/plain")
+        with open_page(browser, page_url, language="ko") as page:
+            page.evaluate(
+                """(styles) => styles.forEach((style) => {
+                  const made = document.createElement("p");
+                  made.textContent = "pale";
+                  Object.assign(made.style, style);
+                  document.querySelector("main").append(made, document.createElement("img"));
+                })""",
+                [pale, pale, faint, {"minWidth": "600px"}],
+            )
+            found = faults(page)
+        assert sum("color-contrast" in each for each in found) == 3
+        assert sum("image-alt" in each for each in found) == 4
+        # What is too broad takes the head along, and a desk has room for it.
+        assert [each for each in found if each.endswith(": header.plain-head")] == [
+            f"{page_url} ko 390: header.plain-head"
+        ]
+
+
 class TestForm:
     def test_comes_back_with_a_focused_summary_that_leads_to_the_fields(
         self, browser: Browser, address: str
