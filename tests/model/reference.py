@@ -118,6 +118,7 @@ class Customer:
                 self.fees.append(self.begun(act.what, charge, Decimal(1), act.at, act.at + TICK))
 
     def plan(self, act: Act) -> None:
+        """What both plans have keeps its quantity; an option goes on if the new plan has it too."""
         current, at = self.live(act.at), self.moment(act)
         lasting = [each for each in self.history.plans[act.what] if each.kind not in ONCE]
         wanted = {each.code: each for each in lasting if not each.optional or each.code in current}
@@ -137,6 +138,7 @@ class Customer:
                 self.lives.append(life)
 
     def quantity(self, act: Act) -> None:
+        """Of what is sold by the piece: nothing else has a quantity that can be changed."""
         at = self.moment(act)
         life = self.live(at).get(act.what)
         if life is None or life.charge.meter or life.charge.model == "flat":
@@ -151,6 +153,7 @@ class Customer:
                 life.ends = moment
 
     def add(self, act: Act) -> None:
+        """An option of the plan, if it is not there; a one-off again from a minute later on."""
         plan = [plan for since, plan in self.plans if since <= act.at][-1]
         charge = {each.code: each for each in self.history.plans[plan]}.get(act.what)
         soon = [each for each in self.fees if act.at - each.starts < timedelta(minutes=1)]
@@ -169,6 +172,7 @@ class Customer:
             life.ends = at
 
     def pause(self, act: Act) -> None:
+        """Nothing runs, and what was paid for beyond is given back."""
         self.take_back(act)
         self.rested = [*self.live(act.at).values()]
         for life in self.rested:
