@@ -62,23 +62,24 @@ class TestSystem:
 
 
 class TestEndOfSystem:
-    def test_leaves_no_process_within_ten_seconds(self, tmp_path: Path) -> None:
-        started = system.start_system(tmp_path, environment="test")
-        marks = [str(tmp_path.resolve() / "run" / name) for name in ("system", "servers")]
-        keeper = servers.State.read(tmp_path)
+    def test_leaves_no_process_within_ten_seconds(self, running: system.System) -> None:
+        """The last to use the system that runs, for it ends it."""
+        home = running.directory
+        marks = [str(home.resolve() / "run" / name) for name in ("system", "servers")]
+        keeper = servers.State.read(home)
         assert keeper is not None
         processes = [process for mark in marks for process in identity.marked(mark)]
         processes.append(psutil.Process(keeper.keeper.pid))
         assert len(processes) > len(PROCESSES)
         supervisor = next(
             parent
-            for parent in psutil.Process(pid_of(started, "web")).parents()
+            for parent in psutil.Process(pid_of(running, "web")).parents()
             if "supervise" in parent.cmdline()
         )
         supervisor.send_signal(signal.SIGINT)
         supervisor.wait(10)
         assert [process for process in processes if process.is_running()] == []
-        assert started.stop() == 0
+        assert running.stop() == 0
 
     def test_leaves_no_process_when_it_is_killed_itself(self, tmp_path: Path) -> None:
         started = system.start_system(tmp_path, environment="test")
