@@ -19,6 +19,7 @@ sys.modules.update(dict.fromkeys(_absent))  # type: ignore[arg-type]  # Python's
 
 from app import cli, web  # noqa: E402
 from app.base import logs, secrets  # noqa: E402
+from app.web.compiled import Compiled  # noqa: E402
 
 for _name in _absent:
     del sys.modules[_name]  # our own commands may want them
@@ -70,6 +71,7 @@ def create_app() -> Flask:
     logs.configure()
     app = _Application("app", template_folder="web/templates", static_folder="web/static")
     app.secret_key = secrets.derive("flask")
+    app.jinja_env.bytecode_cache = Compiled()
     web.register(app)
     cli.register(app)
     return app

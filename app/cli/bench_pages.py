@@ -20,6 +20,7 @@ from app.base.audit import SYSTEM
 from app.base.config import CHECKOUT
 from app.base.db import control_session
 from app.cli.bench_memory import web_process_mb
+from app.web.compiled import compile_templates
 from invoices import catalogue
 
 PAGE_LIMIT_MS = 15.0
@@ -67,6 +68,7 @@ def measure_memory() -> float:
     Call it where `measure` has filled the database.
     """
     app: Flask = runpy.run_path(str(CHECKOUT / "wsgi.py"))["app"]
+    compile_templates(app)  # as set-up does
     cookie = sign_in(app.test_client(use_cookies=True))
     return web_process_mb(addresses=list(_paths(app, _samples())), cookie=cookie)
 

@@ -6,13 +6,16 @@ import sys
 
 import click
 import psycopg
+from flask import current_app
 from sqlalchemy import exists, func, select
 
 from app.base import accounts, clock, installation, metrics
 from app.base.audit import SYSTEM
+from app.base.config import settings
 from app.base.db import close_connections, control_session, usage_is_apart
 from app.base.errors import TenantryError
 from app.cli.staff import add_person
+from app.web.compiled import compile_templates
 from invoices import catalogue
 from invoices.models import Plan
 
@@ -49,6 +52,7 @@ def setup_command(
     click.echo(f"tenant template: {name}")
     if tenants:
         _tenant_databases()
+    _templates()
     _price_list()
     metrics.forget_ended_processes()
     _first_admin(admin_email, admin_name, admin_password)
@@ -60,6 +64,16 @@ def _tenant_databases() -> None:
 
     click.echo("tenant databases: ", nl=False)
     upgrade_all()
+
+
+def _templates() -> None:
+    """While people write at templates, compiled ones are old at once: each process does its own."""
+    if settings().environment != "production":
+        return
+    try:
+        click.echo(f"templates: {compile_templates(current_app)} compiled")
+    except OSError as error:
+        click.echo(f"templates: every process compiles its own ({error.strerror})")
 
 
 def _names() -> str:
