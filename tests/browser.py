@@ -94,7 +94,7 @@ def stop() -> None:
 @contextmanager
 def open_page(
     browser: Browser,
-    url: str,
+    url: str = "",
     *,
     width: int = 1280,
     language: str = "ko",
@@ -102,6 +102,7 @@ def open_page(
 ) -> Iterator[Page]:
     """This function will open an address as a reader of that language on a screen of that width.
 
+    Without an address the page is empty: a walk says itself where it begins.
     Whoever comes next may be lent the same reader: signed in nowhere and on a page of their own,
     but with the site's styles and fonts at hand, which take as long to fetch as a page to draw.
     """
@@ -109,7 +110,8 @@ def open_page(
     context = idle.pop() if idle else _reader(browser, width, language, scripts)
     try:
         page = context.new_page()
-        page.goto(url)
+        if url:
+            page.goto(url)
         yield page
         for each in context.pages:
             each.close()

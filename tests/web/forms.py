@@ -27,6 +27,18 @@ def send(client: Any, page: str, fields: dict[str, Any], *, to: str | None = Non
     )
 
 
+def admit(page: Any, door: str, *, email: str, password: str) -> None:
+    """This function will sign a browser's reader in without drawing the form nor what follows it.
+
+    For walks, which say themselves where they begin; whoever tells a story types.
+    """
+    found = _TOKEN.search(page.request.get(f"{door}/sign-in").text())
+    assert found, f"{door} has no form to sign in"
+    fields = {"csrf_token": found.group(1), "email": email, "password": password}
+    answer = page.request.post(f"{door}/sign-in", form=fields, max_redirects=0)
+    assert answer.status == 303, answer.text()
+
+
 def staff_member(role: str = "admin", email: str | None = None) -> str:
     """This function will make a member of staff with PASSWORD and return their e-mail."""
     address = email or f"{role}@tenantry.example"

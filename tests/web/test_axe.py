@@ -239,13 +239,13 @@ def test_every_page_that_no_other_walk_reads_pleases_axe_and_fits_every_screen(
     with (
         serve(app) as address,
         serve(mailbox) as letters,
-        open_page(browser, address, language=language) as page,
+        open_page(browser, language=language) as page,
     ):
         look(page, outside)
         look(page, [("", f"{letters}/?to=nobody"), ("", f"{letters}/")])
         page.locator(".mails a").first.click()
         wrong += faults(page)
-        sign_in(page, f"{address}/console", admin, forms.PASSWORD)
+        forms.admit(page, f"{address}/console", email=admin, password=forms.PASSWORD)
         look(page, inside)
         sign_in(page, f"{address}/portal", BOTH, PASSWORD)
         assert page.url.endswith("/portal/choose")

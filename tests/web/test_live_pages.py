@@ -20,6 +20,7 @@ from tenants import live_usage, meters
 from tests.browser import WIDTHS, chromium, faults, open_page, screenshot
 from tests.factories import NOW, PASSWORD, make_staff
 from tests.tenants.counting import all_kinds, count, generate, meter, store
+from tests.web.forms import admit
 from tests.web.portal.parts import admin_of, sign_in
 from tests.web.portal.stage import long_life
 from tests.web.site.serving import serve
@@ -93,12 +94,8 @@ class TestLiveUsage:
         )
         with serve(app) as address:
             for audience, email, place in pages:
-                with open_page(browser, address, language=language) as page:
-                    page.goto(f"{address}/{audience}/sign-in")
-                    page.fill("#email", email)
-                    page.fill("#password", PASSWORD)
-                    page.press("#password", "Enter")
-                    page.wait_for_url(lambda url: "sign-in" not in url)
+                with open_page(browser, language=language) as page:
+                    admit(page, f"{address}/{audience}", email=email, password=PASSWORD)
                     answer = page.goto(f"{address}{place}?usage=day")
                     assert answer is not None
                     assert answer.status == 200, place

@@ -24,7 +24,7 @@ from tests.factories import NOW, make_invoice
 from tests.factories import PASSWORD as ADMINS_PASSWORD
 from tests.invoices.collecting import gateway_at
 from tests.invoices.plans import TEAM, dearer
-from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, send, sign_in_staff, staff_member
 from tests.web.portal.parts import admin_of, committed
 from tests.web.site.serving import serve
 
@@ -125,8 +125,8 @@ def test_read_well_on_every_screen(
     wrong = []
     with serve(app) as address:
         for door, (email, password, paths) in doors.items():
-            with open_page(browser, f"{address}/{door}/sign-in", language=language) as page:
-                sign_in_at(page, f"{address}/{door}", email, password)
+            with open_page(browser, language=language) as page:
+                admit(page, f"{address}/{door}", email=email, password=password)
                 for path in paths:
                     answer = page.goto(f"{address}{path}")
                     assert answer is not None

@@ -26,7 +26,7 @@ from tests.web import forms
 from tests.web.forms import send, sign_in_staff
 from tests.web.portal import parts
 from tests.web.portal.parts import admin_of, customer
-from tests.web.portal.test_portal_browser import LANGUAGES, enter, look
+from tests.web.portal.test_portal_browser import LANGUAGES, look
 from tests.web.site.serving import serve
 
 COUPONS = "/console/coupons"
@@ -274,8 +274,8 @@ def test_every_page_reads_well_on_both_screens(app: Any, browser: Browser, langu
     tenant, invoice = discounted_life()
     finance = forms.staff_member("finance")
     with serve(app) as address:
-        with open_page(browser, address, language=language) as page:
-            enter(page, address, audience="console", email=finance, password=forms.PASSWORD)
+        with open_page(browser, language=language) as page:
+            forms.admit(page, f"{address}/console", email=finance, password=forms.PASSWORD)
             wrong = look(
                 page,
                 address,
@@ -286,9 +286,9 @@ def test_every_page_reads_well_on_both_screens(app: Any, browser: Browser, langu
                 },
                 language=language,
             )
-        with open_page(browser, address, language=language) as page:
+        with open_page(browser, language=language) as page:
             email = admin_of(tenant).email
-            enter(page, address, audience="portal", email=email, password=PASSWORD)
+            forms.admit(page, f"{address}/portal", email=email, password=PASSWORD)
             wrong += look(
                 page,
                 address,

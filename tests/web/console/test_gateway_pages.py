@@ -293,11 +293,12 @@ class TestInTheBrowser:
             "gateway_gone": f"{GATEWAYS}/gone",
         }
         with serve(app) as address:
-            with open_page(browser, address, language=language) as page:
-                enter(page, address, audience="console", email=admin, password=forms.PASSWORD)
+            with open_page(browser, language=language) as page:
+                forms.admit(page, f"{address}/console", email=admin, password=forms.PASSWORD)
                 wrong = look(page, address, places, language=language)
-            with open_page(browser, address, language=language) as page:
-                enter_portal(page, address, tenant)
+            with open_page(browser, language=language) as page:
+                email = admin_of(tenant).email
+                forms.admit(page, f"{address}/portal", email=email, password=PASSWORD)
                 wrong += look(
                     page,
                     address,

@@ -26,7 +26,7 @@ from tests.factories import NOW, make_invoice, make_tenant
 from tests.invoices.issuing import issue
 from tests.invoices.test_evidence import transfer
 from tests.invoices.test_papers_by_hand import in_part_by_card
-from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, send, sign_in_staff, staff_member
 from tests.web.portal.parts import committed
 from tests.web.site.serving import serve
 
@@ -322,11 +322,9 @@ class TestThesePages:
         pictures = os.environ.get("TENANTRY_PICTURES", "")
         with serve(app) as address:
             for language in ("ko", "en"):
-                with open_page(browser, f"{address}{LIST}", language=language) as page:
-                    page.fill("#email", email)
-                    page.fill("#password", PASSWORD)
-                    page.keyboard.press("Enter")
-                    page.wait_for_url(lambda url: "sign-in" not in url)
+                with open_page(browser, language=language) as page:
+                    admit(page, f"{address}/console", email=email, password=PASSWORD)
+                    page.goto(f"{address}{LIST}")
                     assert faults(page) == []
                     for name, path in shown.items():
                         page.goto(f"{address}{path}")

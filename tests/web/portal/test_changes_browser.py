@@ -76,8 +76,8 @@ def test_every_page_of_a_change_pleases_axe_and_fits_every_screen(
     }
     wrong = []
     for tenant, pages in places.items():
-        with open_page(browser, address, language=language) as page:
-            enter(page, address, audience="portal", email=admin_of(tenant).email, password=PASSWORD)
+        with open_page(browser, language=language) as page:
+            forms.admit(page, f"{address}/portal", email=admin_of(tenant).email, password=PASSWORD)
             wrong += look(page, address, pages, language=language)
     assert wrong == []
 
@@ -103,8 +103,8 @@ def test_every_console_page_pleases_axe_and_fits_every_screen(
         "console-conversion": f"{convert}/preview?plan=team&starts_on=2026-04-05&method=transfer",
         "console-currency": f"{trying}/currency",
     }
-    with open_page(browser, address, language=language) as page:
-        enter(page, address, audience="console", email=email, password=forms.PASSWORD)
+    with open_page(browser, language=language) as page:
+        forms.admit(page, f"{address}/console", email=email, password=forms.PASSWORD)
         assert look(page, address, places, language=language) == []
 
 

@@ -67,10 +67,10 @@ def test_every_portal_page_pleases_axe_and_fits_every_screen(
         invoices = session.scalars(
             select(Invoice.id).where(Invoice.tenant_id == tenant.id).order_by(Invoice.number)
         ).all()
-    with open_page(browser, address, language=language) as page:
+    with open_page(browser, language=language) as page:
         outside = {"sign-in": "/portal/sign-in", "forgot": "/portal/forgot"}
         wrong = look(page, address, outside, language=language)
-        enter(page, address, audience="portal", email=admin_of(tenant).email, password=PASSWORD)
+        forms.admit(page, f"{address}/portal", email=admin_of(tenant).email, password=PASSWORD)
         inside = {
             "overview": "/portal/",
             "plan": "/portal/plan",
@@ -81,8 +81,8 @@ def test_every_portal_page_pleases_axe_and_fits_every_screen(
             "account": "/portal/account",
         }
         wrong += look(page, address, inside, language=language)
-    with open_page(browser, address, language=language) as page:
-        enter(page, address, audience="portal", email=admin_of(trial).email, password=PASSWORD)
+    with open_page(browser, language=language) as page:
+        forms.admit(page, f"{address}/portal", email=admin_of(trial).email, password=PASSWORD)
         trial_pages = {
             "trial-overview": "/portal/",
             "trial-plan": "/portal/plan",
@@ -101,8 +101,8 @@ def test_every_finance_page_pleases_axe_and_fits_every_screen(
 ) -> None:
     tenant = long_life()
     email = forms.staff_member("admin")
-    with open_page(browser, address, language=language) as page:
-        enter(page, address, audience="console", email=email, password=forms.PASSWORD)
+    with open_page(browser, language=language) as page:
+        forms.admit(page, f"{address}/console", email=email, password=forms.PASSWORD)
         wrong = look(page, address, {"attention-empty": "/console/attention"}, language=language)
         troubles()
         with control_session() as session:
