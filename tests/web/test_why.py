@@ -22,7 +22,7 @@ from tenants import members, metering
 from tenants.models import Tenant
 from tests.browser import WIDTHS, chromium, faults, open_page, screenshot
 from tests.factories import PASSWORD, make_subscription
-from tests.web.forms import sign_in_staff
+from tests.web.forms import admit, sign_in_staff
 from tests.web.portal.parts import sign_in
 from tests.web.site.serving import serve
 from tests.workspaces import Workspace, make_workspace
@@ -187,12 +187,9 @@ def test_the_pages_have_no_faults(
     invoice = last_invoice(workspace.tenant_id)
     with (
         serve(app) as address,
-        open_page(browser, f"{address}/portal/sign-in", language=language) as page,
+        open_page(browser, language=language) as page,
     ):
-        page.fill("#email", workspace.admin_email)
-        page.fill("#password", PASSWORD)
-        page.press("#password", "Enter")
-        page.wait_for_url(lambda url: "sign-in" not in url)
+        admit(page, f"{address}/portal", email=workspace.admin_email, password=PASSWORD)
         wrong = []
         for name, place in {
             "invoice": f"/portal/invoices/{invoice}",

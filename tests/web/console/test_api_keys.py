@@ -18,7 +18,7 @@ from app.base.db import control_session
 from tenants.api_key_models import ApiKey
 from tests.browser import chromium, faults, open_page
 from tests.web.api.calling import event, make_customer, make_key, push
-from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, send, sign_in_staff, staff_member
 from tests.web.site.serving import serve
 
 PAGE = "/console/api-keys"
@@ -159,11 +159,9 @@ class TestThePage:
             make_key(**change)
         with serve(app) as address:
             for language in ("ko", "en"):
-                with open_page(browser, f"{address}{PAGE}", language=language) as page:
-                    page.fill("#email", email)
-                    page.fill("#password", PASSWORD)
-                    page.keyboard.press("Enter")
-                    page.wait_for_url(lambda url: "sign-in" not in url)
+                with open_page(browser, language=language) as page:
+                    admit(page, f"{address}/console", email=email, password=PASSWORD)
+                    page.goto(f"{address}{PAGE}")
                     assert faults(page) == []
                     page.fill("#name", "render farm")
                     page.locator("main form button[type=submit]").last.click()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from tests.browser import chromium, faults, open_page, screenshot
 from tests.web.console.test_billing_pages import NOW, bill_all, newcomers, spiking, with_grace
-from tests.web.forms import PASSWORD, staff_member
+from tests.web.forms import PASSWORD, admit, staff_member
 from tests.web.site.serving import serve
 
 __all__ = ["with_grace"]
@@ -34,13 +34,8 @@ def test_reads_well_with_drafts_held_bills_and_what_is_to_come(
     newcomers(3)
     bill_all()
     email = staff_member("finance")
-    with serve(app) as address, open_page(
-        browser, f"{address}/console/sign-in", language=language
-    ) as page:  # fmt: skip
-        page.fill("#email", email)
-        page.fill("#password", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: not url.endswith("/sign-in"))
+    with serve(app) as address, open_page(browser, language=language) as page:
+        admit(page, f"{address}/console", email=email, password=PASSWORD)
         wrong = []
         for path in ("/console/billing?as_of=2026-06-30", "/console/attention"):
             page.goto(f"{address}{path}")

@@ -18,7 +18,7 @@ from invoices.models import Plan, PlanVersion
 from tests.browser import chromium, faults, open_page
 from tests.factories import NOW, make_catalogue, make_subscription
 from tests.invoices.plans import EVERYTHING, TEAM, dearer
-from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, send, sign_in_staff, staff_member
 from tests.web.site.serving import serve
 
 LIST = "/console/catalogue"
@@ -283,12 +283,9 @@ def test_pages_please_axe_and_a_price_is_changed_by_keyboard_without_javascript(
     email = staff_member("finance")
     with (
         serve(app) as address,
-        open_page(browser, f"{address}/console/sign-in", language=language) as page,
+        open_page(browser, language=language) as page,
     ):
-        page.fill("#email", email)
-        page.fill("#password", PASSWORD)
-        page.press("#password", "Enter")
-        page.wait_for_url("**/console/**")
+        admit(page, f"{address}/console", email=email, password=PASSWORD)
         for place in (LIST, TEAM_PAGE, f"{LIST}/everything/KRW", NEW):
             page.goto(f"{address}{place}")
             assert faults(page) == []

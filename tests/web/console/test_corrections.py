@@ -28,7 +28,7 @@ from tenants.usage_models import Event
 from tests.browser import WIDTHS, chromium, faults, open_page, screenshot
 from tests.factories import make_subscription, make_tenant
 from tests.tenants.counting import meter
-from tests.web.forms import PASSWORD, csrf_token, send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, csrf_token, send, sign_in_staff, staff_member
 from tests.web.site.serving import serve
 
 START, FIRST, SECOND = date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
@@ -283,12 +283,9 @@ def test_the_pages_have_no_faults(
         assert answer.status_code == 303
     with (
         serve(app) as address,
-        open_page(browser, f"{address}/console/sign-in", language=language) as page,
+        open_page(browser, language=language) as page,
     ):
-        page.fill("#email", email)
-        page.fill("#password", PASSWORD)
-        page.press("#password", "Enter")
-        page.wait_for_url(lambda url: "sign-in" not in url)
+        admit(page, f"{address}/console", email=email, password=PASSWORD)
         wrong = []
         for name, place in {
             "behind": behind(tenant_id),

@@ -18,7 +18,7 @@ from invoices.models import PlanVersion, Subscription
 from tests.browser import chromium, faults, open_page
 from tests.factories import NOW, make_catalogue, make_subscription
 from tests.invoices.plans import TEAM, dearer
-from tests.web.forms import PASSWORD, send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, send, sign_in_staff, staff_member
 from tests.web.site.serving import serve
 
 PAGE = "/console/catalogue/team/KRW/move"
@@ -161,12 +161,9 @@ def test_reads_well_on_every_screen(app: Any, browser: Browser, language: str) -
     seen = "&".join(f"{name}={value}" for name, value in ASKED.items())
     with (
         serve(app) as address,
-        open_page(browser, f"{address}/console/sign-in", language=language) as page,
+        open_page(browser, language=language) as page,
     ):
-        page.fill("#email", email)
-        page.fill("#password", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: not url.endswith("/sign-in"))
+        admit(page, f"{address}/console", email=email, password=PASSWORD)
         wrong = []
         for path in (
             PAGE,

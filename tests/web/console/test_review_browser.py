@@ -14,7 +14,7 @@ from app.base.db import control_session
 from tenants.models import Application
 from tests.browser import axe_violations, chromium, faults, open_page
 from tests.factories import make_application, make_catalogue
-from tests.web.forms import PASSWORD, staff_member
+from tests.web.forms import PASSWORD, admit, staff_member
 from tests.web.site.serving import serve
 
 
@@ -65,8 +65,8 @@ def test_every_page_pleases_axe_and_fits_every_screen(
 ) -> None:
     email = staff_member("sales")
     paths = ["", "?tab=rejected", f"/{waiting[0]}", f"/{waiting[0]}/reject"]
-    with open_page(browser, address + "/console/sign-in", language=language) as page:
-        sign_in(page, email)
+    with open_page(browser, language=language) as page:
+        admit(page, f"{address}/console", email=email, password=PASSWORD)
         for path in paths:
             page.goto(f"{address}/console/review{path}")
             assert faults(page) == []

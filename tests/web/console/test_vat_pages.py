@@ -24,8 +24,7 @@ from tests.browser import chromium, faults, open_page, screenshot
 from tests.factories import NOW, REGISTRATION_NUMBERS, make_application, make_invoice, make_tenant
 from tests.fakes.odcloud.running import running
 from tests.invoices.test_vat_deadlines import drawn_up, issued_here
-from tests.web.console.test_review_browser import sign_in
-from tests.web.forms import send, sign_in_staff, staff_member
+from tests.web.forms import PASSWORD, admit, send, sign_in_staff, staff_member
 from tests.web.portal.parts import committed
 from tests.web.site.serving import serve
 
@@ -238,9 +237,9 @@ def test_every_page_is_whole_on_every_screen(
     with (
         running(),
         serve(app) as url,
-        open_page(browser, f"{url}/console/sign-in", language=language) as page,
+        open_page(browser, language=language) as page,
     ):
-        sign_in(page, email)
+        admit(page, f"{url}/console", email=email, password=PASSWORD)
         for name, path in (
             ("vat", page_of(tenant)),
             ("deadlines", DEADLINES),

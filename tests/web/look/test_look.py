@@ -1,6 +1,7 @@
 """The look, seen by a real browser: both languages, phone and desk, keyboard, no scripts."""
 
 import re
+from collections.abc import Iterator
 from itertools import product
 
 import pytest
@@ -16,14 +17,29 @@ def url(address: str, page: str = "") -> str:
     return f"{address}/_/look/{page}"
 
 
+@pytest.fixture(scope="module")
+def readers(browser: Browser) -> Iterator[dict[str, Page]]:
+    """A page for each language, lent from test to test: a new one costs more than most of them."""
+    with open_page(browser, language="ko") as korean, open_page(browser, language="en") as english:
+        yield {"ko": korean, "en": english}
+
+
+def opened(readers: dict[str, Page], address: str, *, language: str = "ko") -> Page:
+    """This function will open an address on a desk, whatever was read there before."""
+    page = readers[language]
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(address)
+    return page
+
+
 class TestEveryFrame:
     @pytest.mark.parametrize(("page_name", "language"), list(product(PAGES, ("ko", "en"))))
     def test_has_nothing_that_axe_or_a_small_screen_would_mind(
-        self, browser: Browser, address: str, page_name: str, language: str
+        self, readers: dict[str, Page], address: str, page_name: str, language: str
     ) -> None:
-        with open_page(browser, url(address, page_name), language=language) as page:
-            assert faults(page) == []
-            assert page.locator("html").get_attribute("lang") == language
+        page = opened(readers, url(address, page_name), language=language)
+        assert faults(page) == []
+        assert page.locator("html").get_attribute("lang") == language
 
     def test_loads_nothing_that_its_policy_forbids(self, browser: Browser, address: str) -> None:
         context = browser.new_context()
@@ -94,27 +110,28 @@ class TestForm:
         ],
     )
     def test_formats_numbers_typed_and_pasted(
-        self, browser: Browser, address: str, field: str, typed: str, shown: str
+        self, readers: dict[str, Page], address: str, field: str, typed: str, shown: str
     ) -> None:
-        with open_page(browser, url(address)) as page:
-            page.locator(f"#{field}").press_sequentially(typed)
-            expect(page.locator(f"#{field}")).to_have_value(shown)
-            page.fill(f"#{field}", "")
-            page.locator(f"#{field}").focus()
-            page.keyboard.insert_text(typed)
-            expect(page.locator(f"#{field}")).to_have_value(shown)
+        page = opened(readers, url(address))
+        page.locator(f"#{field}").press_sequentially(typed)
+        expect(page.locator(f"#{field}")).to_have_value(shown)
+        page.fill(f"#{field}", "")
+        page.locator(f"#{field}").focus()
+        page.keyboard.insert_text(typed)
+        expect(page.locator(f"#{field}")).to_have_value(shown)
 
-    def test_lets_one_mend_the_middle_of_a_number(self, browser: Browser, address: str) -> None:
-        with open_page(browser, url(address)) as page:
-            brn = page.locator("#brn")
-            brn.press_sequentially("1234567891")
-            for key in ("Home", "ArrowRight", "Delete", "9"):
-                brn.press(key)
-            expect(brn).to_have_value("193-45-67891")
-            brn.press("End")
-            for _ in range(7):
-                brn.press("Backspace")
-            expect(brn).to_have_value("193-4")
+    def test_lets_one_mend_the_middle_of_a_number(
+        self, readers: dict[str, Page], address: str
+    ) -> None:
+        brn = opened(readers, url(address)).locator("#brn")
+        brn.press_sequentially("1234567891")
+        for key in ("Home", "ArrowRight", "Delete", "9"):
+            brn.press(key)
+        expect(brn).to_have_value("193-45-67891")
+        brn.press("End")
+        for _ in range(7):
+            brn.press("Backspace")
+        expect(brn).to_have_value("193-4")
 
 
 class TestWithoutScripts:
@@ -144,9 +161,8 @@ class TestWithoutScripts:
 
 class TestKeyboard:
     @pytest.fixture
-    def page(self, browser: Browser, address: str):  # type: ignore[no-untyped-def]
-        with open_page(browser, url(address), language="en") as page:
-            yield page
+    def page(self, readers: dict[str, Page], address: str) -> Page:
+        return opened(readers, url(address), language="en")
 
     def test_walks_the_rows_and_opens_one(self, page: Page) -> None:
         rows = page.locator("[data-row-link]")
