@@ -70,7 +70,11 @@ def live(items: Sequence[Item], at: datetime) -> list[Item]:
 
 
 def withdraw(items: Sequence[Item], at: datetime) -> Amendment:
-    """This function will take back what lies ahead: later items never begin, present ones go on."""
+    """This function will take back what lies ahead: later items never begin, present ones go on.
+
+    Of what goes on, time that a later end cuts off is given back as ever: how it was to end before
+    is forgotten with that end.
+    """
     ends: dict[UUID, datetime | None] = {}
     for item in items:
         if item.charge.once:
@@ -79,7 +83,7 @@ def withdraw(items: Sequence[Item], at: datetime) -> Amendment:
             ends[item.item_id] = item.starts_at
         elif item.starts_at <= at and item.ends_at is not None and item.ends_at > at:
             ends[item.item_id] = None
-    return Amendment(ends, ())
+    return Amendment(ends, (), {item_id: True for item_id, end in ends.items() if end is None})
 
 
 def to_plan(

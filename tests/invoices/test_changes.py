@@ -419,6 +419,15 @@ class TestTheEnd:
         with pytest.raises(changes.NothingAhead):
             story.do(changes.take_back, date(2026, 4, 2))
 
+    def test_taken_back_leaves_nothing_of_how_it_was_to_come(self, story: Story) -> None:
+        story.run(START)
+        story.do(changes.cancel, date(2026, 3, 11), when="period_end", credit=False)
+        story.do(changes.take_back, date(2026, 3, 20))
+        fewer = {"charge": "licences", "quantity": Decimal(3), "when": "now"}
+        story.do(changes.change_quantity, date(2026, 3, 22), **fewer)
+        (invoice,) = story.run(date(2026, 3, 22))
+        assert lines(invoice) == [("credit", "licences", -1_000), ("charge", "licences", 3_000)]
+
 
 class TestTheBillingDay:
     def test_cuts_the_period_short_and_loses_nothing(self, story: Story) -> None:

@@ -202,7 +202,8 @@ class Customer:
         self.plans = [(since, plan) for since, plan in self.plans if since <= act.at]
         self.until = FOREVER
         for life in self.lives:
-            life.ends = FOREVER if life.ends > act.at else life.ends
+            if life.ends > act.at:
+                life.ends, life.credit = FOREVER, True
 
     def billing_day(self, act: Act) -> None:
         anchor = self.anchored(act.at, int(act.what))
