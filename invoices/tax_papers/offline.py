@@ -6,7 +6,7 @@ some other way. What is signed may be in the buyer's hands, so it takes nothing 
 
 from __future__ import annotations
 
-from invoices.tax_papers import port, signing, standard, standard_xml
+from invoices.tax_papers import port, standard
 from invoices.tax_papers.bare import BareIssuer
 from invoices.tax_papers.seals import Seal
 
@@ -26,6 +26,9 @@ class OfflineIssuer(BareIssuer):
 
         The number follows from the sheet, so the same sheet is the same tax invoice again.
         """
+        # Pages ask what an issuer is able to; the libraries that sign are 14 MB.
+        from invoices.tax_papers import signing, standard_xml  # noqa: PLC0415
+
         if refused := self._wrong_way(sheet):
             return refused
         issue_id = f"{sheet.paper.written_on:%Y%m%d}{self._registration}{sheet.serial:08d}"
