@@ -2,6 +2,8 @@
 
 from app.base import installation
 from app.base.db import control_session
+from app.factory import create_app
+from app.web.compiled import compile_templates
 
 
 def build() -> None:
@@ -17,6 +19,8 @@ def build() -> None:
         return
     with control_session() as session:
         template.build_template(control_session=session)
+    # Every process that draws pages would compile them for itself.
+    compile_templates(create_app())
 
 
 if __name__ == "__main__":
