@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -36,6 +37,29 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[system.System]
     started = system.start_system(tmp_path_factory.mktemp("system"), environment="test")
     yield started
     started.destroy()
+
+
+class TestWhatItSaysOnceItRuns:
+    def test_is_addresses_and_logins_and_the_mailbox_last(self, tmp_path: Path) -> None:
+        values = {
+            "TENANTRY_PUBLIC_URL": "http://localhost:8000",
+            "TENANTRY_SANDBOX_GATEWAY_URL": "http://localhost:8001",
+            "TENANTRY_MAILBOX_URL": "http://localhost:8002",
+        }
+        login = {"who": "finance", "url": "http://localhost:8000/console/"}
+        login |= {"email": "finance@tenantry.example", "password": "only for the demo"}
+        (tmp_path / "run").mkdir()
+        (tmp_path / "demo_logins.json").write_text(json.dumps([login]))
+        said: list[str] = []
+        system._announce(tmp_path, values, ["web listens on 8000"], said.append)
+        lines = [line for line in said[0].splitlines() if line]
+        assert lines[0] == "web listens on 8000"
+        for address in system.addresses(values).values():
+            assert address in said[0]
+        (shown,) = [line for line in lines if login["email"] in line]
+        assert login["password"] in shown
+        assert "http://localhost:8002/" in lines[-1]
+        assert "mailbox" in lines[-1]
 
 
 class TestSystem:

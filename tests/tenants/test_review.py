@@ -131,6 +131,14 @@ class TestDetails:
             domain.id: ("email_domain",),
         }
 
+    def test_hint_at_whoever_gave_the_same_phone(self, control_session: Session) -> None:
+        this, twin = (
+            make_application(control_session, registration_number=number, phone="+821012340000")
+            for number in ("1248100998", "2048631263")
+        )
+        found = review.details(control_session=control_session, application_id=this.id)
+        assert [(d.application.id, d.shared) for d in found.duplicates] == [(twin.id, ("phone",))]
+
     def test_take_a_free_mailbox_for_no_company(self, control_session: Session) -> None:
         shared = {"email_domain": "gmail.com"}
         this = make_application(

@@ -4,12 +4,14 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.base import secrets
+from app.base import messages, secrets
 from app.base.accounts import LinkExpired, LinkUsed, OneTimeToken
 from app.base.audit import VISITOR, AuditEvent
+from app.base.config import settings
 from app.base.errors import Invalid
 from app.base.messages import Message
 from tenants import consents, signup, visits
@@ -152,6 +154,20 @@ class TestSubmit:
         assert mail.recipient == application.email
         assert application.reference in mail.subject
 
+    def test_writes_what_each_consent_was_given_to_and_when_and_where(
+        self, control_session: Session, now: datetime
+    ) -> None:
+        application = submit(control_session, now).application
+        given = control_session.scalars(
+            select(Consent).where(Consent.subject_id == application.id)
+        ).all()
+        assert {(c.kind, c.granted) for c in given} >= {("privacy_notice", True), ("terms", True)}
+        assert "marketing" not in {c.kind for c in given if c.granted}
+        for consent in given:
+            shown = consents.notice(consent.kind, "ko")
+            assert (consent.version, consent.text_sha256) == (shown.version, shown.sha256)
+            assert (consent.at, consent.channel) == (now, "web")
+
     def test_takes_the_same_form_twice_as_one_application(
         self, control_session: Session, now: datetime
     ) -> None:
@@ -240,6 +256,23 @@ class TestConfirm:
         )
         (received,) = mails(control_session, "application_received")
         assert "/status/" in received.text
+
+    @pytest.mark.parametrize("hook", ["", "https://chat.example/hook"])
+    def test_tells_the_chat_of_sales_where_one_is_configured_and_names_nobody(
+        self, control_session: Session, now: datetime, monkeypatch: pytest.MonkeyPatch, hook: str
+    ) -> None:
+        there = settings().model_copy(update={"slack_webhook_url": SecretStr(hook)})
+        monkeypatch.setattr(messages, "settings", lambda: there)
+        application = submit(control_session, now).application
+        token = token_in(mails(control_session, "application_confirm")[0])
+        signup.confirm(control_session=control_session, token=token, now=now)
+        said = control_session.scalars(select(Message.text).where(Message.channel == "slack")).all()
+        assert len(said) == bool(hook)
+        for text in said:
+            assert application.reference in text
+            assert f"/console/review/{application.id}" in text
+            for personal in (FORM.contact_name, FORM.email, FORM.phone, application.phone or ""):
+                assert personal not in text
 
     def test_refuses_a_replayed_link(self, control_session: Session, now: datetime) -> None:
         submit(control_session, now)

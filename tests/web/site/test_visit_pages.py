@@ -14,8 +14,12 @@ from app.base.metrics import VISITS_DROPPED
 from app.web import valkey as way
 from jobs import visits as step
 from jobs import wakeups
-from tenants.models import VisitEvent
+from tenants import visits
+from tenants.models import Application, VisitEvent
 from tenants.visits import BUFFER
+from tests.factories import make_catalogue
+from tests.web.forms import send
+from tests.web.site.test_trial_pages import ANSWERS
 
 COOKIE = "tenantry_visitor"
 
@@ -58,6 +62,23 @@ class TestPageView:
         again = client.get("/trial")
         assert not any(c.startswith(COOKIE) for c in again.headers.getlist("Set-Cookie"))
         assert len({event.visitor_id for event in drained()}) == 1
+
+    @pytest.mark.parametrize("language", ["ko", "en"])
+    def test_is_of_the_language_that_was_read(self, client: Any, language: str) -> None:
+        client.get(f"/terms?lang={language}")
+        assert [event.language for event in drained()] == [language]
+
+    def test_belongs_to_the_application_of_whoever_signs_up(self, client: Any) -> None:
+        with control_session() as session:
+            make_catalogue(session)
+        client.get("/pricing")
+        assert send(client, "/trial", ANSWERS).status_code == 303
+        drained()
+        with control_session() as session:
+            visitor = session.scalars(select(Application.visitor_id)).one()
+            assert visitor is not None
+            trail = visits.trail(control_session=session, visitor_id=visitor)
+            assert [event.page for event in trail][:2] == ["/pricing", "/trial"]
 
     @pytest.mark.parametrize("header", ["DNT", "Sec-GPC"])
     def test_of_a_browser_that_refuses_leaves_nothing(self, client: Any, header: str) -> None:
