@@ -42,7 +42,10 @@ WEB_WORKERS = 2
 WEB_THREADS = 4
 START_SECONDS_MAX = 60.0
 # gunicorn, whose workers are forked from it: what it has imported, none of them imports again.
-_SERVER = "import app.factory; from gunicorn.app.wsgiapp import run; run(prog='gunicorn')"
+_SHARING = (
+    "-c",
+    "import app.factory; from gunicorn.app.wsgiapp import run; run(prog='gunicorn')",
+)
 TENANTS = 200
 TYPES = ("api.call", "render.seconds", "storage.read", "page.printed", "mail.sent")
 REGIONS = ("seoul", "busan", "tokyo", "frankfurt")
@@ -232,13 +235,16 @@ def prepare() -> tuple[str, Traffic]:
 
 
 @contextmanager
-def web_server() -> Iterator[int]:
-    """The web server as it is deployed, on a port of its own and on the database of this moment."""
+def web_server(start: Sequence[str] = _SHARING) -> Iterator[int]:
+    """The web server as it is deployed, on a port of its own and on the database of this moment.
+
+    `start` is what Python is told, if it is not to share between workers what they import.
+    """
     port = ports.first_free(ports.scratch_start())
     with tempfile.TemporaryDirectory(prefix="tenantry-web-") as folder:
         log = Path(folder) / "web.log"
         command = [
-            *(sys.executable, "-c", _SERVER, "wsgi:app", "--no-control-socket"),
+            *(sys.executable, *start, "wsgi:app", "--no-control-socket"),
             *("--worker-class", "gthread", "--workers", str(WEB_WORKERS)),
             *("--threads", str(WEB_THREADS), "--bind", f"{ports.LOOPBACK}:{port}", "--reuse-port"),
             *("--chdir", str(CHECKOUT), "--worker-tmp-dir", folder, "--log-level", "warning"),

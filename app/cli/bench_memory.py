@@ -23,7 +23,8 @@ def web_process_mb(*, addresses: Sequence[str], cookie: str) -> float:
     All are asked over one connection, so that one process has served each of them several times.
     The first round tells which of the addresses are pages that open.
     """
-    with web_server() as port:
+    # As the unit starts it: workers that share their code would seem to hold less.
+    with web_server(("-m", "gunicorn")) as port:
         headers = {"Cookie": cookie}
         address = f"http://{ports.LOOPBACK}:{port}"
         with httpx.Client(
