@@ -273,6 +273,20 @@ class TestAnEvent:
         batch = [event(tenant, now, id=str(at), time=at.isoformat()) for at in times]
         assert accept(batch, now) == list(times.values())
 
+    def test_has_the_window_that_is_set(
+        self, accept: Accept, tenant: Tenant, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TENANTRY_EVENT_BACKDATING_DAYS", "2")
+        monkeypatch.setenv("TENANTRY_EVENT_CLOCK_SKEW_SECONDS", "7200")
+        settings.cache_clear()
+        times = {"too_old": timedelta(days=-3), "accepted": timedelta(hours=1)}
+        batch = [event(tenant, now, id=id, time=f"{now + by:%FT%TZ}") for id, by in times.items()]
+        try:
+            assert accept(batch, now) == list(times)
+        finally:
+            monkeypatch.undo()
+            settings.cache_clear()
+
     def test_carries_any_text_that_can_be_stored(
         self, accept: Accept, usage_session: Session, tenant: Tenant, now: datetime
     ) -> None:

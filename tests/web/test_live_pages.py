@@ -20,7 +20,7 @@ from tenants import live_usage, meters
 from tests.browser import WIDTHS, chromium, faults, open_page, screenshot
 from tests.factories import NOW, PASSWORD, make_staff
 from tests.tenants.counting import all_kinds, count, generate, meter, store
-from tests.web.forms import admit
+from tests.web.forms import admit, sign_in_staff
 from tests.web.portal.parts import admin_of, sign_in
 from tests.web.portal.stage import long_life
 from tests.web.site.serving import serve
@@ -63,6 +63,18 @@ class TestLiveUsage:
         assert "03-09" in page
         assert "2026-02" in client.get("/portal/plan?usage=month").text
         assert "03-09 13:00" in client.get("/portal/plan?usage=hour").text
+
+    def test_shows_it_to_staff_too_by_day_hour_and_month(self, client: Any, used: Any) -> None:
+        tenant, events = used
+        sign_in_staff(client, "viewer")
+        start, _ = live_usage.replay.bounds(NOW.date().replace(day=1), tenant.timezone)
+        calls = count(meter("c", aggregation="count"), events, tenant.id, start=start, end=NOW)
+        place = f"/console/tenants/{tenant.id}"
+        page = client.get(f"{place}?lang=en").text
+        assert f'<p class="stat-value">{calls[0]}<' in page
+        assert page.count("<caption") >= 4
+        assert "03-09 13:00" in client.get(f"{place}?usage=hour").text
+        assert "2026-02" in client.get(f"{place}?usage=month").text
 
     def test_is_left_out_where_no_meter_is_declared(self, client: Any, set_clock: Any) -> None:
         set_clock(NOW)

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from app.base import clock
 from app.base.config import settings
 from app.base.db import control_session
-from invoices import invoicing
+from invoices import invoicing, rehearsal
 from invoices.models import Invoice, RunRelease, Subscription
 from tests.factories import make_readings, make_subscription, make_tenant
 from tests.web.forms import send, sign_in_staff
@@ -78,6 +78,11 @@ def newcomers(count: int) -> None:
             make_subscription(session, tenant=tenant, starts_on=date(2026, 5, 31))
 
 
+def rehearsed(as_of: date) -> rehearsal.Rehearsal:
+    with control_session() as session:
+        return rehearsal.rehearse(control_session=session, as_of=as_of)
+
+
 class TestPage:
     @pytest.mark.parametrize(
         ("language", "words"),
@@ -106,6 +111,21 @@ class TestPage:
         assert why[language] in page.text
         with control_session() as session:
             assert session.scalar(select(Invoice.id).where(Invoice.state == "draft")) is None
+
+    def test_puts_odd_bills_first_with_the_difference_and_the_totals(self, client: Any) -> None:
+        newcomers(1)
+        spiking()
+        bill_all(datetime(2026, 5, 30, 3, 0, tzinfo=UTC))
+        sign_in_staff(client, "viewer")
+        page = client.get(PAGE, query_string={"lang": "en"}).text
+        found = rehearsed(NOW.date())
+        (odd, usual), (bills, total, before) = found.bills, found.totals()["KRW"]
+        assert (odd.odd, usual.odd, bills) == (True, False, 2)
+        shown = [f"₩{amount:,}" for amount in (total, before, odd.before_minor)]
+        shown += [f"+₩{amount:,}" for amount in (total - before, odd.difference_minor)]
+        assert [amount for amount in shown if amount not in page] == []
+        rows = page.partition("Bills to come")[2]
+        assert 0 < rows.index(odd.tenant_name) < rows.index(usual.tenant_name)
 
     def test_takes_a_day_and_refuses_what_is_none(self, client: Any) -> None:
         newcomers(1)
