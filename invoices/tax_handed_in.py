@@ -15,6 +15,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import and_, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.base import audit
@@ -33,6 +34,7 @@ WAITS = and_(
 # Older papers than that are counted up to here.
 OLDER_MAX = 1_000
 _NUMBER = re.compile(r"[0-9A-Za-z]{24}")
+_NUMBER_ONCE = "uq_tax_invoice_handed_in_number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,15 @@ def note(
         raise NotHandedIn("Only what this machine issued is handed in by a person.")
     approval = re.sub(r"[\s-]", "", number)
     _check(control_session, row, approval, handed_in_on, today)
-    row.handed_in_number, row.handed_in_on = approval, handed_in_on
-    row.handed_in_at, row.handed_in_by = now, staff_id
-    control_session.flush()
+    try:
+        with control_session.begin_nested():
+            row.handed_in_number, row.handed_in_on = approval, handed_in_on
+            row.handed_in_at, row.handed_in_by = now, staff_id
+    except IntegrityError as error:
+        if _NUMBER_ONCE not in str(error.orig):
+            raise
+        # Somebody noted it for another at the same moment: after we looked, before we wrote.
+        raise _taken() from error
     audit.append(
         control_session=control_session,
         actor=Actor.staff(staff_id),
@@ -137,4 +145,8 @@ def _check(
         TaxInvoice.handed_in_number == approval, TaxInvoice.id != row.id
     )
     if control_session.scalar(known) is not None:
-        raise NoteUnsound("Another tax invoice was handed in under that number.", field="number")
+        raise _taken()
+
+
+def _taken() -> NoteUnsound:
+    return NoteUnsound("Another tax invoice was handed in under that number.", field="number")

@@ -257,6 +257,28 @@ class TestAPaperThatAPersonHandedIn:
         with pytest.raises(NoteUnsound, match="Another"):
             self.handed_in(control_session, issued_here(control_session))
 
+    def test_has_it_also_when_another_is_noted_at_the_same_moment(
+        self, control_session: Session
+    ) -> None:
+        other, row = issued_here(control_session), issued_here(control_session)
+        staff_id = make_staff(control_session, role="finance").id
+        with control_session.no_autoflush:
+            # What we look for cannot be seen yet, and is there when we write.
+            other.handed_in_number, other.handed_in_on = "1" * 24, NOW.date()
+            other.handed_in_at, other.handed_in_by = NOW, staff_id
+            with pytest.raises(NoteUnsound, match="Another") as refused:
+                tax_handed_in.note(
+                    control_session=control_session,
+                    tax_invoice_id=row.id,
+                    number="1" * 24,
+                    handed_in_on=NOW.date(),
+                    staff_id=staff_id,
+                    now=NOW,
+                    today=NOW.date(),
+                )
+        assert refused.value.field == "number"
+        assert (row.handed_in_at, other.handed_in_number) == (None, "1" * 24)
+
     def test_is_none_that_an_agent_transmits(self, control_session: Session) -> None:
         with running():
             row = drawn_up(control_session)
