@@ -9,21 +9,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.base import files
 from app.base.audit import AccessEntry, Actor
 from app.base.config import settings
-from app.base.db import control_session
+from app.base.db import control_session, usage_session
 from app.base.messages import Message
 from app.base.sessions import WebSession
 from invoices import bundles, gateway_events
 from invoices.models import DocumentBundle, GatewayEvent
 from jobs.housekeeping import keep_house
 from jobs.models import Slot
+from jobs.timetable import TIMETABLE
 from tenants import drawings, exports
 from tenants.models import TenantDatabase, TenantExport
+from tenants.usage_models import Event, EventKey
 from tests.factories import make_staff, make_tenant
+from tests.tenants.pushed import event, push
 from tests.workspaces import make_workspace
 
 pytestmark = pytest.mark.usefixtures("scenario")
@@ -246,3 +249,19 @@ def test_a_tenant_that_cannot_be_asked_keeps_no_other_from_being_swept(now: date
         session.get_one(TenantDatabase, first.tenant_id).password_sealed = "not a secret"
     keep_house(now, now)
     assert [path.exists() for path in lost] == [True, False]
+
+
+def test_months_of_events_are_there_before_their_time_and_go_after_it(now: datetime) -> None:
+    with control_session() as session:
+        owner = make_tenant(session, state="active")
+    assert push([event(owner, now)], now) == ["accepted"]
+    far = now + timedelta(days=31 * (settings().event_retention_months + 2))
+    by_night = {each.task: each.run for each in TIMETABLE}
+    for task in ("event_partitions", "housekeeping"):
+        by_night[task](far, far)
+    with usage_session() as session:
+        month = {"month": f"event_p{far + timedelta(days=31):%Y%m}"}
+        assert session.scalar(text("SELECT to_regclass(:month)"), month) is not None
+        # The keys stay: an event is known for as long as its tenant is.
+        assert session.scalars(select(func.count()).select_from(Event)).one() == 0
+        assert session.scalars(select(func.count()).select_from(EventKey)).one() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -138,6 +139,20 @@ class TestEveryVerb:
                 select(AuditEvent.why).where(AuditEvent.actor_kind == "staff")
             ).all()
         assert "agreed by mail" in whys
+
+    def test_that_ends_another_is_previewed_and_done_too(self, client: Any) -> None:
+        tenant = subscriber()
+        sign_in_staff(client, "finance")
+        for begun, ended, answers in (
+            ("plan", "take-back", {"plan": "large", "when": "period_end"}),
+            ("add", "remove", {"charge": "support", "when": "now"}),
+            ("pause", "resume", {}),
+        ):
+            assert change(client, tenant, begun, **answers).status_code == 303
+            assert change(client, tenant, ended, **answers).status_code == 303
+        found = subscription_of(tenant)
+        assert (found.state, found.next_plan_version_id) == ("active", None)
+        assert ("support", Decimal(1), True) not in items_of(tenant)
 
     @pytest.mark.parametrize("verb", VERBS)
     def test_is_refused_without_a_reason(self, client: Any, verb: str) -> None:
