@@ -20,6 +20,7 @@ from invoices.models import (
     CouponRedemption,
     CouponUse,
     Invoice,
+    Payment,
     PlanVersion,
     Price,
     Subscription,
@@ -29,7 +30,11 @@ from tenants.models import Tenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """Who may redeem a coupon, when and how often; None is without a bound."""
+    """Who may redeem a coupon, when and how often; None is without a bound.
+
+    `first_time_only` is for whoever never got a bill nor paid for one. One that was credited whole
+    or written off was a bill; one that was voided without money for it was none.
+    """
 
     starts_at: datetime | None = None
     expires_at: datetime | None = None
@@ -282,7 +287,10 @@ def _check_customer(control_session: Session, offer: CouponOffer, tenant: Tenant
     )
     if (had or 0) >= offer.per_customer_max:
         raise CouponRefused("You have redeemed this coupon already.", field="code")
-    billed = exists().where(Invoice.tenant_id == tenant.id, Invoice.state.in_(("issued", "paid")))
+    paid_for = exists().where(Payment.invoice_id == Invoice.id)
+    billed = exists().where(
+        Invoice.tenant_id == tenant.id, or_(Invoice.state.not_in(("draft", "void")), paid_for)
+    )
     if offer.first_time_only and control_session.scalar(select(billed)):
         raise CouponRefused("This coupon is for new customers.", field="code")
 

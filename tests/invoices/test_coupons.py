@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from threading import Barrier
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,13 +17,15 @@ from sqlalchemy.orm import Session
 from app.base.audit import SYSTEM
 from app.base.db import APP_ROLE, role_url
 from app.base.db import control_session as transaction
-from invoices import coupons
+from app.base.money import Money
+from invoices import coupons, credit_notes, invoicing, write_offs
 from invoices.coupon_terms import CouponUnsound
 from invoices.coupons import CouponRefused, CouponUnknown
 from invoices.discounts import Coupon
 from invoices.models import (
     CouponOffer,
     CouponRedemption,
+    Invoice,
 )
 from tenants.models import Tenant
 from tests.conftest import Scenario
@@ -30,10 +33,12 @@ from tests.factories import (
     NOW,
     make_catalogue,
     make_readings,
+    make_staff,
     make_subscription,
     make_tenant,
 )
 from tests.invoices.couponed import (
+    ADMIN,
     START,
     assert_in_order,
     bill,
@@ -45,6 +50,24 @@ from tests.invoices.couponed import (
     subscribed,
     terms,
 )
+
+
+def settle(session: Session, invoice: Invoice, became: str) -> None:
+    """Ends an unpaid invoice in one of the ways in which nobody pays it."""
+    how: dict[str, Any] = {
+        "control_session": session,
+        "invoice_id": invoice.id,
+        "reason": "closed down",
+        "now": NOW,
+    }
+    staff_id = make_staff(session, role="finance").id
+    if became == "credited":
+        whole = Money(invoice.total_minor, invoice.currency)
+        credit_notes.issue(**how, amount=whole, keep=False, staff_id=staff_id)
+    elif became == "written_off":
+        write_offs.write_off(**how, staff_id=staff_id)
+    else:
+        invoicing.void(**how, actor=ADMIN)
 
 
 class TestTerms:
@@ -165,6 +188,23 @@ class TestRedeeming:
         with pytest.raises(CouponRefused, match="new customers"):
             redeem(control_session, tenant)
         redeem(control_session, newcomer)
+
+    @pytest.mark.parametrize(
+        ("became", "new"), [("credited", False), ("written_off", False), ("void", True)]
+    )
+    def test_for_new_customers_counts_every_bill_that_was_not_voided(
+        self, control_session: Session, became: str, new: bool
+    ) -> None:
+        offer(control_session, first_time_only=True)
+        subscription, tenant = subscribed(control_session)
+        invoice = bill(control_session, subscription, START)
+        settle(control_session, invoice, became)
+        assert invoice.state == became
+        if new:
+            redeem(control_session, tenant)
+        else:
+            with pytest.raises(CouponRefused, match="new customers"):
+                redeem(control_session, tenant)
 
     def test_on_trial_waits_for_the_subscription(self, control_session: Session) -> None:
         offer(control_session)
