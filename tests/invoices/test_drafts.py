@@ -185,6 +185,16 @@ class TestTheBrake:
         assert not invoicing.due(control_session, seoul(date(2026, 6, 30), 12))
         assert broken_rules(control_session) == []
 
+    def test_holds_from_as_many_times_the_usual_as_is_set(
+        self,
+        control_session: Session,
+        spiking: Subscription,
+        set_to: Callable[..., None],
+    ) -> None:
+        set_to(brake_factor=100)
+        bill(control_session, spiking, at=seoul(date(2026, 6, 30)))
+        assert states_of(control_session, spiking) == ["issued"] * 6
+
     def test_says_so_once_in_the_audit_trail(
         self, control_session: Session, spiking: Subscription
     ) -> None:
