@@ -60,6 +60,7 @@ def _charged_once(play: Play) -> None:
     """The gateway's own books: no order is paid twice, and each is one of our payments."""
     secret = settings().sandbox_gateway_secret.get_secret_value()
     paid: Counter[str] = Counter()
+    cards: Counter[str] = Counter()
     after = None
     while True:
         answer = httpx.get(
@@ -72,11 +73,15 @@ def _charged_once(play: Play) -> None:
         rows = answer.json()["payments"]
         # An order is the invoice's id and the number of the attempt.
         paid.update(row["order_id"].rpartition("-")[0] for row in rows)
+        cards.update(row["method"]["masked"][-4:] for row in rows)
         if len(rows) < 100:
             break
         after = rows[-1]["id"]
     twice = [order for order, times in paid.items() if times > 1]
     play.report.expect(not twice, f"charged twice at the gateway: {twice}")
+    # What that gateway took, it answered too late for: our call had given up by then.
+    hung, late = len(play.of("card_hangs")), cards[cast.CARDS["card_hangs"][-4:]]
+    play.report.expect(late >= hung, f"{hung} cards answer too late, and paid {late} times")
     with control_session() as session:
         ours = session.scalar(
             select(func.count()).where(Payment.gateway == "sandbox", Payment.id.is_not(None))
