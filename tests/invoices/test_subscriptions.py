@@ -15,9 +15,10 @@ from app.base.audit import SYSTEM, Actor, AuditEvent
 from app.base.errors import Conflict, Invalid
 from invoices import catalogue, changes, invoicing, subscriptions
 from invoices.catalogue_default import DEFAULT_PLANS
-from invoices.models import Invoice, Subscription, SubscriptionItem
+from invoices.models import Invoice, PaymentAttempt, Subscription, SubscriptionItem
 from invoices.periods import Period
 from invoices.subscriptions import AlreadySubscribed, ConversionConsent
+from tenants import lifecycle
 from tenants.models import Consent, Tenant
 from tests.factories import (
     make_card,
@@ -162,6 +163,20 @@ class TestConverting:
             convert(control_session, tenant, silent, now)
         assert tenant.state == "trialing"
         assert control_session.scalar(select(func.count()).select_from(Subscription)) == 0
+
+    def test_never_comes_of_a_trial_that_runs_out_though_a_card_is_there(
+        self, control_session: Session, tenant: Tenant, now: datetime
+    ) -> None:
+        make_card(control_session, tenant=tenant)
+        assert tenant.trial_ends_at is not None
+        ended = tenant.trial_ends_at
+        assert lifecycle.suspend_due(
+            control_session=control_session, tenant_id=tenant.id, now=ended
+        )
+        for later in (ended, ended + timedelta(days=31)):
+            assert invoicing.claim(control_session=control_session, now=later) == []
+        for table in (Subscription, Invoice, PaymentAttempt):
+            assert control_session.scalar(select(func.count()).select_from(table)) == 0
 
     def test_is_refused_when_the_terms_were_others(
         self, control_session: Session, tenant: Tenant, now: datetime
