@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,13 +19,19 @@ from app.embedded import environment, ports, simulators
 from app.embedded.children import Process
 from app.embedded.errors import EmbeddedError
 from app.embedded.processes import stages
+from invoices.gateways import registry
 from invoices.tax_papers.popbill import PopbillIssuer
 from invoices.tax_papers.popbill_wire import PopbillWire
 from invoices.tax_papers.port import Absent
 from tenants.business_checkers.odcloud import Odcloud
 from tenants.business_checkers.port import Found
+from tests.fakes.portone import running as portone
+from tests.fakes.stripe import running as stripe
+from tests.fakes.toss import till as toss
 from tests.patience import PATIENCE_SECONDS
+from tests.sandbox.running import RETURN_URL
 
+CUSTOMER = "0f0b7c1e-customer-of-the-tests"
 SELLER = "1248100998"
 
 
@@ -128,6 +136,35 @@ class TestOdcloud:
         assert "accounts" not in processes
         assert values["TENANTRY_TAX_ISSUER"] == "popbill"
         assert values["TENANTRY_BUSINESS_STATUS_URL"].endswith("/nts-businessman/v1")
+
+
+def click(name: str, gateway: Any, url: str) -> dict[str, str]:
+    """What a person does on the page where a card or wallet is registered."""
+    if name == "stripe":
+        started = gateway.begin_registration(
+            customer_key=CUSTOMER, return_url=RETURN_URL, language="ko"
+        )
+        return stripe.returned(stripe.type_card(started.redirect_url, "pays"))
+    if name == "toss":
+        return toss.choose(gateway, url, CUSTOMER, "pays")
+    return portone.answer(gateway, url, CUSTOMER, number=portone.NUMBERS["pays"])
+
+
+@pytest.mark.parametrize("name", ["stripe", "toss", "portone"])
+def test_a_person_registers_a_card_at_each_account_that_is_written_down_for_it(
+    tmp_path: Path, name: str
+) -> None:
+    _, processes = listed(tmp_path, name)
+    port = int(processes[name].command[processes[name].command.index("--port") + 1])
+    written = simulators.write_accounts(
+        (name,), chosen={name: port}, directory=tmp_path, public_url="http://localhost"
+    )
+    with started(processes[name]):
+        for account in json.loads(written.read_text()):
+            gateway = registry.opener(account["gateway"])(account["credentials"])
+            came_back = click(name, gateway, account["credentials"]["base_url"])
+            method = gateway.complete_registration(customer_key=CUSTOMER, params=came_back)
+            assert method.token, account["code"]
 
 
 def test_a_name_that_no_simulator_has_is_an_error() -> None:

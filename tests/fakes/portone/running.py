@@ -119,6 +119,17 @@ def as_the_script_asks(parameters: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def answer(gateway: PortOneGateway, url: str, customer_key: str, **chosen: str) -> dict[str, str]:
+    """What the browser does: PortOne's script leads to its page, which is answered."""
+    started = gateway.begin_registration(
+        customer_key=customer_key, return_url=RETURN_URL, language="ko"
+    )
+    asked = as_the_script_asks(started.browser_parameters)
+    with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
+        assert browser.get(f"{url}/checkout", params=asked).status_code == 200
+        return returned(browser.post(f"{url}/checkout", data={**asked, **chosen}))
+
+
 class PortOneTill:
     """One channel of the simulator's store."""
 
@@ -131,21 +142,11 @@ class PortOneTill:
             running.url, channel, api_secret="another", webhook_secret="whsec_b3RoZXI="
         )
 
-    def _answered(self, customer_key: str, **chosen: str) -> dict[str, str]:
-        started = self.gateway.begin_registration(
-            customer_key=customer_key, return_url=RETURN_URL, language="ko"
-        )
-        asked = as_the_script_asks(started.browser_parameters)
-        address = f"{self._running.url}/checkout"
-        with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
-            assert browser.get(address, params=asked).status_code == 200
-            return returned(browser.post(address, data={**asked, **chosen}))
-
     def browser_returns(self, *, customer_key: str, card: Card) -> dict[str, str]:
-        return self._answered(customer_key, number=NUMBERS[card])
+        return answer(self.gateway, self._running.url, customer_key, number=NUMBERS[card])
 
     def browser_cancels(self, *, customer_key: str) -> dict[str, str]:
-        return self._answered(customer_key, cancel="1")
+        return answer(self.gateway, self._running.url, customer_key, cancel="1")
 
     def captured(self, order_id: str) -> Sequence[Money]:
         rows = self._running.ask("GET", "/_simulator/payments").json()["payments"]

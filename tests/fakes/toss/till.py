@@ -85,6 +85,25 @@ def adapter(
     )
 
 
+def choose(gateway: TossGateway, url: str, customer_key: str, behaviour: str) -> dict[str, str]:
+    """What the browser does: calls the script, chooses on its page, comes back."""
+    started = gateway.begin_registration(
+        customer_key=customer_key, return_url=RETURN_URL, language="ko"
+    )
+    given = started.browser_parameters
+    query = {
+        "clientKey": given["client_key"],
+        "customerKey": given["customer_key"],
+        "method": given["method"],
+        "successUrl": given["return_url"],
+        "failUrl": given["return_url"],
+    }
+    page = f"{url}/_simulator/billing-auth"
+    with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
+        assert browser.get(page, params=query).status_code == 200
+        return returned(browser.post(page, params=query, data={"behaviour": behaviour}))
+
+
 class TossTill:
     """One account at the simulator; `ear` hears its webhooks."""
 
@@ -94,29 +113,11 @@ class TossTill:
         self.impatient = adapter(running.url, read_timeout_seconds=0.2)
         self.stranger = adapter(running.url, merchant="another")
 
-    def _chosen(self, customer_key: str, behaviour: str) -> dict[str, str]:
-        """What the browser does: calls the script, chooses on its page, comes back."""
-        started = self.gateway.begin_registration(
-            customer_key=customer_key, return_url=RETURN_URL, language="ko"
-        )
-        given = started.browser_parameters
-        query = {
-            "clientKey": given["client_key"],
-            "customerKey": given["customer_key"],
-            "method": given["method"],
-            "successUrl": given["return_url"],
-            "failUrl": given["return_url"],
-        }
-        page = f"{self.running.url}/_simulator/billing-auth"
-        with httpx.Client(timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False) as browser:
-            assert browser.get(page, params=query).status_code == 200
-            return returned(browser.post(page, params=query, data={"behaviour": behaviour}))
-
     def browser_returns(self, *, customer_key: str, card: Card) -> dict[str, str]:
-        return self._chosen(customer_key, str(card))
+        return choose(self.gateway, self.running.url, customer_key, str(card))
 
     def browser_cancels(self, *, customer_key: str) -> dict[str, str]:
-        return self._chosen(customer_key, "")
+        return choose(self.gateway, self.running.url, customer_key, "")
 
     def captured(self, order_id: str) -> list[Money]:
         taken = self.running.ask("GET", f"/_simulator/captures/{order_id}").json()
