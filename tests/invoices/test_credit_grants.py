@@ -101,21 +101,16 @@ class TestAGrant:
     def test_goes_by_priority_then_by_what_expires_first(
         self, control_session: Session, subscription: Subscription, tenant: Tenant
     ) -> None:
-        lasting = grant(control_session, tenant, 10_000)
-        late = grant(control_session, tenant, 10_000, expires_on=date(2026, 9, 1))
+        lasting = grant(control_session, tenant, BASE)
+        late = grant(control_session, tenant, BASE, expires_on=date(2026, 9, 1))
         soon = grant(control_session, tenant, 10_000, expires_on=date(2026, 6, 1))
-        first = grant(control_session, tenant, 10_000, priority=1)
+        first = grant(control_session, tenant, 20_000, priority=1)
         order = credit_grants.of_tenant(control_session=control_session, tenant_id=tenant.id)
         assert order == [first, soon, late, lasting]
         bill(control_session, subscription, START)
-        prepaid = [
-            use
-            for row in order
-            for use in credit_grants.uses(control_session=control_session, tenant_id=tenant.id)[
-                row.id
-            ]
-        ]
-        assert len(prepaid) == 4
+        uses = credit_grants.uses(control_session=control_session, tenant_id=tenant.id)
+        used = {id_: sum(use.amount.amount_minor for use in of_it) for id_, of_it in uses.items()}
+        assert used == {first.id: 20_000, soon.id: 10_000, late.id: BASE - 30_000}
 
     def test_shows_as_the_tenants_balance_until_it_expires(
         self, control_session: Session, tenant: Tenant
