@@ -27,10 +27,12 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.dialects.postgresql import psycopg as postgresql_psycopg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -49,6 +51,7 @@ WORK_CHANNEL = "tenantry_work"
 # How long a connection may rest in the pool before the server is asked whether it still stands.
 TRUSTED_SECONDS = 5.0
 Columns = TypeVarTuple("Columns")
+_DIALECT: Dialect = postgresql_psycopg.dialect()  # type: ignore[no-untyped-call]
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -274,9 +277,17 @@ def planned_once(statement: Select[*Columns]) -> Select[*Columns]:
 
     def spelled_out(element: Any, **_: Any) -> Any:
         constant = isinstance(element, BindParameter) and not element.required
-        return element.render_literal_execute() if constant else None
+        return _written_out(element) if constant else None
 
     return cast("Select[*Columns]", visitors.replacement_traverse(statement, {}, spelled_out))
+
+
+def _written_out(constant: BindParameter[Any]) -> Any:
+    """A constant as SQL, once and for all: SQLAlchemy would fill it in at each use anew."""
+    written = str(constant.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+    if "%" in written or "\\" in written:  # how these are escaped, a connection has to say
+        return constant.render_literal_execute()
+    return literal_column(written, constant.type)
 
 
 def notify(control_session: Session, step: str) -> None:
