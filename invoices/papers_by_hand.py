@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     Boolean,
     CompoundSelect,
+    Row,
     Select,
+    bindparam,
     case,
     exists,
     func,
@@ -35,6 +38,7 @@ from sqlalchemy.orm import Session
 from app.base import audit, clock
 from app.base.audit import Actor
 from app.base.config import settings
+from app.base.db import planned_once
 from app.base.errors import Conflict, Invalid
 from app.base.money import Rounding, round_minor
 from invoices import vat, vat_lines, vat_slips
@@ -104,7 +108,10 @@ class Part:
 class Outstanding:
     """A supply whose paper waits for a person: from which day its time runs, and over how much."""
 
-    invoice: Invoice
+    invoice_id: UUID
+    number: str
+    name: str
+    currency: str
     counted_from: date
     supply_minor: int
 
@@ -116,6 +123,45 @@ def to_be_made() -> CompoundSelect[UUID]:
 
 def _waiting(why: str) -> Select[UUID]:
     return select(VatEvidence.invoice_id).where(literal_column(f"({why})", Boolean))
+
+
+_NOTED_AT = (
+    select(func.max(PaperByHand.noted_at))
+    .join(VatEvidence, VatEvidence.id == PaperByHand.evidence_id)
+    .where(VatEvidence.invoice_id == Invoice.id, PaperByHand.credit_note_id.is_(None))
+    .scalar_subquery()
+)
+_PROVED_IN_PART = or_(
+    exists().where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit"))),
+    exists().where(CreditNote.invoice_id == Invoice.id),
+)
+_LOST_ON = (
+    select(func.max(PaymentReversal.reversed_on))
+    .join(Payment, Payment.id == PaymentReversal.payment_id)
+    .where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit")))
+    .scalar_subquery()
+)
+# By columns, and put together once: a page asks for them that shows little of each.
+_OUTSTANDING = planned_once(
+    select(
+        Invoice.id,
+        Invoice.number_text,
+        Invoice.supplied_on,
+        Invoice.subtotal_minor,
+        Invoice.currency,
+        Invoice.buyer["name"].astext.label("name"),
+        _NOTED_AT.label("noted_at"),
+        _PROVED_IN_PART.label("in_part"),
+        # What a slip never proved was due from the first.
+        case((or_(VatEvidence.kind == "card_slip", _NOTED_AT.is_not(None)), _LOST_ON)).label(
+            "lost_on"
+        ),
+    )
+    .join(VatEvidence, VatEvidence.invoice_id == Invoice.id)
+    .where(Invoice.id.in_(to_be_made()))
+    .order_by(Invoice.supplied_on, Invoice.id)
+    .limit(bindparam("limit"))
+)
 
 
 def is_to_be_made(*, control_session: Session, invoice_id: UUID) -> bool:
@@ -166,58 +212,40 @@ def outstanding(*, control_session: Session, limit: int) -> list[Outstanding]:
     paper in place of a lost slip from the day of the loss. Where nothing is left to issue there is
     nothing to be late with: it only waits for somebody to say so.
     """
-    noted_at = (
-        select(func.max(PaperByHand.noted_at))
-        .join(VatEvidence, VatEvidence.id == PaperByHand.evidence_id)
-        .where(VatEvidence.invoice_id == Invoice.id, PaperByHand.credit_note_id.is_(None))
-        .scalar_subquery()
-    )
-    proved_in_part = or_(
-        exists().where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit"))),
-        exists().where(CreditNote.invoice_id == Invoice.id),
-    )
-    lost_on = (
-        select(func.max(PaymentReversal.reversed_on))
-        .join(Payment, Payment.id == PaymentReversal.payment_id)
-        .where(Payment.invoice_id == Invoice.id, Payment.kind.in_(("card", "credit")))
-        .scalar_subquery()
-    )
-    # What a slip never proved was due from the first.
-    slip = or_(VatEvidence.kind == "card_slip", noted_at.is_not(None))
-    rows = control_session.execute(
-        select(Invoice, noted_at, proved_in_part, case((slip, lost_on)))
-        .join(VatEvidence, VatEvidence.invoice_id == Invoice.id)
-        .where(Invoice.id.in_(to_be_made()))
-        .order_by(Invoice.supplied_on, Invoice.id)
-        .limit(limit)
-    ).all()
     found = []
-    for invoice, noted, in_part, lost in rows:
-        amended = noted and _to_be_amended(control_session, invoice, noted)
-        if amended:
-            found.append(amended)
+    for row in control_session.execute(_OUTSTANDING, {"limit": limit}).all():
+        since = _credited_since(control_session, row) if row.noted_at else []
+        if since:
+            first = clock.today(since[0].issued_at, settings().contract_timezone)
+            found.append(_outstanding(row, first, sum(each.subtotal_minor for each in since)))
             continue
-        left = invoice.subtotal_minor
-        if in_part:
+        left = row.subtotal_minor
+        if row.in_part:
+            invoice = control_session.get_one(Invoice, row.id)
             issued = parts(control_session=control_session, invoice=invoice)
             left = sum(part.supply_minor for part in issued)
         if left:
-            found.append(Outstanding(invoice, lost or invoice.supplied_on, left))
+            found.append(_outstanding(row, row.lost_on or row.supplied_on, left))
     return found
 
 
-def _to_be_amended(
-    control_session: Session, invoice: Invoice, noted_at: datetime
-) -> Outstanding | None:
-    since = control_session.scalars(
+def _credited_since(control_session: Session, row: Row[Any]) -> Sequence[CreditNote]:
+    return control_session.scalars(
         select(CreditNote)
-        .where(CreditNote.invoice_id == invoice.id, CreditNote.issued_at > noted_at)
+        .where(CreditNote.invoice_id == row.id, CreditNote.issued_at > row.noted_at)
         .order_by(CreditNote.issued_at)
     ).all()
-    if not since:
-        return None
-    first = clock.today(since[0].issued_at, settings().contract_timezone)
-    return Outstanding(invoice, first, sum(each.subtotal_minor for each in since))
+
+
+def _outstanding(row: Row[Any], counted_from: date, supply_minor: int) -> Outstanding:
+    return Outstanding(
+        invoice_id=row.id,
+        number=row.number_text or "",
+        name=row.name or "",  # none once it is set apart
+        currency=row.currency,
+        counted_from=counted_from,
+        supply_minor=supply_minor,
+    )
 
 
 def note(

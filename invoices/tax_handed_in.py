@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.base import audit
 from app.base.audit import Actor
+from app.base.db import planned_once
 from app.base.errors import Conflict, Invalid, NotFound
 from invoices.models import TaxInvoice
 from invoices.periods import months_after
@@ -33,6 +34,24 @@ WAITS = and_(
 )
 # Older papers than that are counted up to here.
 OLDER_MAX = 1_000
+_OLDER = (
+    select(TaxInvoice.written_on)
+    .where(WAITS, TaxInvoice.written_on < bindparam("since"))
+    .order_by(TaxInvoice.written_on)
+    .limit(bindparam("most"))
+    .subquery()
+)
+_WAITING = planned_once(
+    select(
+        select(func.count())
+        .select_from(TaxInvoice)
+        .where(WAITS, TaxInvoice.written_on >= bindparam("since"))
+        .scalar_subquery()
+        .label("recent"),
+        func.count().label("older"),
+        func.min(_OLDER.c.written_on).label("oldest"),
+    ).select_from(_OLDER)
+)
 _NUMBER = re.compile(r"[0-9A-Za-z]{24}")
 _NUMBER_ONCE = "uq_tax_invoice_handed_in_number"
 
@@ -67,20 +86,8 @@ def waiting(*, control_session: Session, today: date) -> ToHandIn:
     did not say so.
     """
     since = months_after(today.replace(day=1), -1)
-    recent = control_session.scalars(
-        select(func.count()).select_from(TaxInvoice).where(WAITS, TaxInvoice.written_on >= since)
-    ).one()
-    older = (
-        select(TaxInvoice.written_on)
-        .where(WAITS, TaxInvoice.written_on < since)
-        .order_by(TaxInvoice.written_on)
-        .limit(OLDER_MAX)
-        .subquery()
-    )
-    count, oldest = control_session.execute(
-        select(func.count(), func.min(older.c.written_on))
-    ).one()
-    return ToHandIn(recent, count, oldest)
+    found = control_session.execute(_WAITING, {"since": since, "most": OLDER_MAX}).one()
+    return ToHandIn(found.recent, found.older, found.oldest)
 
 
 def note(

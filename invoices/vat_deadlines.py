@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -164,6 +165,7 @@ class Board:
         return len(self.late) + len(self.failed) + len(self.soon)
 
 
+@lru_cache(maxsize=1_000)
 def issue_by(supplied_on: date) -> date:
     """This function will return the last day on which a supply's tax invoice is in time."""
     return working_day(months_after(supplied_on.replace(day=1), 1).replace(day=ISSUE_DAY))
@@ -174,6 +176,7 @@ def transmit_by(issued_on: date) -> date:
     return working_day(issued_on + timedelta(days=1))
 
 
+@lru_cache(maxsize=1_000)
 def return_by(supplied_on: date) -> date:
     """This function will return the last day of the final return that a supply belongs to."""
     if supplied_on.month <= _HALF_YEAR_ENDS:
@@ -244,13 +247,13 @@ def _by_hand(control_session: Session, today: date, limit: int) -> list[Watched]
             "by_hand",
             today,
             issue_by(each.counted_from),
-            row_id=each.invoice.id,
-            invoice_id=each.invoice.id,
-            name=str(each.invoice.buyer.get("name") or ""),  # none once it is set apart
-            number=each.invoice.number_text or "",
+            row_id=each.invoice_id,
+            invoice_id=each.invoice_id,
+            name=each.name,
+            number=each.number,
             supplied_on=each.counted_from,
             supply_minor=each.supply_minor,
-            currency=each.invoice.currency,
+            currency=each.currency,
         )
         for each in papers_by_hand.outstanding(control_session=control_session, limit=limit)
     ]
