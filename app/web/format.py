@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-from babel import Locale
 from flask import Flask
 from markupsafe import Markup, escape
 
 from app.base.money import Money
+from app.web import countries
 from app.web.i18n import TIME_ZONE, gettext, language, ngettext
 
 _WEEKDAYS = {"ko": "월화수목금토일", "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")}
@@ -155,8 +154,7 @@ def _local(value: datetime) -> datetime:
 
 def country(code: str | None) -> str:
     """This function will name a country in the reader's language, or give its code back."""
-    names: Mapping[str, str] = Locale.parse(language()).territories
-    return names.get(code or "", code or _NOTHING)
+    return countries.names(language()).get(code or "", code or _NOTHING)
 
 
 def decline(decline_class: str | None) -> str:

@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from babel import Locale
 from flask import Blueprint, Response, render_template, request, url_for
 from werkzeug.exceptions import TooManyRequests
 
 from app.base import clock, secrets
 from app.base.config import settings
+from app.web import countries
 from app.web.auth import see_other
 from app.web.db import control, db
 from app.web.i18n import _, gettext, language
@@ -82,7 +82,7 @@ def _page(typed: dict[str, str], errors: dict[str, str], *, trap: str = "") -> s
 
 @lru_cache(maxsize=2)
 def _countries(locale: str) -> list[tuple[str, str]]:
-    names = Locale.parse(locale).territories
+    names = countries.names(locale)
     rest = sorted((names[code], code) for code in COUNTRIES - {"KR"} if code in names)
     return [("KR", names["KR"]), *((code, name) for name, code in rest)]
 
