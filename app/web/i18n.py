@@ -113,18 +113,16 @@ def _remember(response: Response) -> Response:
 @cache
 def catalogue(locale: str) -> NullTranslations:
     """This function will return every area's .po file of one language as one catalogue."""
-    files = sorted((TRANSLATIONS / locale).glob("*.po"))
-    if not files:
-        return NullTranslations()
-    merged = Catalog(locale=locale)
-    for file in files:
-        for message in read_catalogue(file):
-            if message.id and message.string and message.id not in merged:
-                merged.add(message.id, message.string, context=message.context)
-    compiled = BytesIO()
-    write_mo(compiled, merged)
-    compiled.seek(0)
-    return Translations(compiled)
+    merged: NullTranslations = NullTranslations()
+    # One area after the other, for what is read of one is let go with it. What two of them say is
+    # said as in the first.
+    for file in sorted((TRANSLATIONS / locale).glob("*.po"), reverse=True):
+        compiled = BytesIO()
+        write_mo(compiled, read_catalogue(file))
+        compiled.seek(0)
+        area = Translations(compiled)
+        merged = merged.merge(area) if isinstance(merged, Translations) else area
+    return merged
 
 
 def read_catalogue(file: Path) -> Catalog:
