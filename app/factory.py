@@ -11,9 +11,10 @@ from flask import Flask
 from flask.templating import Environment
 from jinja2.runtime import Context, Macro
 
-# What a library loads only because it is there, and every process would hold: rich, to colour logs
-# that we write as JSON (4 MB), and greenlet, for asynchronous code, of which there is none (2 MB).
-_OPTIONAL = ("rich", "greenlet")
+# What a library loads only because it is there, and every process would hold: rich and pygments, to
+# colour logs that we write as JSON and a command line of httpx (5 MB), and greenlet, for
+# asynchronous code, of which there is none (2 MB).
+_OPTIONAL = ("rich", "pygments", "greenlet")
 _absent = [name for name in _OPTIONAL if name not in sys.modules]
 sys.modules.update(dict.fromkeys(_absent))  # type: ignore[arg-type]  # Python's "not installed"
 

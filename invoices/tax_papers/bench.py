@@ -23,7 +23,7 @@ def compare_signing(times: int) -> tuple[list[float], list[float]]:
     neither builds, nor writes, nor checks anything.
     """
     seal = seals.seal()
-    issuer = OfflineIssuer(registration="00000000", seal=seal)
+    issuer = OfflineIssuer(registration="00000000")
     key = xmlsec.Key.from_memory(seal.key_pem, xmlsec.KeyFormat.PEM)
     key.load_cert_from_memory(seal.certificate_pem, xmlsec.KeyFormat.PEM)
     ours, floor = [], []

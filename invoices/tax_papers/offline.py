@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from invoices.tax_papers import port, standard
 from invoices.tax_papers.bare import BareIssuer
-from invoices.tax_papers.seals import Seal
 
 
 class OfflineIssuer(BareIssuer):
@@ -17,17 +16,17 @@ class OfflineIssuer(BareIssuer):
     name = "offline"
     abilities = frozenset[port.Ability]()
 
-    def __init__(self, *, registration: str, seal: Seal) -> None:
+    def __init__(self, *, registration: str) -> None:
         self._registration = registration
-        self._seal = seal
 
     def issue(self, *, sheet: port.Sheet) -> port.IssueResult:
         """This function will build, sign and check one tax invoice.
 
         The number follows from the sheet, so the same sheet is the same tax invoice again.
+        Raises: CertificateMissing.
         """
         # Pages ask what an issuer is able to; the libraries that sign are 14 MB.
-        from invoices.tax_papers import signing, standard_xml  # noqa: PLC0415
+        from invoices.tax_papers import seals, signing, standard_xml  # noqa: PLC0415
 
         if refused := self._wrong_way(sheet):
             return refused
@@ -36,6 +35,7 @@ class OfflineIssuer(BareIssuer):
             root = standard_xml.tree(sheet=sheet, issue_id=issue_id)
         except standard.NotStandard as error:
             return port.Refused("not_standard", str(error))
-        xml = signing.sign(root=root, seal=self._seal)
-        signing.verify(document=xml, seal=self._seal)
+        seal = seals.seal()
+        xml = signing.sign(root=root, seal=seal)
+        signing.verify(document=xml, seal=seal)
         return port.Issued(issue_id, xml)

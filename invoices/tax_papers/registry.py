@@ -17,7 +17,7 @@ class NoSuchIssuer(NotFound):
 def issuer(name: str) -> TaxIssuer:
     """This function will return the issuer of that name, opened with this machine's settings.
 
-    Raises: NoSuchIssuer, CertificateMissing.
+    Raises: NoSuchIssuer.
     """
     # Connections do not survive a fork, and workers fork.
     return _opened(name, os.getpid())
@@ -29,10 +29,9 @@ def _opened(name: str, _process: int) -> TaxIssuer:
     s = settings()
     match name:
         case "offline":
-            from invoices.tax_papers import seals  # noqa: PLC0415
             from invoices.tax_papers.offline import OfflineIssuer  # noqa: PLC0415
 
-            return OfflineIssuer(registration=s.tax_issuer_registration, seal=seals.seal())
+            return OfflineIssuer(registration=s.tax_issuer_registration)
         case "popbill":
             from invoices.tax_papers.popbill import PopbillIssuer  # noqa: PLC0415
             from invoices.tax_papers.popbill_wire import PopbillWire  # noqa: PLC0415
