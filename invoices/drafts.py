@@ -13,13 +13,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import bindparam, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk
 from app.base.audit import Actor
 from app.base.config import settings
-from app.base.db import notify
+from app.base.db import notify, planned_once
 from app.base.errors import Conflict, Invalid
 from invoices import periods
 from invoices.models import Invoice
@@ -111,6 +111,26 @@ class HeldDraft:
 
 # Whether any draft stands, held or not.
 STANDING = exists().where(Invoice.state == "draft")
+_HELD = planned_once(
+    select(
+        Invoice.id,
+        Invoice.tenant_id,
+        Tenant.name,
+        Invoice.supplied_on,
+        Invoice.currency,
+        Invoice.total_minor,
+        Invoice.held,
+        Invoice.created_at,
+    )
+    .join(Tenant, Tenant.id == Invoice.tenant_id)
+    .where(
+        Invoice.state == "draft",
+        Invoice.held.is_not(None),
+        Invoice.held["rule"].astext != OF_ITS_RUN,
+    )
+    .order_by(Invoice.supplied_on, Invoice.id)
+    .limit(bindparam("limit"))
+)
 
 
 def held(*, control_session: Session, limit: int) -> list[HeldDraft]:
@@ -118,26 +138,7 @@ def held(*, control_session: Session, limit: int) -> list[HeldDraft]:
 
     Those of a day whose release needs a second person are that run's matter, not one by one.
     """
-    rows = control_session.execute(
-        select(
-            Invoice.id,
-            Invoice.tenant_id,
-            Tenant.name,
-            Invoice.supplied_on,
-            Invoice.currency,
-            Invoice.total_minor,
-            Invoice.held,
-            Invoice.created_at,
-        )
-        .join(Tenant, Tenant.id == Invoice.tenant_id)
-        .where(
-            Invoice.state == "draft",
-            Invoice.held.is_not(None),
-            Invoice.held["rule"].astext != OF_ITS_RUN,
-        )
-        .order_by(Invoice.supplied_on, Invoice.id)
-        .limit(limit)
-    )
+    rows = control_session.execute(_HELD, {"limit": limit})
     return [HeldDraft(*row) for row in rows]
 
 

@@ -9,16 +9,33 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.base.config import settings
+from app.base.db import planned_once
 from app.base.errors import Invalid
 from invoices import braking, invoicing, judging, periods, subscribers
 from invoices.models import Invoice, Subscription
 from invoices.sheets import Sheet
 from invoices.subscribers import Subscriber
 from tenants.models import Tenant
+
+_FIRST_BILL_ON = select(func.min(Subscription.next_bill_on))
+_DRAFTS = planned_once(
+    select(
+        Invoice.id,
+        Invoice.tenant_id,
+        Tenant.name,
+        Invoice.supplied_on,
+        Invoice.currency,
+        Invoice.total_minor,
+        Invoice.held,
+    )
+    .join(Tenant, Tenant.id == Invoice.tenant_id)
+    .where(Invoice.state == "draft", Invoice.supplied_on <= bindparam("as_of"))
+    .order_by(Invoice.supplied_on, Invoice.id)
+)
 
 
 class NoSuchRun(Invalid):
@@ -90,10 +107,7 @@ def rehearse(
     Raises: NoSuchRun for a day at the end of time.
     """
     now = _last_moment(as_of)
-    due = select(Subscription.id).where(
-        or_(subscribers.bill_due(now), subscribers.correction_due(now))
-    )
-    ids = list(control_session.scalars(due.order_by(Subscription.next_bill_on, Subscription.id)))
+    ids = subscribers.due_by(control_session=control_session, now=now)
     looked_at = ids if limit is None else ids[:limit]
     found = _drafts(control_session, as_of)
     chunk = settings().invoicing_chunk
@@ -112,7 +126,7 @@ def rehearse(
 
 def next_run_on(*, control_session: Session, today: date) -> date | None:
     """This function will return the day of the next bills within a month, today among them."""
-    first: date | None = control_session.scalar(select(func.min(Subscription.next_bill_on)))
+    first: date | None = control_session.scalar(_FIRST_BILL_ON)
     if first is None or first > today + timedelta(days=31):
         return None
     return max(first, today)
@@ -179,20 +193,7 @@ def _rehearsed(subscriber: Subscriber, sheet: Sheet, before: Sequence[int]) -> R
 
 def _drafts(control_session: Session, as_of: date) -> list[Rehearsed]:
     """This function will return the drafts that stand, each with what its tenant had before."""
-    rows = control_session.execute(
-        select(
-            Invoice.id,
-            Invoice.tenant_id,
-            Tenant.name,
-            Invoice.supplied_on,
-            Invoice.currency,
-            Invoice.total_minor,
-            Invoice.held,
-        )
-        .join(Tenant, Tenant.id == Invoice.tenant_id)
-        .where(Invoice.state == "draft", Invoice.supplied_on <= as_of)
-        .order_by(Invoice.supplied_on, Invoice.id)
-    ).all()
+    rows = control_session.execute(_DRAFTS, {"as_of": as_of}).all()
     before: dict[UUID, list[int]] = defaultdict(list)
     before |= judging.totals_before(
         control_session=control_session, tenants={row.tenant_id: row.currency for row in rows}

@@ -7,19 +7,67 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Row,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.base import audit, bulk
 from app.base.audit import Actor
 from app.base.config import amounts_by_currency, settings
-from app.base.db import notify
+from app.base.db import notify, planned_once
 from app.base.errors import Conflict, Forbidden, NotFound
 from app.base.money import exponent
 from invoices.drafts import OF_ITS_RUN
 from invoices.models import Invoice, RunRelease
 
 RunKey = tuple[date, str]
+# The brake holds it, whatever becomes of its run.
+_HELD_BY_ITSELF = func.coalesce(Invoice.held["rule"].astext, OF_ITS_RUN) != OF_ITS_RUN
+_OF_DAYS = any_(bindparam("days", type_=ARRAY(Date)))
+# What pages ask for, put together once and not for every look at them.
+_STANDING = planned_once(
+    select(
+        Invoice.supplied_on,
+        Invoice.currency,
+        func.count(),
+        func.count().filter(_HELD_BY_ITSELF),
+        func.coalesce(func.sum(Invoice.total_minor).filter(~_HELD_BY_ITSELF), 0),
+        func.min(Invoice.issue_at),
+        func.bool_or(Invoice.gathers),
+    )
+    .where(Invoice.state == "draft")
+    .group_by(Invoice.supplied_on, Invoice.currency)
+    .order_by(Invoice.supplied_on, Invoice.currency)
+)
+_ASKED = planned_once(
+    select(RunRelease)
+    .where(
+        RunRelease.bill_on == _OF_DAYS,
+        RunRelease.needs_second,
+        RunRelease.approved_at.is_(None),
+    )
+    .order_by(RunRelease.asked_at)
+)
+_SUMS = (
+    select(Invoice.supplied_on, Invoice.currency, func.sum(Invoice.total_minor))
+    .where(Invoice.supplied_on == _OF_DAYS)
+    .group_by(Invoice.supplied_on, Invoice.currency)
+)
+_DRAFTED = planned_once(_SUMS.where(Invoice.state == "draft", ~_HELD_BY_ITSELF))
+_ISSUED = planned_once(_SUMS.where(Invoice.state.not_in(("draft", "void"))))
 
 
 class NothingToRelease(NotFound):
@@ -68,32 +116,13 @@ def minor_of(amounts: str, currency: str) -> int | None:
 
 def standing(*, control_session: Session) -> list[Run]:
     """This function will list the runs that have drafts, the oldest first."""
-    rows = control_session.execute(
-        select(
-            Invoice.supplied_on,
-            Invoice.currency,
-            func.count(),
-            func.count().filter(_held_by_itself()),
-            func.coalesce(func.sum(Invoice.total_minor).filter(~_held_by_itself()), 0),
-            func.min(Invoice.issue_at),
-            func.bool_or(Invoice.gathers),
-        )
-        .where(Invoice.state == "draft")
-        .group_by(Invoice.supplied_on, Invoice.currency)
-        .order_by(Invoice.supplied_on, Invoice.currency)
-    ).all()
+    rows = control_session.execute(_STANDING).all()
+    if not rows:
+        return []
     sent = issued(control_session=control_session, days={row[0] for row in rows})
     asked = {
         (each.bill_on, each.currency): each
-        for each in control_session.scalars(
-            select(RunRelease)
-            .where(
-                bulk.among(RunRelease.bill_on, [row[0] for row in rows]),
-                RunRelease.needs_second,
-                RunRelease.approved_at.is_(None),
-            )
-            .order_by(RunRelease.asked_at)
-        )
+        for each in control_session.scalars(_ASKED, {"days": [row[0] for row in rows]})
     }
     return [
         Run(
@@ -137,7 +166,7 @@ def ask(
             Invoice.state == "draft",
             Invoice.supplied_on == bill_on,
             Invoice.currency == currency,
-            ~_held_by_itself(),
+            ~_HELD_BY_ITSELF,
             ~_let_go_by_two(),
         ),
     )
@@ -208,11 +237,6 @@ def _needs_second(currency: str, total_minor: int) -> bool:
     return limit is not None and total_minor > limit
 
 
-def _held_by_itself() -> ColumnElement[bool]:
-    """The brake holds it, whatever becomes of its run."""
-    return func.coalesce(Invoice.held["rule"].astext, OF_ITS_RUN) != OF_ITS_RUN
-
-
 def _let_go_by_two() -> ColumnElement[bool]:
     """It is on its way: two people agreed to it."""
     return exists().where(
@@ -222,7 +246,7 @@ def _let_go_by_two() -> ColumnElement[bool]:
 
 def _covered(release: RunRelease) -> ColumnElement[bool]:
     """A release covers the drafts that it was asked for, not what was written later."""
-    return and_(Invoice.state == "draft", Invoice.run_release_id == release.id, ~_held_by_itself())
+    return and_(Invoice.state == "draft", Invoice.run_release_id == release.id, ~_HELD_BY_ITSELF)
 
 
 def _let_go(control_session: Session, release: RunRelease, now: datetime) -> None:
@@ -257,22 +281,18 @@ def _note(
 
 def drafted(*, control_session: Session, days: Collection[date]) -> dict[RunKey, int]:
     """This function will add up the drafts of some days, by currency."""
-    return _sums(control_session, days, and_(Invoice.state == "draft", ~_held_by_itself()))
+    return _sums(control_session, days, _DRAFTED)
 
 
 def issued(*, control_session: Session, days: Collection[date]) -> dict[RunKey, int]:
     """This function will add up what of some days is issued, by currency."""
-    return _sums(control_session, days, Invoice.state.not_in(("draft", "void")))
+    return _sums(control_session, days, _ISSUED)
 
 
 def _sums(
-    control_session: Session, days: Collection[date], condition: ColumnElement[bool]
+    control_session: Session, days: Collection[date], which: Select[date, str, int]
 ) -> dict[RunKey, int]:
-    rows = control_session.execute(
-        select(Invoice.supplied_on, Invoice.currency, func.sum(Invoice.total_minor))
-        .where(bulk.among(Invoice.supplied_on, days), condition)
-        .group_by(Invoice.supplied_on, Invoice.currency)
-    )
+    rows = control_session.execute(which, {"days": list(days)})
     return {(day, currency): int(total) for day, currency, total in rows}
 
 

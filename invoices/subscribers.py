@@ -11,11 +11,25 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, Row, and_, cast, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Row,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from app.base import bulk, clock
 from app.base.config import settings
+from app.base.db import planned_once
 from invoices import (
     composing,
     correcting,
@@ -142,7 +156,7 @@ def bill_due(now: datetime) -> ColumnElement[bool]:
 
     A tenant whose database is being destroyed, or is gone, is not billed any more.
     """
-    return _come(Subscription, Subscription.next_bill_on, now)
+    return _come(Subscription, Subscription.next_bill_on, now, _furthest(now))
 
 
 def correction_due(now: datetime) -> ColumnElement[bool]:
@@ -150,17 +164,47 @@ def correction_due(now: datetime) -> ColumnElement[bool]:
 
     That goes on after a subscription's end, as long as the usage billed last may change.
     """
-    return _come(Subscription, Subscription.next_correction_on, now)
+    return _come(Subscription, Subscription.next_correction_on, now, _furthest(now))
+
+
+def _furthest(now: datetime) -> date:
+    return (now + _FURTHEST_AHEAD).date()
 
 
 def _come(
-    of: type[Subscription], day: InstrumentedAttribute[date | None], now: datetime
+    of: type[Subscription], day: InstrumentedAttribute[date | None], now: Any, furthest: Any
 ) -> ColumnElement[bool]:
     return and_(
-        day <= (now + _FURTHEST_AHEAD).date(),
+        day <= furthest,
         day <= cast(func.timezone(of.timezone, now), Date),
         exists().where(_LIVE.id == of.tenant_id, _LIVE.state.in_(LIVE_STATES)),
     )
+
+
+_DUE_BY = planned_once(
+    select(Subscription.id)
+    .where(
+        or_(
+            *(
+                _come(
+                    Subscription,
+                    day,
+                    bindparam("now", type_=TIMESTAMP(timezone=True)),
+                    bindparam("furthest", type_=Date),
+                )
+                for day in (Subscription.next_bill_on, Subscription.next_correction_on)
+            )
+        )
+    )
+    .order_by(Subscription.next_bill_on, Subscription.id)
+)
+
+
+def due_by(*, control_session: Session, now: datetime) -> list[UUID]:
+    """This function will list the subscriptions that have a bill or a correction to come by `now`,
+    those whose bill is the oldest first.
+    """
+    return list(control_session.scalars(_DUE_BY, {"now": now, "furthest": _furthest(now)}))
 
 
 def draft_due(now: datetime) -> ColumnElement[bool]:
@@ -199,7 +243,7 @@ def to_compose(
     )
     return exists().where(
         _OTHER.currency == currency,
-        _come(_OTHER, _OTHER.next_bill_on, now),
+        _come(_OTHER, _OTHER.next_bill_on, now, _furthest(now)),
         or_(_OTHER.next_bill_on == bill_on, and_(_OTHER.next_bill_on < bill_on, ~stuck)),
         ~bulk.among(_OTHER.id, but),
     )
