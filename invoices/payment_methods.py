@@ -31,19 +31,23 @@ from tenants.models import LIVE_STATES, Tenant
 _CLOSED = exists().where(
     GatewayAccount.code == PaymentMethod.gateway, GatewayAccount.disabled_at.is_not(None)
 )
-_DEFAULT = (
+_FIRST = (
     select(PaymentMethod)
-    .where(
-        PaymentMethod.tenant_id == bindparam("tenant"),
-        PaymentMethod.revoked_at.is_(None),
-        ~_CLOSED,
-    )
+    .where(PaymentMethod.revoked_at.is_(None), ~_CLOSED)
     .order_by(
         PaymentMethod.is_default.desc(),
         PaymentMethod.is_fallback.desc(),
         PaymentMethod.registered_at.desc(),
     )
     .limit(1)
+)
+_DEFAULT = _FIRST.where(PaymentMethod.tenant_id == bindparam("tenant"))
+# How a statement about tenants names the method that charges go to.
+MASKED_DEFAULT = (
+    _FIRST.with_only_columns(PaymentMethod.masked)
+    .where(PaymentMethod.tenant_id == Tenant.id)
+    .correlate(Tenant)
+    .scalar_subquery()
 )
 _FALLBACK = select(PaymentMethod).where(
     PaymentMethod.tenant_id == bindparam("tenant"),

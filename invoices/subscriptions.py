@@ -51,6 +51,9 @@ _MAIN_INTERVAL = (
     .order_by(Price.position)
     .limit(1)
 )
+# What a price list says never changes once it is there: a trigger sees to it.
+_main_intervals: dict[UUID, Interval] = {}
+_VERSIONS_KEPT = 1_000
 # The consent is given as the day is agreed on, and counts within these days before it.
 START_AHEAD_DAYS_MAX = price_rises.WITHIN_DAYS
 TERMS_VERSION = "2026-11-21"
@@ -350,11 +353,17 @@ def main_interval(subscription: Subscription) -> Interval:
 
     That is the first in the price list that recurs and is not optional.
     """
-    session = object_session(subscription)
-    if session is None:
-        raise ValueError("the subscription is in no session")
-    main = session.execute(_MAIN_INTERVAL, {"version": subscription.plan_version_id}).one()
-    return Interval(main.interval_count, main.interval_unit)
+    version_id = subscription.plan_version_id
+    found = _main_intervals.get(version_id)
+    if found is None:
+        session = object_session(subscription)
+        if session is None:
+            raise ValueError("the subscription is in no session")
+        main = session.execute(_MAIN_INTERVAL, {"version": version_id}).one()
+        if len(_main_intervals) >= _VERSIONS_KEPT:
+            _main_intervals.clear()
+        found = _main_intervals[version_id] = Interval(main.interval_count, main.interval_unit)
+    return found
 
 
 def close(

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
-from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, Text, and_, bindparam, cast, func, or_, select
 
 from app.base import clock
 from app.base.audit import AuditEvent
 from app.base.config import settings
+from app.base.db import planned_once
 from app.base.errors import Conflict, Invalid, NotFound, TenantryError
 from app.web import entitled, live, usage
 from app.web.auth import see_other, staff_required
@@ -21,7 +22,7 @@ from app.web.event_words import said, staff_names
 from app.web.i18n import gettext
 from app.web.paging import page_number, pages_of
 from app.web.refusals import words_of
-from invoices import listing, payment_methods, subscriptions
+from invoices import listing, payment_methods
 from invoices.models import PlanVersion, Subscription
 from tenants import lifecycle, rescue
 from tenants.models import (
@@ -55,13 +56,30 @@ _PEOPLE = (
     .where(TenantAdmin.tenant_id == bindparam("tenant"))
     .order_by(TenantAdmin.created_at)
 )
-# By columns: the page names the version, its prices would be a query more.
-_VERSION = select(PlanVersion.name_ko, PlanVersion.name_en, PlanVersion.version).where(
-    PlanVersion.id == bindparam("version")
-)
-_PLACEMENT = (
-    select(ProvisioningRun, TenantDatabase, Cluster)
+# By columns where the page names little of it: the prices of a version would be a query more.
+_COMPANY = planned_once(
+    select(
+        Tenant,
+        Subscription,
+        PlanVersion.name_ko,
+        PlanVersion.name_en,
+        PlanVersion.version,
+        payment_methods.MASKED_DEFAULT.label("card"),
+        ProvisioningRun.run,
+        ProvisioningRun.steps_done,
+        ProvisioningRun.finished_at,
+        ProvisioningRun.last_error,
+        TenantDatabase.database_name,
+        TenantDatabase.role_name,
+        TenantDatabase.schema_revision,
+        Cluster.name.label("cluster"),
+    )
     .select_from(Tenant)
+    .outerjoin(
+        Subscription,
+        and_(Subscription.tenant_id == Tenant.id, Subscription.state != "cancelled"),
+    )
+    .outerjoin(PlanVersion, PlanVersion.id == Subscription.plan_version_id)
     .outerjoin(ProvisioningRun, ProvisioningRun.tenant_id == Tenant.id)
     .outerjoin(TenantDatabase, TenantDatabase.tenant_id == Tenant.id)
     .outerjoin(Cluster, Cluster.id == TenantDatabase.cluster_id)
@@ -153,29 +171,25 @@ def details(tenant_id: UUID) -> str:
 
 
 def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = "") -> str:
-    tenant, now = tenant_of(tenant_id), clock.now()
-    subscription = subscriptions.active(control_session=control(), tenant_id=tenant_id)
+    company, now = _company(tenant_id), clock.now()
+    tenant, subscription = company.Tenant, company.Subscription
     events = _events(tenant_id)
     names = staff_names(events)
-    run, database, cluster = _placement(tenant_id)
     return render_template(
         "console/tenants/details.html",
         tenant=tenant,
         subscription=subscription,
         past=_past_subscriptions(tenant_id) if subscription is None else [],
-        version=_version(subscription.plan_version_id) if subscription else None,
+        company=company,
         usage=usage.so_far(tenant=tenant, subscription=subscription, now=now),
         live=live.of(tenant=tenant, now=now),
         entitled=entitled.of(tenant=tenant, now=now),
         kinds=list(entitled.KIND_NAMES.items()),
         people=list(control().scalars(_PEOPLE, {"tenant": tenant_id})),
-        card=payment_methods.default_method(control_session=control(), tenant_id=tenant_id),
         invoices=listing.latest(
             control_session=control(), tenant_id=tenant_id, now=now, limit=INVOICES_SHOWN
         ),
         **businesses.of(tenant.billing_profile.get("registration_number"), tenant.country),
-        placement=(database, cluster) if database else None,
-        run=run,
         story=[said(event, names) for event in events[:EVENTS_SHOWN]],
         more=len(events) > EVENTS_SHOWN,
         acts=_acts(tenant),
@@ -186,6 +200,16 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         retention_days=settings().retention_days,
         now=now,
     )
+
+
+def _company(tenant_id: UUID) -> Row[Any]:
+    """The company with its subscription, card, database and how that was made; each but it may be
+    missing.
+    """
+    found = control().execute(_COMPANY, {"tenant": tenant_id}).one_or_none()
+    if found is None:
+        raise NoSuchTenant("There is no such company.")
+    return found
 
 
 def tenant_of(tenant_id: UUID) -> Tenant:
@@ -209,15 +233,6 @@ def _past_subscriptions(tenant_id: UUID) -> list[Subscription]:
             .limit(5)
         )
     )
-
-
-def _version(version_id: UUID) -> Row[str, str, int]:
-    return control().execute(_VERSION, {"version": version_id}).one()
-
-
-def _placement(tenant_id: UUID) -> Row[ProvisioningRun, TenantDatabase, Cluster]:
-    """How its database was made, the database and its cluster; each may be missing."""
-    return control().execute(_PLACEMENT, {"tenant": tenant_id}).one()
 
 
 def _acts(tenant: Tenant) -> dict[str, bool]:
