@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Row, and_, or_, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.base import audit, clock, files
+from app.base import audit, clock, files, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
@@ -24,11 +24,13 @@ from app.base.money import Money
 from app.base.spreadsheets import disarmed
 from invoices import listing, paper_files
 from invoices.listing import InvoiceFilters
-from invoices.models import Document, DocumentBundle, Invoice, Payment, TaxInvoice
+from invoices.models import BUNDLE, Document, DocumentBundle, Invoice, Payment, TaxInvoice
 from invoices.paper_files import OpenPaper
 from tenants.models import Tenant
 
 PREFIX = "bundles"
+PACKER = Actor.job("bundles")
+ERASER = Actor.job("destruction")
 LIFETIME = timedelta(days=1)
 LANGUAGES = ("ko", "en")
 PAPERS_A_REPORT = 25
@@ -314,23 +316,24 @@ def record(
         files.delete(prefix=PREFIX, sha256=stored.sha256)
     if bundle.state != "due":
         return
-    bundle.state = "ready"
-    bundle.done_count = len(order.entries)
-    bundle.sha256, bundle.size_bytes = stored.sha256, stored.size_bytes
-    bundle.ready_at, bundle.expires_at = now, now + LIFETIME
-    audit.append(
+    states.move(
         control_session=control_session,
-        actor=Actor.job("bundles"),
-        action="document_bundle.ready",
-        subject_kind="document_bundle",
-        subject_id=bundle.id,
-        from_state="due",
-        to_state="ready",
+        machine=BUNDLE,
+        row=bundle,
+        to="ready",
+        actor=PACKER,
         now=now,
+        values={
+            "done_count": len(order.entries),
+            "sha256": stored.sha256,
+            "size_bytes": stored.size_bytes,
+            "ready_at": now,
+            "expires_at": now + LIFETIME,
+        },
     )
 
 
-def forget(*, control_session: Session, tenant_id: UUID) -> None:
+def forget(*, control_session: Session, tenant_id: UUID, now: datetime) -> None:
     """This function will let nobody have a ZIP that may hold papers of a customer any more.
 
     Which ones do is not written down: a list of all customers may. Whoever needs one asks anew.
@@ -338,16 +341,24 @@ def forget(*, control_session: Session, tenant_id: UUID) -> None:
     """
     about = DocumentBundle.filters["tenant_id"].astext
     may_hold = or_(about.is_(None), about == str(tenant_id))
-    gone = control_session.scalars(
-        update(DocumentBundle)
+    gone = control_session.execute(
+        select(DocumentBundle.id, DocumentBundle.sha256)
         .where(DocumentBundle.state != "expired", may_hold)
-        .values(state="expired")
-        .returning(DocumentBundle.sha256)
-        .execution_options(synchronize_session=False)
+        .order_by(DocumentBundle.id)
+        .with_for_update()
     ).all()
-    for sha256 in gone:
-        if sha256 is not None:
-            files.delete(prefix=PREFIX, sha256=sha256)
+    states.move_many(
+        control_session=control_session,
+        machine=BUNDLE,
+        model=DocumentBundle,
+        ids=[row.id for row in gone],
+        to="expired",
+        actor=ERASER,
+        now=now,
+    )
+    for row in gone:
+        if row.sha256 is not None:
+            files.delete(prefix=PREFIX, sha256=row.sha256)
     control_session.execute(
         update(DocumentBundle)
         .where(DocumentBundle.state != "due", DocumentBundle.filters["text"].astext.is_not(None))

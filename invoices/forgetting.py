@@ -106,7 +106,7 @@ def forget_late(*, control_session: Session, tenant_id: UUID, now: datetime) -> 
         .values(token_sealed="")
         .execution_options(synchronize_session=False)
     )
-    bundles.forget(control_session=control_session, tenant_id=tenant_id)
+    bundles.forget(control_session=control_session, tenant_id=tenant_id, now=now)
     control_session.expire_all()
 
 

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from app.base import accounts, clock, files, sessions
-from app.base.audit import AccessEntry
+from app.base import accounts, clock, files, sessions, states
+from app.base.audit import AccessEntry, Actor
 from app.base.config import settings
 from app.base.db import control_session, usage_session
 from app.base.errors import TenantryError
 from app.base.messages import Message
+from app.base.states import Machine
 from invoices import bundles, gateway_events
-from invoices.models import CardRegistration, DocumentBundle
+from invoices.models import BUNDLE, CardRegistration, DocumentBundle
 from jobs.models import Slot
 from tenants import databases, drawings, events, exports, visits
 from tenants.databases import Placement
-from tenants.models import LIVE_STATES, Tenant, TenantExport
+from tenants.models import EXPORT, LIVE_STATES, Tenant, TenantExport
 
 log = structlog.get_logger(__name__)
 
+KEEPER = Actor.job("housekeeping")
 SLOT_DAYS = 60
 SENT_MESSAGE_DAYS = 180
 CARD_REGISTRATION_DAYS = 7
@@ -128,12 +132,13 @@ def expire_exports(now: datetime) -> None:
     """This function will delete the files of exports whose term is over; the rows say so."""
     with control_session() as session:
         expired = session.execute(
-            update(TenantExport)
+            select(TenantExport.id, TenantExport.tenant_id, TenantExport.sha256)
             .where(TenantExport.state == "ready", TenantExport.expires_at <= now)
-            .values(state="expired")
-            .returning(TenantExport.tenant_id, TenantExport.sha256)
+            .order_by(TenantExport.id)
+            .with_for_update()
         ).all()
-    for tenant_id, sha256 in expired:
+        _expire(session, EXPORT, TenantExport, [row.id for row in expired], now)
+    for _, tenant_id, sha256 in expired:
         if sha256 is not None:
             files.delete(prefix=exports.prefix(tenant_id), sha256=sha256)
 
@@ -141,15 +146,28 @@ def expire_exports(now: datetime) -> None:
 def expire_bundles(now: datetime) -> None:
     """This function will delete the ZIP files of papers whose term is over."""
     with control_session() as session:
-        expired = session.scalars(
-            update(DocumentBundle)
+        expired = session.execute(
+            select(DocumentBundle.id, DocumentBundle.sha256)
             .where(DocumentBundle.state == "ready", DocumentBundle.expires_at <= now)
-            .values(state="expired")
-            .returning(DocumentBundle.sha256)
+            .order_by(DocumentBundle.id)
+            .with_for_update()
         ).all()
-    for sha256 in expired:
+        _expire(session, BUNDLE, DocumentBundle, [row.id for row in expired], now)
+    for _, sha256 in expired:
         if sha256 is not None:
             files.delete(prefix=bundles.PREFIX, sha256=sha256)
+
+
+def _expire(session: Session, machine: Machine, model: Any, ids: list[UUID], now: datetime) -> None:
+    states.move_many(
+        control_session=session,
+        machine=machine,
+        model=model,
+        ids=ids,
+        to="expired",
+        actor=KEEPER,
+        now=now,
+    )
 
 
 def forget_remains(_now: datetime) -> None:

@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from app.base import audit, files
+from app.base import audit, files, states
 from app.base.audit import Actor
 from app.base.config import settings
 from app.base.db import notify
@@ -28,9 +28,10 @@ from app.base.errors import Conflict, NotFound
 from app.base.spreadsheets import disarmed
 from tenants import correspondence, databases, drawings, lifecycle
 from tenants.databases import NoDatabase, Placement, TenantSession
-from tenants.models import LIVE_STATES, Tenant, TenantExport
+from tenants.models import EXPORT, LIVE_STATES, Tenant, TenantExport
 from tenants.schema import Drawing, Member, SeatEvent, StorageEvent
 
+PACKER = Actor.job("exports")
 EXPIRES_AFTER = timedelta(days=7)
 LISTED_MAX = 50
 ROWS_AT_ONCE = 1_000
@@ -281,12 +282,21 @@ def record(
     )
     if export is None or export.state != "due" or tenant.state not in LIVE_STATES:
         raise ExportMoved("This export is not waited for any more.")
-    export.state = "ready"
-    export.ready_at = now
-    export.expires_at = now + EXPIRES_AFTER
-    export.sha256 = stored.sha256
-    export.size_bytes = stored.size_bytes
-    control_session.flush()
+    expires_at = now + EXPIRES_AFTER
+    states.move(
+        control_session=control_session,
+        machine=EXPORT,
+        row=export,
+        to="ready",
+        actor=PACKER,
+        now=now,
+        values={
+            "ready_at": now,
+            "expires_at": expires_at,
+            "sha256": stored.sha256,
+            "size_bytes": stored.size_bytes,
+        },
+    )
     correspondence.tell_admins(
         control_session=control_session,
         tenant=tenant,
@@ -294,7 +304,7 @@ def record(
         event=f"export_ready:{export.id}",
         context={
             "size": f"{stored.size_bytes / 1e6:,.1f} MB",
-            "expires": correspondence.local(export.expires_at, tenant),
+            "expires": correspondence.local(expires_at, tenant),
         },
         now=now,
     )

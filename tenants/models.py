@@ -39,6 +39,7 @@ TENANT = machine(
     },
     wakes={"approved": "provisioning", "destroying": "destruction"},
 )
+EXPORT = machine("export", {"due": ("ready",), "ready": ("expired",), "expired": ()})
 # The states in which the workspace opens its doors, and in which usage is metered.
 OPEN_STATES = ("trialing", "active", "past_due")
 # The states in which a tenant database exists.
@@ -282,7 +283,7 @@ class TenantExport(Keyed, Leased, Base):
 
     __tablename__ = "tenant_export"
     __table_args__ = (
-        CheckConstraint("state IN ('due', 'ready', 'expired')", name="state"),
+        EXPORT.check(),
         Index(None, "tenant_id"),
     )
 

@@ -69,6 +69,8 @@ _ACTIONS = {
     "admin.disabled": lazy("Administrator shut out of the portal"),
     "admin.enabled": lazy("Administrator let in again"),
     "export.requested": lazy("Export asked for"),
+    "export.ready": lazy("Export ready"),
+    "export.expired": lazy("Export no longer kept"),
     "event.amended": lazy("Usage event amended"),
     "event.voided": lazy("Usage event voided"),
     "dunning.held": lazy("Collecting rests until %(until)s"),
@@ -89,6 +91,7 @@ _ACTIONS = {
     "credit_note.issued": lazy("Credit note issued"),
     "document_bundle.requested": lazy("Papers asked for in one file"),
     "document_bundle.ready": lazy("Papers ready in one file"),
+    "document_bundle.expired": lazy("Papers in one file no longer kept"),
 }
 _KINDS = {
     "invoice": lazy("Invoice"),
@@ -123,6 +126,7 @@ _STEPS = {
     "documents": lazy("papers"),
     "dunning": lazy("dunning"),
     "evidence": lazy("tax papers"),
+    "exports": lazy("exports"),
     "housekeeping": lazy("tidying up"),
     "invoicing": lazy("billing"),
     "lifecycle": lazy("terms of accounts"),

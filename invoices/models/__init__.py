@@ -39,6 +39,7 @@ from invoices.models.ledger import (
     Recognition,
 )
 from invoices.models.papers import (
+    BUNDLE,
     DOCUMENT,
     Document,
     DocumentBundle,
@@ -93,6 +94,7 @@ from invoices.models.vat import VatDecision
 __all__ = [
     "ATTEMPT",
     "BANK_TRANSFER",
+    "BUNDLE",
     "CASH_RECEIPT",
     "CURRENT",
     "DOCUMENT",

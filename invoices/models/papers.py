@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.base.db import Base, Keyed
@@ -14,6 +14,11 @@ from app.base.leases import Leased
 from app.base.states import machine
 
 DOCUMENT = machine("document", {"due": ("ready",), "ready": ()}, wakes={"due": "documents"})
+BUNDLE = machine(
+    # One may go before it is made: it might hold papers of a customer who is being erased.
+    "document_bundle",
+    {"due": ("ready", "expired"), "ready": ("expired",), "expired": ()},
+)
 
 
 class Document(Keyed, Leased, Base):
@@ -46,7 +51,7 @@ class DocumentBundle(Keyed, Leased, Base):
     """Many papers as one ZIP, made by a job while finance goes on working."""
 
     __tablename__ = "document_bundle"
-    __table_args__ = (CheckConstraint("state IN ('due', 'ready', 'expired')", name="state"),)
+    __table_args__ = (BUNDLE.check(),)
 
     state: Mapped[str] = mapped_column(default="due")
     requested_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))

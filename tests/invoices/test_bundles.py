@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.base import files
+from app.base.audit import AuditEvent
 from app.base.config import settings
 from app.base.errors import NotFound
 from invoices import bundles, paper_files
@@ -119,6 +120,48 @@ class TestABundle:
         make(control_session, first)
         make(control_session, second)
         assert first.sha256 != second.sha256
+
+
+def moves(session: Session, bundle: DocumentBundle) -> list[tuple[str | None, ...]]:
+    """What the audit says of a bundle's states, as they followed each other."""
+    return [
+        (each.from_state, each.to_state, each.actor_kind, each.actor_id)
+        for each in session.scalars(
+            select(AuditEvent)
+            .where(AuditEvent.subject_id == str(bundle.id), AuditEvent.to_state.is_not(None))
+            .order_by(AuditEvent.at, AuditEvent.id)
+        )
+    ]
+
+
+class TestTheAudit:
+    def test_names_who_made_it_and_who_took_it_from_the_reach_of_all(
+        self, control_session: Session
+    ) -> None:
+        invoice = printed(control_session)
+        made, waiting = ask(control_session), ask(control_session)
+        make(control_session, made)
+        bundles.forget(control_session=control_session, tenant_id=invoice.tenant_id, now=NOW)
+        assert moves(control_session, made) == [
+            ("due", "ready", "job", "bundles"),
+            ("ready", "expired", "job", "destruction"),
+        ]
+        assert moves(control_session, waiting) == [("due", "expired", "job", "destruction")]
+
+    def test_says_nothing_of_one_that_was_gone_before_it_was_made(
+        self, control_session: Session
+    ) -> None:
+        invoice = printed(control_session)
+        bundle = ask(control_session)
+        order = bundles.begin(control_session=control_session, bundle_id=bundle.id, now=NOW)
+        assert order is not None
+        stored = bundles.perform(order=order, report=lambda _done: None)
+        for _ in range(2):
+            bundles.forget(control_session=control_session, tenant_id=invoice.tenant_id, now=NOW)
+        bundles.record(control_session=control_session, order=order, stored=stored, now=NOW)
+        assert moves(control_session, bundle) == [("due", "expired", "job", "destruction")]
+        with pytest.raises(files.FileMissing):
+            files.read(prefix=bundles.PREFIX, sha256=stored.sha256)
 
 
 class TestAnAsking:

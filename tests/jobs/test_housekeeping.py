@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from app.base import files
-from app.base.audit import AccessEntry, Actor
+from app.base.audit import AccessEntry, Actor, AuditEvent
 from app.base.config import settings
 from app.base.db import control_session, usage_session
 from app.base.messages import Message
@@ -144,7 +144,16 @@ def test_an_export_and_a_bundle_lose_their_files_when_their_term_is_over(now: da
             session.scalar(select(TenantExport.state)),
             session.scalar(select(DocumentBundle.state)),
         )
+        lines = session.execute(
+            select(AuditEvent.action, AuditEvent.actor_id, AuditEvent.tenant_id)
+            .where(AuditEvent.to_state == "expired")
+            .order_by(AuditEvent.action)
+        ).all()
     assert states == ("expired", "expired")
+    assert [tuple(line) for line in lines] == [
+        ("document_bundle.expired", "housekeeping", None),
+        ("export.expired", "housekeeping", tenant.id),
+    ]
     assert files.is_empty(prefix=exports.prefix(tenant.id))
     assert files.is_empty(prefix=bundles.PREFIX)
 

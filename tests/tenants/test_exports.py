@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from app.base import files
-from app.base.audit import Actor
+from app.base.audit import Actor, AuditEvent
 from app.base.db import control_session
 from app.base.messages import Message
 from jobs.exports import STEP
@@ -107,7 +107,12 @@ class TestAnExport:
         assert STEP.work() == 0
         with control_session() as session:
             (export,) = exports.list_(control_session=session, tenant_id=workspace.tenant_id)
+            (made,) = session.scalars(
+                select(AuditEvent).where(AuditEvent.action == "export.ready")
+            ).all()
         assert export.state == "ready"
+        assert (made.subject_id, made.tenant_id) == (str(export.id), workspace.tenant_id)
+        assert (made.from_state, made.actor_kind, made.actor_id) == ("due", "job", "exports")
 
     def test_stays_open_while_suspended_and_not_when_the_erasure_began(
         self, workspace: Workspace, now: datetime
