@@ -253,3 +253,29 @@ class TestWhatIsIssued:
         numbers = control_session.scalars(select(Invoice.number).order_by(Invoice.number)).all()
         assert list(numbers) == list(range(1, 8))
         assert control_session.scalars(select(NumberSeries.next_number)).one() == 8
+
+    def test_is_numbered_from_one_in_a_year_that_begins_in_seoul(
+        self, control_session: Session
+    ) -> None:
+        begins = seoul(date(2027, 1, 1), hour=0)
+        assert begins.year == 2026, "in UTC it is the old year still"
+        eve = begins - timedelta(minutes=1)
+        old = [make_subscription(control_session, starts_on=date(2026, 12, 31)) for _ in range(3)]
+        new = [make_subscription(control_session, starts_on=date(2027, 1, 1)) for _ in range(2)]
+        for moment, billed in ((eve, old[:2]), (begins, new), (begins, old[2:])):
+            invoicing.bill(
+                control_session=control_session,
+                subscription_ids=[each.id for each in billed],
+                now=moment,
+            )
+        texts = control_session.scalars(
+            select(Invoice.number_text).order_by(Invoice.year, Invoice.number)
+        ).all()
+        assert list(texts) == [
+            *("INV-2026-000001", "INV-2026-000002"),
+            # What is issued late bears the year in which it is issued.
+            *("INV-2027-000001", "INV-2027-000002", "INV-2027-000003"),
+        ]
+        following = select(NumberSeries.year, NumberSeries.next_number).order_by(NumberSeries.year)
+        found = [tuple(row) for row in control_session.execute(following)]
+        assert found == [(2026, 3), (2027, 4)]
