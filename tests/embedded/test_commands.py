@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from app.cli import doctor
 from app.embedded import environment, ports, system_libraries
 from tests.patience import PATIENCE_SECONDS
 
@@ -106,6 +108,23 @@ class TestSystemLibraries:
         assert "PDF" in found.why
         assert found.install.endswith("libnowhere-9-0")
         assert system_libraries.debian_packages(browser=False) == ["libnowhere-9-0"]
+
+    def test_is_named_by_the_doctor_who_finds_the_rest_well(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        absent = system_libraries.Library(("libnowhere-9.so.0",), "libnowhere-9-0")
+        monkeypatch.setattr(system_libraries, "FOR_PAPERS", (absent,))
+        papers = [check for check in doctor.CHECKS if check[0] == "libraries for papers"]
+        monkeypatch.setattr(doctor, "CHECKS", papers)
+        told = CliRunner().invoke(doctor.doctor_command)
+        (found,) = system_libraries.missing()
+        assert told.output.splitlines() == [
+            "FAIL libraries for papers",
+            f"     libnowhere-9.so.0 is missing: {found.why}.",
+            f"     -> {found.install}",
+            "all well",
+        ]
+        assert told.exit_code == 0, "a machine without papers still does all else"
 
     def test_finds_what_is_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         there = system_libraries.Library(("libc.so.6", "libSystem.dylib"), "libc6")
