@@ -20,7 +20,8 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from app.cli.demo import PROSPECTS, demo_command
+from app.cli.demo import PROSPECTS, cast, demo_command
+from tenants.trial_form import FormInvalid, TrialForm, check
 from tests.conftest import ROOT
 from tests.patience import eventually
 
@@ -166,6 +167,22 @@ def personal() -> Iterator[str]:
             number = phonenumbers.parse(row["phone"], row["country"])
             yield phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
             yield from (row["phone"], re.sub(r"\D", "", row["phone"]))
+
+
+def test_the_table_holds_twenty_companies_foreign_ones_and_two_whom_the_form_refuses() -> None:
+    table = cast.read(PROSPECTS)
+    assert len({prospect.company for prospect in table}) == len(table) >= 20
+    assert {prospect.country for prospect in table} >= {"KR", "GB", "DE", "US", "JP"}
+    refused = {}
+    for prospect in table:
+        try:
+            check(TrialForm(**prospect.form, language=prospect.language))
+        except FormInvalid as error:
+            refused[prospect.story] = list(error.errors)
+    assert refused == {
+        "bad_registration_number": ["registration_number"],
+        "bad_email": ["email"],
+    }
 
 
 def test_results_of_somebody_else_are_never_thrown_away(tmp_path: Path) -> None:
