@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.base import clock
+from app.base import clock, leases
+from app.base.config import settings
 from app.base.db import control_session as commit
 from jobs import timetable
 from jobs.models import Slot
@@ -123,3 +126,37 @@ class TestTheWholeTable:
                 select(Slot.task, Slot.last_error).where(Slot.done_at.is_(None))
             ).all()
         assert left == []
+
+    def test_gives_each_slot_of_a_week_to_one_of_two_nodes_of_which_one_sleeps_half_the_time(
+        self, control_session: Session
+    ) -> None:
+        begins, week = datetime(2026, 3, 1, tzinfo=UTC), 7 * 24
+        zone = ZoneInfo(settings().contract_timezone)
+        taken: dict[str, list[UUID]] = {"steady": [], "sleepy": []}
+        for hour in range(week + 1):
+            now = begins + timedelta(hours=hour)
+            awake = ["steady", "sleepy"] if (hour // 12) % 2 else ["steady"]
+            new = [enumerate_slots(control_session=control_session, now=now) for _ in awake]
+            assert new[1:] in ([], [0]), "the second to look finds all written down"
+            # The one that sleeps takes a few while it is awake, and the other what is left.
+            for node in reversed(awake):
+                taken[node] += leases.claim(
+                    control_session=control_session,
+                    model=Slot,
+                    due=Slot.done_at.is_(None),
+                    limit=4 if node == "sleepy" else timetable.SLOTS_AT_ONCE,
+                    order_by=Slot.due_at,
+                )
+        slots = {slot.id: slot for slot in control_session.scalars(select(Slot))}
+        claimed = Counter(taken["steady"] + taken["sleepy"])
+        assert set(claimed) == set(slots)
+        assert set(claimed.values()) == {1}
+        assert all(taken.values()), "both nodes took part"
+        for entry in TIMETABLE:
+            listed = list(
+                entry.rule.moments(after=begins, until=begins + timedelta(hours=week), zone=zone)
+            )
+            found = due_at(control_session, entry.task)
+            # The first look began with the latest moment before it.
+            assert found[1:] == listed, entry.task
+            assert found[0] <= begins
