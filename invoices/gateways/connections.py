@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -28,19 +29,32 @@ class Connections:
         auth: tuple[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._connections = httpx.Client(
-            base_url=base_url,
-            auth=auth,
-            headers=headers,
-            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds),
-            verify=authorities.trusted(at=base_url),
-            # A proxy named in the environment has no business between us and the gateway.
-            trust_env=False,
-        )
+        self._base_url = base_url
+        self._auth = auth
+        self._headers = headers
+        self._timeout = httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds)
+        self._opening = Lock()
+        self._opened: httpx.Client | None = None
 
     def close(self) -> None:
         """This function will close the connections."""
-        self._connections.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    def _client(self) -> httpx.Client:
+        """Opened by the first request: most pages ask no more than what a gateway is able to."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = httpx.Client(
+                    base_url=self._base_url,
+                    auth=self._auth,
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    verify=authorities.trusted(at=self._base_url),
+                    # A proxy named in the environment has no business between us and the gateway.
+                    trust_env=False,
+                )
+            return self._opened
 
     def send(
         self,
@@ -64,7 +78,7 @@ class Connections:
         Only the failure's class is told: its words may hold the address and what was asked.
         """
         try:
-            return self._connections.request(method, address, **written)
+            return self._client().request(method, address, **written)
         except httpx.HTTPError as error:
             raise GatewayUnavailable(
                 f"{self.called} gave no answer ({type(error).__name__})."
