@@ -30,7 +30,8 @@ CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 # Excel's own limit of characters in a cell.
 _CELL_LENGTH_MAX = 32_767
-_SPOOL_BYTES = 1024 * 1024
+# What a list takes up at most before it goes to a file; the allocator keeps what larger ones took.
+_SPOOL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
