@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.base.audit import AuditEvent
 from app.base.db import control_session
-from invoices.models import Invoice, Payment
+from invoices.models import DocumentBundle, Invoice, Payment
+from jobs.bundles import STEP
 from tests.factories import NOW, make_invoice, make_tenant
 from tests.naughty import NAUGHTY
 from tests.web.forms import csrf_token, send, sign_in_staff
@@ -279,8 +280,21 @@ class TestBundle:
         assert page.status_code == 200
         assert "progress" in page.text
         told = client.get(answer.location, query_string={"format": "json"}).json
-        assert told["state"] == "due"
+        assert told == {"state": "due", "done": 0, "total": None}
         assert client.get(f"{answer.location}/papers.zip").status_code == 503
+        with control_session() as session:
+            session.execute(update(DocumentBundle).values(done_count=25, total_count=60))
+        told = client.get(answer.location, query_string={"format": "json"}).json
+        assert told == {"state": "due", "done": 25, "total": 60}
+        page = client.get(answer.location).text
+        assert 'value="25"' in page
+        assert 'max="60"' in page
+        assert "papers.zip" not in page, "there is nothing to download yet"
+        assert STEP.work() == 1
+        told = client.get(answer.location, query_string={"format": "json"}).json
+        assert (told["state"], told["done"]) == ("ready", told["total"])
+        assert "<progress" not in client.get(answer.location).text
+        assert client.get(f"{answer.location}/papers.zip").status_code == 200
         assert client.get(f"{LIST}/bundles").status_code == 200
 
     def test_of_nothing_is_refused_in_words(self, client: Any) -> None:

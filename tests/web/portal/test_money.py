@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -31,7 +32,7 @@ from tests.factories import NOW, make_card, make_tenant
 from tests.invoices.collecting import NUMBERS, gateway_at
 from tests.naughty import naughty
 from tests.sandbox.running import RunningSandbox, type_card
-from tests.web.forms import csrf_token, send
+from tests.web.forms import csrf_token, send, sign_in_staff
 from tests.web.portal.parts import committed, customer, make_coupon, sign_in
 from tests.web.portal.stage import PDF, long_life
 
@@ -315,6 +316,16 @@ class TestCard:
         assert send(client, "/portal/payment", {}, to=to).status_code == 404
 
 
+def assert_previewed(client: Any, page: str, document_id: UUID) -> None:
+    """The page has a frame for a paper, and the paper lets itself be shown there and nowhere."""
+    address = f"{page}/papers/{document_id}?show=1"
+    assert f'<iframe class="preview" src="{address}"' in client.get(page).text
+    shown = client.get(address)
+    assert (shown.status_code, shown.mimetype, shown.data) == (200, "application/pdf", PDF)
+    assert shown.headers["Content-Disposition"].startswith("inline;")
+    assert "frame-ancestors 'self'" in shown.headers["Content-Security-Policy"]
+
+
 class TestPapers:
     def test_ready_ones_are_handed_out_and_others_explained(self, client: Any) -> None:
         tenant = long_life()
@@ -337,12 +348,17 @@ class TestPapers:
         assert answer.data == PDF
         assert answer.mimetype == "application/pdf"
         assert "attachment" in answer.headers["Content-Disposition"]
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert_previewed(client, f"/portal/invoices/{first.id}", ready)
         page = client.get(f"/portal/invoices/{second.id}").text
+        assert "<iframe" not in page, "there is no paper yet to be shown"
         assert "시스템 라이브러리가 없어요" in page
         assert "apt-get" not in page
         refused = client.get(f"/portal/invoices/{second.id}/papers/{waiting_id}")
         assert refused.status_code == 503
         assert "시스템 라이브러리가 없어요" in refused.text
+        sign_in_staff(client, "viewer")
+        assert_previewed(client, f"/console/invoices/{first.id}", ready)
 
     def test_the_supplier_s_copy_stays_with_us(self, client: Any) -> None:
         tenant = long_life()
