@@ -59,13 +59,19 @@ def day(value: date | None) -> str:
     """This function will write a day with its weekday: 2026-11-20 (금)."""
     if value is None:
         return _NOTHING
-    local = _local(value).date() if isinstance(value, datetime) else value
-    return f"{local.isoformat()} ({_WEEKDAYS[language()][local.weekday()]})"
+    return _dated(_local(value) if isinstance(value, datetime) else value)
 
 
 def moment(value: datetime | None) -> str:
     """This function will write a moment in the contract's zone: 2026-11-20 (금) 14:05."""
-    return _NOTHING if value is None else f"{day(value)} {_local(value):%H:%M}"
+    if value is None:
+        return _NOTHING
+    local = _local(value)
+    return f"{_dated(local)} {local.isoformat()[11:16]}"
+
+
+def _dated(local: date) -> str:
+    return f"{local.isoformat()[:10]} ({_WEEKDAYS[language()][local.weekday()]})"
 
 
 def ago(value: datetime | None, now: datetime) -> Markup | str:

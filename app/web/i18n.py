@@ -6,7 +6,7 @@ catalogue to forget and none in the repository.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ DEFAULT_LANGUAGE = "ko"
 COOKIE = "lang"
 COOKIE_SECONDS_MAX = 365 * 24 * 3600
 TIME_ZONE = "Asia/Seoul"
+_PRINTED_MAX = 5_000
 TRANSLATIONS = Path(__file__).parent / "translations"
 
 __all__ = ["_", "force_locale", "gettext", "init_i18n", "language", "lazy", "ngettext"]
@@ -66,8 +67,14 @@ def init_i18n(app: Flask) -> None:
 
 def _printed(text: str, **variables: object) -> Markup:
     """A text on a page; what is filled in is escaped. Jinja's own takes five calls for it."""
-    said = Markup(catalogue(language()).gettext(text))  # noqa: S704 - our own words
+    said = _marked(language(), text)
     return said % variables if "%" in said else said
+
+
+@lru_cache(maxsize=_PRINTED_MAX)
+def _marked(locale: str, text: str) -> Markup:
+    """A text as it stands in a page, kept: a page prints some hundred of them."""
+    return Markup(catalogue(locale).gettext(text))  # noqa: S704 - our own words
 
 
 def language() -> str:
