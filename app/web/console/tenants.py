@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flask import Blueprint, flash, g, render_template, request, url_for
 from sqlalchemy import ColumnElement, Row, Text, and_, bindparam, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.base import clock
 from app.base.audit import AuditEvent
@@ -52,9 +53,22 @@ _EVENTS = (
     .limit(EVENTS_SHOWN + 1)
 )
 _PEOPLE = (
-    select(TenantAdmin)
-    .where(TenantAdmin.tenant_id == bindparam("tenant"))
-    .order_by(TenantAdmin.created_at)
+    select(
+        func.jsonb_agg(
+            aggregate_order_by(
+                func.jsonb_build_object(
+                    *("id", TenantAdmin.id, "name", TenantAdmin.name, "email", TenantAdmin.email),
+                    *("disabled", TenantAdmin.disabled_at.is_not(None)),
+                    *("joined", TenantAdmin.password_hash.is_not(None)),
+                ),
+                TenantAdmin.created_at,
+            ),
+            type_=JSONB,
+        )
+    )
+    .where(TenantAdmin.tenant_id == Tenant.id)
+    .correlate(Tenant)
+    .scalar_subquery()
 )
 # By columns where the page names little of it: the prices of a version would be a query more.
 _COMPANY = planned_once(
@@ -65,6 +79,7 @@ _COMPANY = planned_once(
         PlanVersion.name_en,
         PlanVersion.version,
         payment_methods.MASKED_DEFAULT.label("card"),
+        _PEOPLE.label("people"),
         ProvisioningRun.run,
         ProvisioningRun.steps_done,
         ProvisioningRun.finished_at,
@@ -185,7 +200,7 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
         live=live.of(tenant=tenant, now=now),
         entitled=entitled.of(tenant=tenant, now=now),
         kinds=list(entitled.KIND_NAMES.items()),
-        people=list(control().scalars(_PEOPLE, {"tenant": tenant_id})),
+        people=company.people or [],
         invoices=listing.latest(
             control_session=control(), tenant_id=tenant_id, now=now, limit=INVOICES_SHOWN
         ),
@@ -203,8 +218,8 @@ def _page(tenant_id: UUID, *, error: TenantryError | None = None, failed: str = 
 
 
 def _company(tenant_id: UUID) -> Row[Any]:
-    """The company with its subscription, card, database and how that was made; each but it may be
-    missing.
+    """The company with its people, subscription, card, database and how that was made; each but
+    the company may be missing.
     """
     found = control().execute(_COMPANY, {"tenant": tenant_id}).one_or_none()
     if found is None:
