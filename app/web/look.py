@@ -43,6 +43,8 @@ STATES = {
         *("failed", "withdrawn", "cancelled"),
     ),
     "document": ("due", "ready"),
+    "document_bundle": ("due", "ready", "expired"),
+    "export": ("due", "ready", "expired"),
     "message": ("due", "sent", "failed"),
 }
 
