@@ -64,6 +64,8 @@ def settle_each(
     and the next row has its turn. It returns how many rows were claimed.
     """
     held = lease or timedelta(seconds=settings().lease_seconds)
+    # Before the claim: the lease runs from within it, however long the rest of it takes.
+    leased_at = time.monotonic()
     with control_session() as session:
         keys: Sequence[Any] = leases.claim(
             control_session=session,
@@ -74,7 +76,6 @@ def settle_each(
             lease=held,
         )
         keys = _in_order(session, model, keys, order_by)
-    leased_at = time.monotonic()
     for done, key in enumerate(keys):
         if stopping.asked():
             _give_back(model, keys[done:])
@@ -85,8 +86,8 @@ def settle_each(
             log.warning("lease.outrun", step=step, rows=len(keys) - done)
             break
         if elapsed > held / 2:
-            _renew(model, keys[done:], held)
             leased_at = time.monotonic()
+            _renew(model, keys[done:], held)
         with logs.bound(**{_name(model): str(key)}):
             _settle(step, model, key, perform_one)
     return len(keys)

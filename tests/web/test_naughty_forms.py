@@ -157,10 +157,10 @@ def walked(
         if path in known or len(known) >= PAGES_OF_A_KIND:
             continue
         known.append(path)
-        answer = client.get(path)
-        if answer.mimetype != "text/html" or answer.status_code != 200:
-            continue
-        shown = Shown(answer.text, path)
+        with client.get(path) as answer:  # a file is open until then
+            if answer.mimetype != "text/html" or answer.status_code != 200:
+                continue
+            shown = Shown(answer.text, path)
         waiting += [link for link in shown.links if link.startswith(door) and "lang=" not in link]
         for form in shown.forms:
             found.setdefault(endpoint_of(app, form.action, "POST"), []).append(form)
@@ -186,15 +186,15 @@ def assert_holds(app: Flask, client: Any, door: str, *starts: str) -> set[str]:
         form = max(forms, key=lambda form: len(form.values))
         for name in sorted((form.values.keys() | form.files) - {"csrf_token"}):
             for text in TEXTS:
-                answer = sent(client, form, name, text)
-                assert answer.status_code < 500, (endpoint, name, text)
-                if answer.mimetype == "text/html":
-                    assert Reading(answer.text).runs == [], (endpoint, name, text)
+                with sent(client, form, name, text) as answer:
+                    assert answer.status_code < 500, (endpoint, name, text)
+                    if answer.mimetype == "text/html":
+                        assert Reading(answer.text).runs == [], (endpoint, name, text)
     for path in pages:
-        answer = client.get(path)
-        assert answer.status_code < 500, path
-        if answer.mimetype == "text/html":
-            assert Reading(answer.text).runs == [], path
+        with client.get(path) as answer:
+            assert answer.status_code < 500, path
+            if answer.mimetype == "text/html":
+                assert Reading(answer.text).runs == [], path
     return set(found) - {""}
 
 
