@@ -215,6 +215,8 @@ def _keep_prepared(connection: Connection) -> None:
     without this, every statement of every page is planned anew, which often takes longer than to
     run it. After an error the driver does it all, and whatever may be wrong is forgotten.
     """
+    if connection.closed or connection.invalidated:
+        return  # the server is gone: there is nothing to roll back, and nothing to ask
     driver: psycopg.Connection[Any] | None = connection.connection.driver_connection
     if driver is None or driver.pgconn.transaction_status != TransactionStatus.INTRANS:
         return

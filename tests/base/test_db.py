@@ -106,3 +106,13 @@ class TestAPreparedStatement:
                 session.rollback()
             session.invalidate()
         assert backend() != lost
+
+    def test_is_not_asked_for_over_a_connection_known_to_be_lost(self) -> None:
+        with Session(db.control_engine()) as session:
+            lost = session.scalar(text("SELECT pg_backend_pid()"))
+            with administrator() as connection:
+                connection.execute("SELECT pg_terminate_backend(%s, 60000)", [lost])
+            with pytest.raises(OperationalError):
+                session.execute(text("SELECT 1"))
+            session.rollback()
+            assert session.scalar(text("SELECT pg_backend_pid()")) != lost
