@@ -60,7 +60,8 @@ def lazy(text: str) -> _Later:
 def init_i18n(app: Flask) -> None:
     """This function will make the application speak the reader's language on every page."""
     _Pages(app, default_locale=DEFAULT_LANGUAGE, default_timezone=TIME_ZONE, locale_selector=choose)
-    app.jinja_env.globals.update(language=language, LANGUAGES=LANGUAGES, _=_printed)
+    # `_` is for texts that stand in templates; what comes from elsewhere is `worded`, and escaped.
+    app.jinja_env.globals.update(language=language, LANGUAGES=LANGUAGES, _=_printed, worded=gettext)
     app.jinja_env.add_extension("jinja2.ext.do")
     app.after_request(_remember)
 

@@ -1,13 +1,14 @@
 """Both languages, whole: no English left over in Korean pages, nothing translated for nobody."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
-from flask import Flask
+from flask import Flask, render_template_string
 
 import app
 from app.web.i18n import TRANSLATIONS, catalogue, read_catalogue
@@ -112,3 +113,20 @@ class TestChoiceOfLanguage:
         assert "lang=en" in first.headers["Set-Cookie"]
         assert 'href="/_/look/?sort=total&amp;page=3&amp;lang=ko"' in first.text
         assert '<html lang="en">' in client.get("/_/look/").text
+
+
+class TestWordsFromElsewhere:
+    """What a room says when it refuses may quote what somebody typed."""
+
+    def test_are_escaped_and_keep_their_signs(self, look_app: Flask) -> None:
+        with look_app.test_request_context("/?lang=ko"):
+            said = render_template_string("{{ worded(text) }}", text="<b>5 % & more")
+        assert said == "&lt;b&gt;5 % &amp; more"
+
+    def test_are_never_taken_for_a_templates_own(self) -> None:
+        taken = [
+            f"{file.relative_to(WEB)}: {found}"
+            for file in sorted((WEB / "templates").rglob("*.html"))
+            for found in re.findall(r"(?<!\w)_\(\s*[^\"'\s][^)]*\)", file.read_text())
+        ]
+        assert taken == []
